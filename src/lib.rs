@@ -1,0 +1,16 @@
+//! Quorate: a replicated, strongly consistent key-value store that speaks the etcd v3 API.
+//!
+//! # Code map
+//! - [`types`]: newtypes for everything that is counted or named.
+//! - [`machine`]: the replicated state machine; pure.
+//! - [`env`]: the seams to clock, disk, entropy and threads.
+//! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
+//!
+//! # The dependency rule
+//! Imports only go down: `main, cli -> node -> service, http, raft, peer -> storage, env -> machine -> types`.
+//! `tests/tidy.rs` enforces it.
+
+pub mod env;
+pub mod machine;
+pub mod storage;
+pub mod types;

@@ -1,0 +1,386 @@
+//! What can be asked of the machine: the domain form of every replicated request, and of reads.
+//!
+//! The wire's types stop above this; `codec` turns commands to bytes and back.
+
+use bytes::Bytes;
+
+use crate::types::{Incarnation, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
+
+/// One log entry's worth of requests, all taken by one member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The member whose clients sent these requests.
+    pub member: MemberId,
+    /// That member's incarnation.
+    pub incarnation: Incarnation,
+    /// Every request of this incarnation below this sequence has been answered: its id may be forgotten.
+    pub lowest_unanswered: u64,
+    /// The sender's wall clock, Unix milliseconds. For ids and display only.
+    pub wall_ms: u64,
+    /// The requests, applied in this order.
+    pub requests: Vec<Request>,
+}
+
+/// One request and its place in its sender's sequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Counts the requests of one incarnation, from 1.
+    pub sequence: u64,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Everything that changes replicated state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Write one key.
+    Put(Put),
+    /// Delete the keys of a range.
+    DeleteRange(DeleteRange),
+    /// Compare, then one of two lists of operations, atomically.
+    Txn(Txn),
+    /// Forget history below a revision.
+    Compact(Compact),
+    /// Create a lease. The id is chosen by the sender (never 0).
+    LeaseGrant {
+        /// The new lease's id.
+        id: LeaseId,
+        /// Seconds it lives without a keep-alive.
+        ttl: TtlSecs,
+    },
+    /// End a lease and delete its keys in one revision.
+    LeaseRevoke {
+        /// The lease to end.
+        id: LeaseId,
+    },
+    /// The leader found a lease expired: as revoke, but only for the leader of `term`, and silent when the
+    /// lease is gone.
+    LeaseExpire {
+        /// The leases to end, each in a revision of its own.
+        ids: Vec<LeaseId>,
+    },
+    /// Remember how long leases have left, so that a new leader goes on from there.
+    LeaseCheckpoint {
+        /// Lease and remaining seconds; a remainder of 0 clears the checkpoint (the full TTL counts again).
+        remaining: Vec<(LeaseId, TtlSecs)>,
+    },
+    /// Raise or clear an alarm.
+    Alarm {
+        /// True raises, false clears.
+        raise: bool,
+        /// The member concerned; 0 with `raise` false clears the kind on every member.
+        member: MemberId,
+        /// Which alarm.
+        kind: AlarmKind,
+    },
+    /// Announce a member's name and client addresses (sent by the member itself when it starts).
+    MemberAttributes {
+        /// The member.
+        member: MemberId,
+        /// Its name.
+        name: String,
+        /// Where its clients reach it.
+        client_urls: Vec<String>,
+    },
+    /// The initial member list; proposed by the first leader, applied once, ignored afterwards.
+    Bootstrap {
+        /// Every initial member.
+        members: Vec<Member>,
+    },
+    /// Does nothing: used to learn that the log moves.
+    Noop,
+}
+
+/// Write one key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Put {
+    /// The key; never empty.
+    pub key: Bytes,
+    /// The value.
+    pub value: Bytes,
+    /// The lease to attach; `LeaseId::NONE` detaches.
+    pub lease: LeaseId,
+    /// Answer the previous key-value.
+    pub prev_kv: bool,
+    /// Keep the current value; the key must exist.
+    pub ignore_value: bool,
+    /// Keep the current lease; the key must exist.
+    pub ignore_lease: bool,
+}
+
+/// Delete the keys of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeleteRange {
+    /// Which keys.
+    pub range: KeyRange,
+    /// Answer the deleted key-values.
+    pub prev_kv: bool,
+}
+
+/// Read the keys of a range.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Which keys.
+    pub range: KeyRange,
+    /// At most this many key-values; 0 is no limit.
+    pub limit: i64,
+    /// Read as of this revision; 0 or below is now.
+    pub revision: Revision,
+    /// Ascending, descending or as stored.
+    pub sort_order: SortOrder,
+    /// What to sort by.
+    pub sort_target: SortTarget,
+    /// Leave values empty.
+    pub keys_only: bool,
+    /// Answer the count alone.
+    pub count_only: bool,
+    /// Leave out keys modified below this revision; 0 is off.
+    pub min_mod_revision: Revision,
+    /// Leave out keys modified above this revision; 0 is off.
+    pub max_mod_revision: Revision,
+    /// Leave out keys created below this revision; 0 is off.
+    pub min_create_revision: Revision,
+    /// Leave out keys created above this revision; 0 is off.
+    pub max_create_revision: Revision,
+}
+
+/// Order of a range's answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SortOrder {
+    /// As stored: by key, unless a target says otherwise.
+    #[default]
+    None,
+    /// Smallest first.
+    Ascend,
+    /// Largest first.
+    Descend,
+}
+
+/// What a range's answer is sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SortTarget {
+    /// The key.
+    #[default]
+    Key,
+    /// The version.
+    Version,
+    /// The create revision.
+    Create,
+    /// The modification revision.
+    Mod,
+    /// The value.
+    Value,
+}
+
+/// Compare, then one of two lists of operations, atomically.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Txn {
+    /// All must hold for the success branch.
+    pub compares: Vec<Compare>,
+    /// Done when all compares hold.
+    pub success: Vec<TxnOp>,
+    /// Done otherwise.
+    pub failure: Vec<TxnOp>,
+}
+
+/// One operation of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TxnOp {
+    /// Read.
+    Range(Range),
+    /// Write.
+    Put(Put),
+    /// Delete.
+    DeleteRange(DeleteRange),
+    /// Nested transaction.
+    Txn(Txn),
+}
+
+/// One condition of a transaction; over a range it must hold for every key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compare {
+    /// Which keys.
+    pub range: KeyRange,
+    /// How to compare.
+    pub result: CompareResult,
+    /// What to compare with what.
+    pub target: CompareTarget,
+}
+
+/// How a condition compares: the stored side stands left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompareResult {
+    /// Stored is equal.
+    Equal,
+    /// Stored is greater.
+    Greater,
+    /// Stored is less.
+    Less,
+    /// Stored differs.
+    NotEqual,
+}
+
+/// What a condition looks at, with the value it is compared to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompareTarget {
+    /// The key's version; 0 for a missing key.
+    Version(i64),
+    /// The key's create revision; 0 for a missing key.
+    Create(Revision),
+    /// The key's modification revision; 0 for a missing key.
+    Mod(Revision),
+    /// The key's value; never holds for a missing key.
+    Value(Bytes),
+    /// The key's lease; 0 for a missing key or none.
+    Lease(LeaseId),
+}
+
+/// Forget history below a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compact {
+    /// The oldest revision that stays readable.
+    pub revision: Revision,
+}
+
+/// Why the cluster is not what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlarmKind {
+    /// The quota is used up: writes that need space are refused.
+    NoSpace,
+    /// Members disagree, or a member found rot: writes are refused.
+    Corrupt,
+}
+
+/// A member as clients see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// The member's id.
+    pub id: MemberId,
+    /// Its name; empty until it has started once.
+    pub name: String,
+    /// Where its peers reach it.
+    pub peer_urls: Vec<String>,
+    /// Where its clients reach it; empty until it has started once.
+    pub client_urls: Vec<String>,
+    /// Whether it only follows, without a vote.
+    pub is_learner: bool,
+}
+
+/// A key with its value and history, as answered to clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyValue {
+    /// The key.
+    pub key: Bytes,
+    /// The revision that created the key (its current life).
+    pub create_revision: Revision,
+    /// The revision that wrote this value.
+    pub mod_revision: Revision,
+    /// Writes since creation, from 1.
+    pub version: i64,
+    /// The value.
+    pub value: Bytes,
+    /// The attached lease, or `LeaseId::NONE`.
+    pub lease: LeaseId,
+}
+
+/// The answer to a command. Every answer carries the store revision after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The store's revision when the command had been applied.
+    pub revision: Revision,
+    /// What the command returned.
+    pub result: Result<Reply, CommandError>,
+}
+
+/// What a command returns when it succeeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Of Put: the previous key-value if asked for and there was one.
+    Put {
+        /// The previous key-value.
+        prev_kv: Option<KeyValue>,
+    },
+    /// Of DeleteRange.
+    DeleteRange {
+        /// How many keys went.
+        deleted: i64,
+        /// They themselves, in key order, if asked for.
+        prev_kvs: Vec<KeyValue>,
+    },
+    /// Of Range.
+    Range(RangeReply),
+    /// Of Txn.
+    Txn(TxnReply),
+    /// Of LeaseGrant.
+    LeaseGrant {
+        /// The lease's id.
+        id: LeaseId,
+        /// The TTL granted.
+        ttl: TtlSecs,
+    },
+    /// Of LeaseRevoke: how many keys went with the lease.
+    LeaseRevoke {
+        /// Number of keys deleted.
+        deleted: i64,
+    },
+    /// Of every command that answers nothing else.
+    Done,
+}
+
+/// The answer to a range.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RangeReply {
+    /// The key-values, ordered as asked.
+    pub kvs: Vec<KeyValue>,
+    /// Whether the limit cut the answer.
+    pub more: bool,
+    /// Keys in the range, whatever limit and revision filters left out.
+    pub count: i64,
+}
+
+/// The answer to a transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TxnReply {
+    /// Whether all compares held.
+    pub succeeded: bool,
+    /// One per operation of the branch taken: its reply, and the revision its header carries.
+    pub replies: Vec<(Revision, Reply)>,
+}
+
+/// Why a command (or a read) was refused. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// An ignore_value or ignore_lease put named a key that does not exist.
+    #[error("key not found")]
+    KeyNotFound,
+    /// The revision lies below the compacted one (it rides along).
+    #[error("required revision has been compacted at {0}")]
+    Compacted(Revision),
+    /// The revision lies above the current one.
+    #[error("required revision is a future revision")]
+    FutureRevision,
+    /// No such lease.
+    #[error("requested lease not found")]
+    LeaseNotFound,
+    /// A lease of this id exists.
+    #[error("lease already exists")]
+    LeaseExists,
+    /// The TTL is above the API's maximum of 9,000,000,000 s.
+    #[error("too large lease TTL")]
+    LeaseTtlTooLarge,
+    /// The quota is used up.
+    #[error("database space exceeded")]
+    NoSpace,
+    /// The cluster is marked corrupt.
+    #[error("corrupt cluster")]
+    Corrupt,
+    /// No such member.
+    #[error("member not found")]
+    MemberNotFound,
+    /// More operations than `max_txn_ops` at one level.
+    #[error("too many operations in txn request")]
+    TooManyOps,
+    /// One key is written twice in a branch.
+    #[error("duplicate key given in txn request")]
+    DuplicateKey,
+}

@@ -1,0 +1,83 @@
+//! What applying a batch asks of the world around the machine, and what the machine may read back.
+
+use bytes::Bytes;
+
+use crate::machine::command::{Answer, KeyValue};
+use crate::machine::persist::Write;
+use crate::types::{RequestId, RevPair, Revision};
+
+/// The outcome of applying one batch (or several, appended in order).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// What to persist, atomically with the applied log id; later writes to one key win.
+    pub writes: Vec<Write>,
+    /// What happened to keys, in revision order; all events of one revision stand together.
+    pub events: Vec<Event>,
+    /// One answer per request applied for the first time, in order. A request recognised as a repetition has
+    /// none: its sender was, or will be, answered by the first application.
+    pub answers: Vec<(RequestId, Answer)>,
+}
+
+/// One change to one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The key was written; the key-value is the new one.
+    Put(KeyValue),
+    /// The key was deleted.
+    Delete {
+        /// The key.
+        key: Bytes,
+        /// The revision of the deletion.
+        mod_revision: Revision,
+    },
+}
+
+impl Event {
+    /// The key the event is about.
+    pub fn key(&self) -> &Bytes {
+        match self {
+            Event::Put(kv) => &kv.key,
+            Event::Delete { key, .. } => key,
+        }
+    }
+
+    /// The revision the event belongs to.
+    pub fn revision(&self) -> Revision {
+        match self {
+            Event::Put(kv) => kv.mod_revision,
+            Event::Delete { mod_revision, .. } => *mod_revision,
+        }
+    }
+}
+
+/// One stored change, as history keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The change.
+    pub event: Event,
+    /// In a revision's first record: the running sum of the hashes of all records superseded up to and
+    /// including this revision (see `hash.rs`). `None` in later records of the revision.
+    pub superseded_sum: Option<u128>,
+}
+
+/// Read access to stored history. A member answers from write buffer, cache and engine; models and tests from
+/// a BTreeMap.
+pub trait Records {
+    /// The record of one change.
+    ///
+    /// # Errors
+    /// [`RecordsError`] when the store cannot answer or holds no such record: the caller must stop, because
+    /// the index said that it exists.
+    fn record(&self, at: RevPair) -> Result<Record, RecordsError>;
+
+    /// Up to `limit` records from `from` on, in order, with their places; fewer only at the end of history.
+    ///
+    /// # Errors
+    /// As [`Records::record`].
+    fn scan(&self, from: RevPair, limit: usize) -> Result<Vec<(RevPair, Record)>, RecordsError>;
+}
+
+/// History could not be read, or contradicts the index.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stored history: {0}")]
+pub struct RecordsError(pub String);

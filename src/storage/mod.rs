@@ -1,0 +1,6 @@
+//! What survives: the write-ahead log, the state engine, snapshots, and recovery from all of them.
+//!
+//! Invariant over all: the WAL may lead the engine, never the reverse (see `docs/storage.md`).
+
+pub mod engine;
+pub mod wal;
