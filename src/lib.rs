@@ -5,6 +5,7 @@
 //! - [`machine`]: the replicated state machine; pure.
 //! - [`env`]: the seams to clock, disk, entropy and threads.
 //! - [`pb`]: the wire types, generated.
+//! - [`peer`]: member-to-member transport.
 //! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
 //!
 //! # The dependency rule
@@ -14,5 +15,6 @@
 pub mod env;
 pub mod machine;
 pub mod pb;
+pub mod peer;
 pub mod storage;
 pub mod types;
