@@ -4,6 +4,8 @@
 //! - [`types`]: newtypes for everything that is counted or named.
 //! - [`machine`]: the replicated state machine; pure.
 //! - [`env`]: the seams to clock, disk, entropy and threads.
+//! - [`pb`]: the wire types, generated.
+//! - [`peer`]: member-to-member transport.
 //! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
 //!
 //! # The dependency rule
@@ -12,5 +14,7 @@
 
 pub mod env;
 pub mod machine;
+pub mod pb;
+pub mod peer;
 pub mod storage;
 pub mod types;
