@@ -23,6 +23,18 @@ use crate::types::{LeaseId, Revision};
 /// Pairs read at a time.
 const CHUNK_PAIRS: usize = 1000;
 
+/// Meta first: what is live depends on the compacted revision. All else before the records that name it.
+const LOAD_ORDER: [Bucket; 8] = [
+    Bucket::Meta,
+    Bucket::Leases,
+    Bucket::Members,
+    Bucket::Dedupe,
+    Bucket::Alarms,
+    Bucket::AuthUsers,
+    Bucket::AuthRoles,
+    Bucket::Records,
+];
+
 /// Why a state could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError<E: Debug + Display> {
@@ -50,10 +62,7 @@ impl State {
     ) -> Result<State, LoadError<E>> {
         let mut state = State::empty();
         let mut history = HistoryLoader::default();
-        // Meta first: what is live depends on the compacted revision. Leases before the records that name them.
-        for bucket in
-            [Bucket::Meta, Bucket::Leases, Bucket::Members, Bucket::Dedupe, Bucket::Alarms, Bucket::Records]
-        {
+        for bucket in LOAD_ORDER {
             let mut from = Vec::new();
             loop {
                 let pairs = read(bucket, &from, CHUNK_PAIRS).map_err(LoadError::Store)?;
