@@ -10,3 +10,4 @@
 pub mod command;
 pub mod effects;
 pub mod persist;
+pub mod watch;
