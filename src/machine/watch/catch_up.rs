@@ -29,8 +29,6 @@ pub struct Scan {
     from: Revision,
     /// The newest revision to read; published when the scan was planned.
     upto: Revision,
-    /// More watchers wait at these revisions than one scan serves.
-    crowded: bool,
     short: bool,
     limits: WatchLimits,
     groups: BTreeMap<GroupId, ScanGroup>,
@@ -101,15 +99,11 @@ impl Hub {
         let span = i64::from(self.limits.message_revisions_max.max(1));
         let upto = Revision(from.0.saturating_add(span - 1)).min(self.published);
         let short = self.published.0 - from.0 < i64::from(self.limits.short_scan_revisions);
-        let mut scan =
-            Scan { from, upto, crowded: false, short, limits: self.limits, groups: BTreeMap::new() };
+        let mut scan = Scan { from, upto, short, limits: self.limits, groups: BTreeMap::new() };
         let mut group_ids = BTreeMap::new();
         let cap = self.limits.scan_watchers_max.max(1);
-        for (count, &(next, stream, id)) in self.ready.range(lowest(from)..lowest(upto.next())).enumerate() {
-            if count >= cap {
-                scan.crowded = true;
-                break;
-            }
+        let joining = self.ready.range(lowest(from)..lowest(upto.next())).take(cap);
+        for &(next, stream, id) in joining {
             let Some(watcher) = self.streams.get(&stream).and_then(|open| open.watchers.get(&id)) else {
                 continue;
             };
@@ -158,7 +152,7 @@ impl Hub {
             self.settle_progress(stream);
         }
         // Those just served stand at `through + 1`: the next turn is for those beyond.
-        self.cursor = if scan.crowded { scan.from } else { through.next().next() };
+        self.cursor = through.next().next();
     }
 
     /// Moves an unsynced watcher on to `next` and queues what lies between, if anything matched.

@@ -8,6 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
+
 use crate::machine::watch::limits::WatchLimits;
 use crate::machine::watch::range_index::{GroupId, RangeIndex};
 use crate::machine::watch::response::{Body, Refusal, Response, STREAM_ITSELF};
@@ -38,6 +40,16 @@ pub struct Hub {
     asking: BTreeSet<StreamId>,
     /// Streams that were given responses since the caller last looked.
     woken: BTreeSet<StreamId>,
+}
+
+/// The range with keys of its own: a request's keys would keep the whole receive buffer alive.
+fn owned(range: &KeyRange) -> KeyRange {
+    let end = match &range.end {
+        RangeEnd::Single => RangeEnd::Single,
+        RangeEnd::Before(end) => RangeEnd::Before(Bytes::copy_from_slice(end)),
+        RangeEnd::Open => RangeEnd::Open,
+    };
+    KeyRange { start: Bytes::copy_from_slice(&range.start), end }
 }
 
 /// Synced watchers that receive the same events.
@@ -151,7 +163,7 @@ impl Hub {
         self.next_serial = self.next_serial.saturating_add(1);
         let watcher = Watcher {
             serial: self.next_serial,
-            range: spec.range,
+            range: owned(&spec.range),
             options: spec.options,
             progress_notify: spec.progress_notify,
             fragment: spec.fragment,
@@ -266,12 +278,13 @@ impl Hub {
                 }
             }
         }
-        for (stream, id, next) in behind {
-            if next < compacted {
-                self.end_compacted(stream, id, compacted);
-            } else {
-                self.park(stream, id, next);
-            }
+        // First all turn unsynced, only then may any end: an end can make a stream's progress due, which must
+        // find its other watchers as they are.
+        for (stream, id, next) in &behind {
+            self.park(*stream, *id, *next);
+        }
+        for (stream, id, _) in behind.into_iter().filter(|(.., next)| *next < compacted) {
+            self.end_compacted(stream, id, compacted);
         }
         for stream in self.asking.clone() {
             self.recheck_progress(stream);

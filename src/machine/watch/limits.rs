@@ -23,7 +23,7 @@ impl Default for WatchLimits {
     fn default() -> WatchLimits {
         WatchLimits {
             queue_bytes_max: 8 * 1024 * 1024,
-            queue_responses_max: 1024,
+            queue_responses_max: 16 * 1024,
             scan_watchers_max: 512,
             scan_chunk_records: 64,
             message_revisions_max: 1000,

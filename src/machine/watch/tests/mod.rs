@@ -11,6 +11,15 @@ use super::*;
 use crate::machine::effects::{Event, Record, Records};
 use crate::types::{KeyRange, LeaseId, RevPair, WatchId};
 
+/// A hub and its scans may be shared and sent between threads: fails to compile otherwise.
+const _: () = {
+    const fn shareable<T: Send + Sync>() {}
+    shareable::<Hub>();
+    shareable::<Scan>();
+    shareable::<CaughtUp>();
+    shareable::<Response>();
+};
+
 /// A store that never forgets what was true, and physically deletes what compaction allows.
 struct Store {
     /// Every change ever made: the truth.

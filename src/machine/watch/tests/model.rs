@@ -20,19 +20,45 @@ const STREAMS: u64 = 3;
 enum Op {
     Txn(Vec<(usize, bool)>),
     Publish,
-    Create { stream: u64, spec: RelativeSpec, lag: bool },
-    Cancel { stream: u64, id: i64 },
-    Drain { stream: u64, max: usize },
+    Create {
+        stream: u64,
+        spec: RelativeSpec,
+        lag: bool,
+    },
+    Cancel {
+        stream: u64,
+        id: i64,
+    },
+    Drain {
+        stream: u64,
+        max: usize,
+    },
     Step(CatchUpBudget),
     Begin,
     Read(CatchUpBudget),
     Finish,
-    Compact { back: i64 },
-    Purge { max: usize },
-    Progress { stream: u64 },
-    Tick { stream: u64 },
+    Compact {
+        back: i64,
+    },
+    Purge {
+        max: usize,
+    },
+    /// History is compacted and deleted between the planning of a scan and its end.
+    CompactUnderScan {
+        back: i64,
+        budget: CatchUpBudget,
+        before_read: bool,
+    },
+    Progress {
+        stream: u64,
+    },
+    Tick {
+        stream: u64,
+    },
     Snapshot,
-    Reopen { stream: u64 },
+    Reopen {
+        stream: u64,
+    },
 }
 
 /// A watch whose start is given relative to the current revision.
@@ -125,11 +151,16 @@ impl Run {
                     self.hub.finish_catch_up(caught_up, self.store.compacted);
                 }
             }
-            Op::Compact { back } => {
-                let at = Revision(self.store.current.0 - back);
-                if at > self.store.compacted && at > Revision(0) {
-                    self.store.compact(at);
+            Op::Compact { back } => self.compact(back),
+            Op::CompactUnderScan { back, budget, before_read } => {
+                let Some(scan) = self.hub.begin_catch_up(self.store.compacted) else { return };
+                if before_read {
+                    self.compact(back);
+                    self.store.purge(usize::MAX);
                 }
+                let caught_up = scan.read(&self.store, &self.store, budget).unwrap();
+                self.compact(back);
+                self.hub.finish_catch_up(caught_up, self.store.compacted);
             }
             Op::Purge { max } => self.store.purge(max),
             Op::Progress { stream } => {
@@ -158,6 +189,13 @@ impl Run {
             stats.queued <= streams * self.limits.queue_responses_max.max(1) + 2 * self.control,
             "{stats:?}"
         );
+    }
+
+    fn compact(&mut self, back: i64) {
+        let at = Revision(self.store.current.0 - back);
+        if at > self.store.compacted && at > Revision(0) {
+            self.store.compact(at);
+        }
     }
 
     fn publish(&mut self) {
@@ -361,6 +399,8 @@ fn any_op() -> impl Strategy<Value = Op> {
         3 => Just(Op::Finish),
         1 => (0_i64..10).prop_map(|back| Op::Compact { back }),
         1 => (0..20_usize).prop_map(|max| Op::Purge { max }),
+        1 => (0_i64..10, any_budget(), any::<bool>())
+            .prop_map(|(back, budget, before_read)| Op::CompactUnderScan { back, budget, before_read }),
         2 => stream().prop_map(|stream| Op::Progress { stream }),
         2 => stream().prop_map(|stream| Op::Tick { stream }),
         1 => Just(Op::Snapshot),
@@ -390,7 +430,7 @@ fn any_limits() -> impl Strategy<Value = WatchLimits> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_client_gets_exactly_the_history_it_asked_for(limits in any_limits(), ops in vec(any_op(), 0..120)) {

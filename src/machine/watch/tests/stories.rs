@@ -573,6 +573,22 @@ fn a_snapshot_turns_to_history_ends_what_is_compacted_and_leaves_the_future() {
 }
 
 #[test]
+fn progress_due_to_a_snapshots_ends_waits_for_the_watches_that_go_on() {
+    let mut world = World::new();
+    world.put("a", "2");
+    world.watch(since(key("a"), 1));
+    world.watch(WatchSpec::new(key("a")));
+    world.hub.request_progress(S);
+    world.seen();
+    world.store.put("a", "3");
+    world.store.compact(Revision(3));
+    world.hub.snapshot_installed(world.store.current, world.store.compacted);
+    assert_eq!(world.seen(), ["0@3: compacted at 3"]);
+    world.catch_up();
+    assert_eq!(world.seen(), ["1@3: 3:a=3", "-1@3: progress"]);
+}
+
+#[test]
 fn fragments_fit_and_reassemble() {
     let mut world = World::new();
     world.watch(WatchSpec { fragment: true, ..WatchSpec::new(from("a")) });
@@ -585,7 +601,7 @@ fn fragments_fit_and_reassemble() {
     let whole = responses[0].clone();
     let Body::Events { set, .. } = &whole.body else { panic!("{whole:?}") };
     assert_eq!(fragment(responses[1].clone(), 1_300), [responses[1].clone()], "only who asked");
-    assert_eq!(fragment(whole.clone(), whole.size_bytes()), [whole.clone()], "only what is too large");
+    assert_eq!(fragment(whole.clone(), whole.size_bytes()), vec![whole.clone()], "only what is too large");
     for max_bytes in [1_300, 700, 10] {
         let pieces = fragment(whole.clone(), max_bytes);
         let mut joined = Vec::new();
@@ -598,4 +614,43 @@ fn fragments_fit_and_reassemble() {
         assert_eq!(joined, set.events());
         assert_eq!(pieces.len(), if max_bytes == 1_300 { 3 } else { 5 });
     }
+}
+
+#[test]
+fn a_scan_serves_a_bounded_number_and_the_rest_in_turn() {
+    let mut world = World::with(WatchLimits { scan_watchers_max: 2, ..WatchLimits::default() });
+    world.put("a", "2");
+    for _ in 0..5 {
+        world.watch(since(key("a"), 2));
+    }
+    world.seen();
+    let mut served = Vec::new();
+    loop {
+        let more = world.step(BUDGET);
+        served.push(world.seen().len());
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(served, [2, 2, 1]);
+}
+
+#[test]
+fn a_failing_store_delivers_nothing() {
+    struct Broken;
+    impl Previous for Broken {
+        fn previous(&self, _: &[u8], _: Revision) -> Result<Option<KeyValue>, RecordsError> {
+            Err(RecordsError("gone".to_owned()))
+        }
+    }
+    let mut world = World::new();
+    world.put("a", "2");
+    let options = EventOptions { prev_kv: true, ..EventOptions::default() };
+    world.watch(WatchSpec::new(from("a")));
+    world.watch(WatchSpec { options, ..WatchSpec::new(key("a")) });
+    world.seen();
+    let events = world.store.put("a", "3");
+    let failed = world.hub.publish(&events, world.store.current, &Broken);
+    assert_eq!(failed, Err(RecordsError("gone".to_owned())));
+    assert!(world.seen().is_empty());
 }
