@@ -7,6 +7,8 @@
 //! - [`env`]: the seams to clock, disk, entropy and threads.
 //! - [`pb`]: the wire types, generated.
 //! - [`peer`]: member-to-member transport.
+//! - [`raft`]: adapters of the consensus core.
+//! - [`node`]: wires one member.
 //! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
 //!
 //! # The dependency rule
@@ -16,7 +18,9 @@
 pub mod config;
 pub mod env;
 pub mod machine;
+pub mod node;
 pub mod pb;
 pub mod peer;
+pub mod raft;
 pub mod storage;
 pub mod types;

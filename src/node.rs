@@ -15,8 +15,8 @@ use crate::machine::command::{Answer, Command, CommandError, Member as MemberInf
 use crate::machine::effects::RecordsError;
 use crate::machine::persist::Bucket;
 use crate::machine::state::State;
-use crate::peer::{PeerServer, Peers};
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
+use crate::peer::{PeerServer, Peers};
 use crate::raft::applied::Applied;
 use crate::raft::core::{CoreConfig, start_core};
 use crate::raft::handle::{RaftHandle, RaftStatus};
@@ -194,7 +194,8 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     let identity = Identity { cluster: config.cluster, member: config.member };
 
     let (wal, recovered) = open_wal(&config, &env).await?;
-    let state_dir = StateDir::new(env.clone(), engine_worker.clone(), &config.data_dir, config.engine, identity);
+    let state_dir =
+        StateDir::new(env.clone(), engine_worker.clone(), &config.data_dir, config.engine, identity);
     let engine = state_dir.open().await?;
 
     let (state, membership, installed) = {

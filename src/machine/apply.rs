@@ -144,7 +144,12 @@ impl State {
         Ok(Ok(Reply::Txn(reply)))
     }
 
-    fn lease_grant(&mut self, effects: &mut Effects, id: LeaseId, ttl: TtlSecs) -> Result<Reply, CommandError> {
+    fn lease_grant(
+        &mut self,
+        effects: &mut Effects,
+        id: LeaseId,
+        ttl: TtlSecs,
+    ) -> Result<Reply, CommandError> {
         let lease = self.leases.grant(id, ttl)?;
         let (ttl, encoded) = (lease.ttl, lease.encode());
         self.replace(effects, Bucket::Leases, lease_key(id), None, Some(encoded));

@@ -130,7 +130,10 @@ mod tests {
             check_txn(&Txn { success, ..Txn::default() }, 128)
         };
         assert_eq!(check_txn(&Txn { failure: many(128), ..Txn::default() }, 128), Ok(()));
-        assert_eq!(check_txn(&Txn { failure: many(129), ..Txn::default() }, 128), Err(CommandError::TooManyOps));
+        assert_eq!(
+            check_txn(&Txn { failure: many(129), ..Txn::default() }, 128),
+            Err(CommandError::TooManyOps)
+        );
         assert_eq!(nested(100, 28), Ok(()));
         assert_eq!(nested(100, 29), Err(CommandError::TooManyOps));
     }

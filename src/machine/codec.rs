@@ -8,8 +8,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use crate::machine::command::{
-    AlarmKind, Batch, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Put, Range, Request,
-    SortOrder, SortTarget, Txn, TxnOp,
+    AlarmKind, Batch, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Put, Range,
+    Request, SortOrder, SortTarget, Txn, TxnOp,
 };
 use crate::machine::members::{member_from_pb, member_to_pb};
 use crate::pb::record as pb;
@@ -103,11 +103,13 @@ fn request_to_pb(request: &Request) -> pb::Request {
             };
             Pb::Alarm(pb::Alarm { raise: *raise, member: member.0, kind: kind.into() })
         }
-        Command::MemberAttributes { member, name, client_urls } => Pb::MemberAttributes(pb::MemberAttributes {
-            member: member.0,
-            name: name.clone(),
-            client_urls: client_urls.clone(),
-        }),
+        Command::MemberAttributes { member, name, client_urls } => {
+            Pb::MemberAttributes(pb::MemberAttributes {
+                member: member.0,
+                name: name.clone(),
+                client_urls: client_urls.clone(),
+            })
+        }
         Command::Bootstrap { members } => {
             Pb::Bootstrap(pb::Bootstrap { members: members.iter().map(member_to_pb).collect() })
         }
@@ -123,11 +125,11 @@ fn request_from_pb(request: pb::Request) -> Result<Request, CodecError> {
         Pb::DeleteRange(delete) => Command::DeleteRange(delete_from_pb(delete)),
         Pb::Txn(txn) => Command::Txn(txn_from_pb(txn, TXN_DEPTH_MAX)?),
         Pb::Compact(compact) => Command::Compact(Compact { revision: Revision(compact.revision) }),
-        Pb::LeaseGrant(grant) => {
-            Command::LeaseGrant { id: LeaseId(grant.id), ttl: TtlSecs(grant.ttl_secs) }
-        }
+        Pb::LeaseGrant(grant) => Command::LeaseGrant { id: LeaseId(grant.id), ttl: TtlSecs(grant.ttl_secs) },
         Pb::LeaseRevoke(revoke) => Command::LeaseRevoke { id: LeaseId(revoke.id) },
-        Pb::LeaseExpire(expire) => Command::LeaseExpire { ids: expire.ids.into_iter().map(LeaseId).collect() },
+        Pb::LeaseExpire(expire) => {
+            Command::LeaseExpire { ids: expire.ids.into_iter().map(LeaseId).collect() }
+        }
         Pb::LeaseCheckpoint(checkpoint) => Command::LeaseCheckpoint {
             remaining: checkpoint
                 .remaining

@@ -53,8 +53,11 @@ impl Dedupe {
     /// The sender of a batch, or `None` when a later incarnation of it has spoken. A later incarnation begins
     /// with nothing seen.
     pub(crate) fn admit(&mut self, member: MemberId, incarnation: Incarnation) -> Option<&mut Sender> {
-        let sender =
-            self.senders.entry(member).or_insert(Sender { incarnation, lowest_unanswered: 0, runs: BTreeMap::new() });
+        let sender = self.senders.entry(member).or_insert(Sender {
+            incarnation,
+            lowest_unanswered: 0,
+            runs: BTreeMap::new(),
+        });
         if sender.incarnation > incarnation {
             return None;
         }
@@ -89,7 +92,8 @@ impl Sender {
         }
         let mut first = sequence;
         let mut last = sequence;
-        if let Some((before, end)) = self.runs.range(..sequence).next_back().map(|(first, last)| (*first, *last))
+        if let Some((before, end)) =
+            self.runs.range(..sequence).next_back().map(|(first, last)| (*first, *last))
             && end.checked_add(1) == Some(sequence)
         {
             first = before;

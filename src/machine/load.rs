@@ -51,7 +51,8 @@ impl State {
         let mut state = State::empty();
         let mut history = HistoryLoader::default();
         // Meta first: what is live depends on the compacted revision. Leases before the records that name them.
-        for bucket in [Bucket::Meta, Bucket::Leases, Bucket::Members, Bucket::Dedupe, Bucket::Alarms, Bucket::Records]
+        for bucket in
+            [Bucket::Meta, Bucket::Leases, Bucket::Members, Bucket::Dedupe, Bucket::Alarms, Bucket::Records]
         {
             let mut from = Vec::new();
             loop {
@@ -164,9 +165,7 @@ impl HistoryLoader {
         let event = decode_record(at, value).map_err(|error| error.to_string())?.event;
         let tally = record_tally(at.sub, &event);
         let (change, lease) = match &event {
-            Event::Put(put) => {
-                (Change { at, created: put.create_revision, version: put.version }, put.lease)
-            }
+            Event::Put(put) => (Change { at, created: put.create_revision, version: put.version }, put.lease),
             Event::Delete { .. } => (Change { at, created: Revision(0), version: 0 }, LeaseId::NONE),
         };
         self.all = self.all.plus(tally);

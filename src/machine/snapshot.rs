@@ -209,7 +209,12 @@ mod tests {
     fn frames() -> Vec<Bytes> {
         let mut encoder = SnapshotEncoder::default();
         let first = [pair(Bucket::Meta, "a"), pair(Bucket::Records, "a"), pair(Bucket::Records, "b")];
-        vec![encoder.header(APPLIED), encoder.chunk(&first), encoder.chunk(&[pair(Bucket::Leases, "l")]), encoder.end()]
+        vec![
+            encoder.header(APPLIED),
+            encoder.chunk(&first),
+            encoder.chunk(&[pair(Bucket::Leases, "l")]),
+            encoder.end(),
+        ]
     }
 
     fn read(stream: &[u8]) -> Result<(Vec<SnapshotFrame>, bool), SnapshotError> {

@@ -4,8 +4,8 @@
 //! transaction. Then the branches taken are checked against that same state. Only then is anything written.
 
 use crate::machine::command::{
-    Command, CommandError, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Put, Range, RangeReply, Reply, Txn, TxnOp,
-    TxnReply,
+    Command, CommandError, Compare, CompareResult, CompareTarget, DeleteRange, KeyValue, Put, Range,
+    RangeReply, Reply, Txn, TxnOp, TxnReply,
 };
 use crate::machine::effects::{Event, Records, RecordsError};
 use crate::machine::lease::Leases;
@@ -124,7 +124,8 @@ pub(crate) fn check_put(kv: &Mvcc, leases: &Leases, put: &Put) -> Result<(), Com
 
 /// Does a put that has been checked.
 pub(crate) fn put(writer: &mut Writer<'_, '_>, put: &Put) -> Result<Reply, RecordsError> {
-    let before = if put.ignore_value || put.ignore_lease || put.prev_kv { writer.current(&put.key)? } else { None };
+    let before =
+        if put.ignore_value || put.ignore_lease || put.prev_kv { writer.current(&put.key)? } else { None };
     let value = match &before {
         Some(kv) if put.ignore_value => kv.value.clone(),
         _ => put.value.clone(),
@@ -161,7 +162,11 @@ fn holds(kv: &Mvcc, records: &dyn Records, compare: &Compare) -> Result<bool, Re
     if any { Ok(true) } else { holds_for(records, compare, None) }
 }
 
-fn holds_for(records: &dyn Records, compare: &Compare, stored: Option<&Latest>) -> Result<bool, RecordsError> {
+fn holds_for(
+    records: &dyn Records,
+    compare: &Compare,
+    stored: Option<&Latest>,
+) -> Result<bool, RecordsError> {
     let number = |read: fn(&Latest) -> i64| stored.map_or(0, read);
     let order = match &compare.target {
         CompareTarget::Version(version) => number(|latest| latest.change.version).cmp(version),
@@ -173,7 +178,10 @@ fn holds_for(records: &dyn Records, compare: &Compare, stored: Option<&Latest>) 
             match records.record(latest.change.at)?.event {
                 Event::Put(kv) => kv.value.cmp(value),
                 Event::Delete { .. } => {
-                    return Err(RecordsError(format!("a living key's record {:?} is a deletion", latest.change.at)));
+                    return Err(RecordsError(format!(
+                        "a living key's record {:?} is a deletion",
+                        latest.change.at
+                    )));
                 }
             }
         }

@@ -63,9 +63,10 @@ pub async fn start_core(
         ..Config::default()
     };
     let core = Arc::new(core.validate().map_err(|error| error.to_string())?);
-    let raft = Raft::<TypeConfig, StateMachine>::new(config.member.0, core, network, log_store, state_machine)
-        .await
-        .map_err(|error| error.to_string())?;
+    let raft =
+        Raft::<TypeConfig, StateMachine>::new(config.member.0, core, network, log_store, state_machine)
+            .await
+            .map_err(|error| error.to_string())?;
     let initialized = raft.is_initialized().await.map_err(|error| error.to_string())?;
     if !initialized {
         match raft.initialize(config.voters).await {

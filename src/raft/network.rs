@@ -8,9 +8,11 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream, StreamExt, once, unfold};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
 use openraft::network::{Backoff, RPCOption};
-use openraft::raft::{AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse};
-use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2, Snapshot};
+use openraft::raft::{
+    AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
+};
 use openraft::type_config::alias;
+use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2, Snapshot};
 
 use crate::env::{Clock, within};
 use crate::pb::peer as pb;
@@ -18,8 +20,8 @@ use crate::peer::{PeerError, Peers};
 use crate::raft::snapshot::SnapshotData;
 use crate::raft::types::{PeerNode, RaftVote, TypeConfig, log_id};
 use crate::raft::wire::{
-    AppendRequest, AppendResult, VoteRequest, VoteResponse, append_out, append_result_in, log_id_out, vote_in,
-    vote_out, vote_request_out, vote_response_in,
+    AppendRequest, AppendResult, VoteRequest, VoteResponse, append_out, append_result_in, log_id_out,
+    vote_in, vote_out, vote_request_out, vote_response_in,
 };
 use crate::types::MemberId;
 
@@ -70,9 +72,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 impl Connection {
     fn error(&self, error: &PeerError, action: RPCTypes, timeout: Duration) -> CoreError {
         match error {
-            PeerError::Timeout(member) => {
-                Timeout { action, id: 0, target: member.0, timeout }.into()
-            }
+            PeerError::Timeout(member) => Timeout { action, id: 0, target: member.0, timeout }.into(),
             PeerError::Unreachable { .. } => NetworkError::new(error).into(),
             PeerError::UnknownMember(_) | PeerError::Refused { .. } => Unreachable::new(error).into(),
         }
@@ -244,8 +244,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         // Short and bounded: a peer that comes back is used again within a fraction of an election timeout.
         const FIRST_MS: u64 = 20;
         const MAX_MS: u64 = 300;
-        Some(Backoff::new((0_u32..).map(|attempt| {
-            Duration::from_millis(FIRST_MS.saturating_mul(1 << attempt.min(8)).min(MAX_MS))
-        })))
+        Some(Backoff::new(
+            (0_u32..).map(|attempt| {
+                Duration::from_millis(FIRST_MS.saturating_mul(1 << attempt.min(8)).min(MAX_MS))
+            }),
+        ))
     }
 }

@@ -15,8 +15,8 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::env::{Env, within};
 use crate::machine::command::{Answer, Batch, Command, Request};
-use crate::peer::Peers;
 use crate::pb::peer::forward_response::Outcome as Forwarded;
+use crate::peer::Peers;
 use crate::raft::RaftHandle;
 use crate::raft::codec::encode_batch;
 use crate::raft::pending::{Pending, ProposeError};
@@ -161,7 +161,8 @@ impl Proposer {
         {
             let mut queue = self.queue();
             while let Some(next) = queue.front() {
-                let full = requests.len() >= limits.batch_requests_max || bytes + next.bytes > limits.batch_bytes_max;
+                let full = requests.len() >= limits.batch_requests_max
+                    || bytes + next.bytes > limits.batch_bytes_max;
                 if full && !requests.is_empty() {
                     break;
                 }
@@ -208,13 +209,11 @@ impl Proposer {
     /// Tries once: by itself when this member leads, else at whoever seems to.
     async fn attempt(&self, batch: &LogBatch) -> Attempt {
         match self.inner.raft.leader() {
-            Some(leader) if leader == self.inner.member => {
-                match self.inner.raft.write(batch.clone()).await {
-                    Ok(()) => Attempt::Committed,
-                    Err(WriteError::NotLeader(_) | WriteError::Unknown) => Attempt::TryAgain,
-                    Err(WriteError::Stopped) => Attempt::Stopped,
-                }
-            }
+            Some(leader) if leader == self.inner.member => match self.inner.raft.write(batch.clone()).await {
+                Ok(()) => Attempt::Committed,
+                Err(WriteError::NotLeader(_) | WriteError::Unknown) => Attempt::TryAgain,
+                Err(WriteError::Stopped) => Attempt::Stopped,
+            },
             Some(leader) => {
                 let timeout = self.inner.limits.attempt_timeout;
                 match self.inner.peers.forward(leader, timeout, batch.bytes.clone()).await {
@@ -240,12 +239,8 @@ pub enum WriteError {
     Stopped,
 }
 
-impl From<CoreWriteError>
-    for WriteError
-{
-    fn from(
-        error: CoreWriteError,
-    ) -> Self {
+impl From<CoreWriteError> for WriteError {
+    fn from(error: CoreWriteError) -> Self {
         match error {
             RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
                 WriteError::NotLeader(forward.leader_id.map(MemberId))

@@ -103,7 +103,8 @@ impl ReadIndex {
     async fn drive(self) {
         loop {
             self.inner.arrived.notified().await;
-            let waiters = std::mem::take(&mut *self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            let waiters =
+                std::mem::take(&mut *self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             if waiters.is_empty() {
                 continue;
             }

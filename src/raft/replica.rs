@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 
 use crate::env::Env;
-use crate::machine::state::{State, applied_write};
 use crate::machine::command::{Batch, CommandError, Range, RangeReply};
 use crate::machine::effects::RecordsError;
 use crate::machine::mvcc::record::record_key;
 use crate::machine::overlay::Overlay;
 use crate::machine::persist::{Bucket, Write};
+use crate::machine::state::{State, applied_write};
 use crate::raft::applied::Applied;
 use crate::raft::codec::{decode_stored_membership, encode_membership};
 use crate::raft::pending::{Pending, ProposeError};
@@ -131,10 +131,7 @@ impl Replica {
     ///
     /// # Errors
     /// The outer error is fatal for the member; the inner one is the client's.
-    pub fn range(
-        &self,
-        range: &Range,
-    ) -> Result<(Revision, Result<RangeReply, CommandError>), RecordsError> {
+    pub fn range(&self, range: &Range) -> Result<(Revision, Result<RangeReply, CommandError>), RecordsError> {
         let state = self.state();
         let reply = state.range(&self.store, range)?;
         Ok((state.revision(), reply))
@@ -217,7 +214,8 @@ fn membership_write(membership: &RaftMembership) -> Write {
 pub fn load_membership(stored: Option<Bytes>) -> Result<RaftMembership, String> {
     let Some(stored) = stored else { return Ok(RaftMembership::default()) };
     let (head, membership) = stored.split_at_checked(17).ok_or("stored membership is cut short")?;
-    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).map_err(|_| "stored membership is cut short");
+    let number =
+        |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).map_err(|_| "stored membership is cut short");
     let (flag, id) = head.split_at_checked(1).ok_or("stored membership is cut short")?;
     let (term, index) = id.split_at_checked(8).ok_or("stored membership is cut short")?;
     let id = LogId { term: Term(number(term)?), index: LogIndex(number(index)?) };

@@ -105,14 +105,11 @@ impl PeerApi for PeerFront {
         }
         let membership_id = header.membership_id.as_ref().map(own_log_id_in);
         let membership = decode_stored_membership(membership_id, &header.membership).map_err(damaged)?;
-        let meta = SnapshotMeta {
-            last_log_id: header.last.as_ref().map(log_id_in),
-            last_membership: membership,
-        };
+        let meta =
+            SnapshotMeta { last_log_id: header.last.as_ref().map(log_id_in), last_membership: membership };
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Incoming(Box::new(staging)) };
         let vote = vote_in(header.vote.as_ref());
-        let response =
-            self.raft.core().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        let response = self.raft.core().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(pb::SnapshotResponse { vote: Some(vote_out(&response.vote)) })
     }
 
@@ -127,7 +124,9 @@ impl PeerApi for PeerFront {
         Ok(pb::TransferLeaderResponse {
             refused: match refused {
                 Ok(()) => None,
-                Err(openraft::raft::TransferLeaderError::VoteChanged { actual, .. }) => Some(vote_out(&actual)),
+                Err(openraft::raft::TransferLeaderError::VoteChanged { actual, .. }) => {
+                    Some(vote_out(&actual))
+                }
                 Err(openraft::raft::TransferLeaderError::LogNotFlushed { .. }) => Some(pb::Vote::default()),
             },
         })

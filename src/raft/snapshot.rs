@@ -50,7 +50,8 @@ impl SnapshotData {
             return Err("a received snapshot is not sent on".to_owned());
         };
         let mut encoder = SnapshotEncoder::default();
-        let head = [pb::SnapshotPart { part: Some(Part::Header(header)) }, chunk_part(encoder.header(applied))];
+        let head =
+            [pb::SnapshotPart { part: Some(Part::Header(header)) }, chunk_part(encoder.header(applied))];
         let mut buckets = Bucket::ALL.iter();
         let current = buckets.next().map(|bucket| (*bucket, Bytes::new()));
         let sending = Sending { reader, encoder, buckets, current };
@@ -73,7 +74,8 @@ impl SnapshotData {
 impl Sending {
     fn next_chunk(&mut self) -> Result<Option<Bytes>, String> {
         while let Some((bucket, from)) = self.current.take() {
-            let pairs = self.reader.range(bucket, &from, CHUNK_PAIRS_MAX).map_err(|error| error.to_string())?;
+            let pairs =
+                self.reader.range(bucket, &from, CHUNK_PAIRS_MAX).map_err(|error| error.to_string())?;
             let Some((last, _)) = pairs.last() else {
                 self.current = self.buckets.next().map(|bucket| (*bucket, Bytes::new()));
                 continue;
@@ -101,7 +103,7 @@ impl Receiving {
         self.decoder.push(bytes);
         while let Some(frame) = self.decoder.next_frame().map_err(|error| error.to_string())? {
             match frame {
-                SnapshotFrame::Header(applied) => staging.begin(applied).map_err(|error| error.to_string())?,
+                SnapshotFrame::Header(applied) => staging.begin(applied),
                 SnapshotFrame::Chunk(pairs) => staging.add(pairs).await.map_err(|error| error.to_string())?,
                 SnapshotFrame::End => return Ok(true),
             }

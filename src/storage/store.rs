@@ -174,7 +174,9 @@ impl Store {
     pub async fn flush(&self, wal: &WalHandle) -> Result<(), EngineError> {
         self.drained().await;
         if !crate::mutant!("engine-flush-ahead-of-wal") {
-            wal.barrier().await.map_err(|source| EngineError::Io { path: "write-ahead log".to_owned(), source })?;
+            wal.barrier()
+                .await
+                .map_err(|source| EngineError::Io { path: "write-ahead log".to_owned(), source })?;
         }
         let engine = self.read().engine.clone();
         run(&*self.shared.worker, move || engine.flush())
@@ -311,8 +313,11 @@ fn merge(stored: Vec<(Bytes, Bytes)>, buffered: Vec<(Bytes, Option<Bytes>)>, lim
         stored.into_iter().map(|(key, value)| (key, Some(value))).collect();
     merged.extend(buffered);
     let known = |key: &Bytes| horizon.as_ref().is_none_or(|horizon| key <= horizon);
-    let mut pairs: Vec<(Bytes, Bytes)> =
-        merged.into_iter().filter(|(key, _)| known(key)).filter_map(|(key, value)| Some((key, value?))).collect();
+    let mut pairs: Vec<(Bytes, Bytes)> = merged
+        .into_iter()
+        .filter(|(key, _)| known(key))
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect();
     let mut next = horizon;
     if pairs.len() > limit {
         pairs.truncate(limit);

@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn each_revision_sees_the_latest_change_up_to_it() {
-        let seen: Vec<_> = (1..=10).map(|rev| history().visible_at(Revision(rev)).map(|c| c.at.main.0)).collect();
+        let seen: Vec<_> =
+            (1..=10).map(|rev| history().visible_at(Revision(rev)).map(|c| c.at.main.0)).collect();
         let (two, four, nine) = (Some(2), Some(4), Some(9));
         assert_eq!(seen, [None, two, two, four, four, None, None, None, nine, nine]);
     }

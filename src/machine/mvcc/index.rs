@@ -71,10 +71,7 @@ impl Index {
             Bound::Excluded(end) => start < end,
             Bound::Unbounded => true,
         };
-        holds_any
-            .then(|| self.keys.range::<[u8], _>((Bound::Included(start), end)))
-            .into_iter()
-            .flatten()
+        holds_any.then(|| self.keys.range::<[u8], _>((Bound::Included(start), end))).into_iter().flatten()
     }
 
     /// All keys from `from` on.

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use prost::Message;
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::machine::command::KeyValue;
 use crate::machine::effects::{Event, Record, RecordsError, Tally};
 use crate::machine::quota;
-use crate::machine::command::KeyValue;
 use crate::pb::record as pb;
 use crate::types::{LeaseId, RevPair, Revision};
 
@@ -133,10 +133,7 @@ pub(crate) fn tally_to_pb(tally: Tally) -> pb::Tally {
 
 /// A tally from its stored form.
 pub(crate) fn tally_from_pb(tally: pb::Tally) -> Tally {
-    Tally {
-        hash: (u128::from(tally.hash_high) << 64) | u128::from(tally.hash_low),
-        bytes: tally.size_bytes,
-    }
+    Tally { hash: (u128::from(tally.hash_high) << 64) | u128::from(tally.hash_low), bytes: tally.size_bytes }
 }
 
 #[cfg(test)]

@@ -29,7 +29,11 @@ pub(crate) struct Writer<'a, 'r> {
 }
 
 impl<'a, 'r> Writer<'a, 'r> {
-    pub(crate) fn new(kv: &'a mut Mvcc, leases: &'a mut Leases, overlay: &'a mut Overlay<'r>) -> Writer<'a, 'r> {
+    pub(crate) fn new(
+        kv: &'a mut Mvcc,
+        leases: &'a mut Leases,
+        overlay: &'a mut Overlay<'r>,
+    ) -> Writer<'a, 'r> {
         let (superseded, tombstones) = (Tally::default(), Tally::default());
         Writer { kv, leases, overlay, events: Vec::new(), superseded, tombstones }
     }
@@ -76,8 +80,14 @@ impl<'a, 'r> Writer<'a, 'r> {
             Some(latest) => (latest.change.created, latest.change.version.saturating_add(1)),
             None => (at.main, 1),
         };
-        let key_value =
-            KeyValue { key: key.clone(), create_revision: created, mod_revision: at.main, version, value, lease };
+        let key_value = KeyValue {
+            key: key.clone(),
+            create_revision: created,
+            mod_revision: at.main,
+            version,
+            value,
+            lease,
+        };
         self.change(at, Event::Put(key_value), Change { at, created, version }, lease);
         let detached = before.map_or(LeaseId::NONE, |latest| latest.lease);
         if detached != lease {

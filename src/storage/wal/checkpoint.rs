@@ -117,7 +117,8 @@ mod tests {
                 chain: 9,
             }),
         };
-        let bare = Checkpoint { vote: None, purged: None, committed: None, last: None, previous: None, ..full };
+        let bare =
+            Checkpoint { vote: None, purged: None, committed: None, last: None, previous: None, ..full };
         for checkpoint in [full, bare] {
             let bytes = checkpoint.encode();
             let mut take = Take(&bytes);

@@ -148,10 +148,7 @@ mod tests {
     fn golden_header() {
         let block = header().encode();
         let hex: String = block[..68].iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(
-            hex,
-            "GOLDEN_HEADER"
-        );
+        assert_eq!(hex, "GOLDEN_HEADER");
         assert!(block[68..].iter().all(|&byte| byte == 0), "the rest of the block is zero");
         assert_eq!(SegmentHeader::decode(&block), HeaderRead::Valid(header()));
     }

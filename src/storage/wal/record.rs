@@ -266,7 +266,8 @@ mod tests {
             voted_for: voted_for.map(MemberId),
             committed,
         };
-        let rising = [vote(1, None, false), vote(1, Some(1), false), vote(1, Some(1), true), vote(2, None, false)];
+        let rising =
+            [vote(1, None, false), vote(1, Some(1), false), vote(1, Some(1), true), vote(2, None, false)];
         for pair in rising.windows(2) {
             assert!(pair[1].is_at_least(&pair[0]) && !pair[0].is_at_least(&pair[1]), "{pair:?}");
         }
