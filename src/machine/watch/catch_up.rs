@@ -98,7 +98,8 @@ impl Hub {
 
         let span = i64::from(self.limits.message_revisions_max.max(1));
         let upto = Revision(from.0.saturating_add(span - 1)).min(self.published);
-        let short = self.published.0 - from.0 < i64::from(self.limits.short_scan_revisions);
+        let behind = self.published.0 - from.0;
+        let short = upto == self.published && behind < i64::from(self.limits.short_scan_revisions);
         let mut scan = Scan { from, upto, short, limits: self.limits, groups: BTreeMap::new() };
         let mut group_ids = BTreeMap::new();
         let cap = self.limits.scan_watchers_max.max(1);
