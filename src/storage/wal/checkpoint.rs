@@ -117,7 +117,8 @@ mod tests {
                 chain: 9,
             }),
         };
-        let bare = Checkpoint { vote: None, purged: None, committed: None, last: None, previous: None, ..full };
+        let bare =
+            Checkpoint { vote: None, purged: None, committed: None, last: None, previous: None, ..full };
         for checkpoint in [full, bare] {
             let bytes = checkpoint.encode();
             let mut take = Take(&bytes);
@@ -125,6 +126,13 @@ mod tests {
             assert_eq!(take.end(), Some(()), "every byte is read");
         }
         let hex: String = full.encode().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "GOLDEN_CHECKPOINT");
+        assert_eq!(
+            hex,
+            concat!(
+                "030000000000000000400000000000000102000000000000000101ab0000000000000001020000000000000004000000",
+                "000000000102000000000000000500000000000000010200000000000000060000000000000001070000000000000008",
+                "00000000000000005000000000000009000000",
+            )
+        );
     }
 }

@@ -240,7 +240,13 @@ impl Shared {
 
     /// After a commit or seal: the next one is started before this one's requests are answered, so that the
     /// disk does not wait for the answers.
-    fn ended(self: Arc<Self>, result: Result<(), WalError>, dones: Vec<Done>, unsealed: bool, chores: Chores) {
+    fn ended(
+        self: Arc<Self>,
+        result: Result<(), WalError>,
+        dones: Vec<Done>,
+        unsealed: bool,
+        chores: Chores,
+    ) {
         if let Err(error) = result {
             return self.fail(error, dones);
         }

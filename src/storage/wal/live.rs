@@ -45,7 +45,9 @@ impl LiveBytes {
     /// Lets go of what stands in front of the oldest entry still needed.
     pub(super) fn purged(&mut self, upto: Option<LogId>) {
         let needed = index_after(upto);
-        while let Some(chunk) = self.chunks.front().filter(|chunk| chunk.highest.is_none_or(|top| top < needed)) {
+        while let Some(chunk) =
+            self.chunks.front().filter(|chunk| chunk.highest.is_none_or(|top| top < needed))
+        {
             self.total = self.total.saturating_sub(chunk.bytes);
             self.chunks.pop_front();
         }

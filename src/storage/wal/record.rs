@@ -239,7 +239,16 @@ mod tests {
             body.log(&record);
         }
         let hex: String = out.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "GOLDEN_RECORDS");
+        assert_eq!(
+            hex,
+            concat!(
+                "15000000010000004ba156a70300000000000000090000000000000068656c6c6f1000000001000000a90c201d030000",
+                "00000000000900000000000000120000000200000047ea1d6d0400000000000000010107000000000000001200000002",
+                "000000854045a705000000000000000000000000000000000011000000030000001fa8c2570103000000000000000900",
+                "00000000000011000000030000004e6dd910000000000000000000000000000000000011000000040000009cd9f57401",
+                "03000000000000000900000000000000",
+            )
+        );
     }
 
     #[test]
@@ -266,7 +275,8 @@ mod tests {
             voted_for: voted_for.map(MemberId),
             committed,
         };
-        let rising = [vote(1, None, false), vote(1, Some(1), false), vote(1, Some(1), true), vote(2, None, false)];
+        let rising =
+            [vote(1, None, false), vote(1, Some(1), false), vote(1, Some(1), true), vote(2, None, false)];
         for pair in rising.windows(2) {
             assert!(pair[1].is_at_least(&pair[0]) && !pair[0].is_at_least(&pair[1]), "{pair:?}");
         }

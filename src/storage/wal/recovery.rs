@@ -114,8 +114,7 @@ impl Wal {
         sequences.sort_unstable();
         let found = opening.find(&sequences)?;
         let history = opening.read(&found)?;
-        let spares =
-            Spares::adopt(&opening.dir, &names, options.segment_bytes, options.prepared_segments)?;
+        let spares = Spares::adopt(&opening.dir, &names, options.segment_bytes, options.prepared_segments)?;
         opening.begin(history, spares)
     }
 }
@@ -147,8 +146,7 @@ impl Opening {
     }
 
     fn header(&self, file: &Placed, sequence: Sequence) -> Result<SegmentHeader, WalError> {
-        let corrupt =
-            |what: &str| WalError::Corrupt { file: file.shown(), offset: 0, what: what.to_owned() };
+        let corrupt = |what: &str| WalError::Corrupt { file: file.shown(), offset: 0, what: what.to_owned() };
         let length_bytes = file.len()?;
         if length_bytes < SEGMENT_BYTES_MIN {
             return Err(corrupt("the segment is cut short"));
@@ -176,7 +174,9 @@ impl Opening {
             }
         }
         let Some(header) = valid else {
-            return Err(unreadable.unwrap_or_else(|| corrupt("both copies of the segment header are damaged")));
+            return Err(
+                unreadable.unwrap_or_else(|| corrupt("both copies of the segment header are damaged"))
+            );
         };
         if header.identity != self.identity {
             return Err(WalError::Foreign {
@@ -199,11 +199,8 @@ impl Opening {
 
     /// Whether a segment stands directly behind the one found before it.
     fn follows(&self, before: &Found, file: &Placed, checkpoint: &Checkpoint) -> Result<(), WalError> {
-        let corrupt = |what: &str| WalError::Corrupt {
-            file: file.shown(),
-            offset: DATA_OFFSET,
-            what: what.to_owned(),
-        };
+        let corrupt =
+            |what: &str| WalError::Corrupt { file: file.shown(), offset: DATA_OFFSET, what: what.to_owned() };
         let previous =
             checkpoint.previous.ok_or_else(|| corrupt("the checkpoint names no previous segment"))?;
         if previous.id.sequence != before.header.id.sequence {
@@ -234,8 +231,7 @@ impl Opening {
         }
         let mut scanned = self.scan(last, None)?;
         self.successor(last, &scanned)?;
-        let torn_tail =
-            scanned.torn.map(|offset| TornTail { file: last.file.shown(), offset });
+        let torn_tail = scanned.torn.map(|offset| TornTail { file: last.file.shown(), offset });
         let scanned_end = (scanned.end, scanned.batches.last().map_or(0, |batch| batch.header.chain));
         let behind = scanned.batches.partition_point(|batch| batch.offset < scanned.durable);
         let tail_batches = scanned.batches.split_off(behind);

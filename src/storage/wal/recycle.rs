@@ -68,7 +68,8 @@ impl Spares {
         segment_bytes: u64,
         wanted: usize,
     ) -> Result<Spares, WalError> {
-        let next_fresh = names.iter().filter_map(|name| fresh_number(name)).max().map_or(0, |n| n.saturating_add(1));
+        let next_fresh =
+            names.iter().filter_map(|name| fresh_number(name)).max().map_or(0, |n| n.saturating_add(1));
         let mut spares = Spares { names: VecDeque::new(), segment_bytes, wanted, next_fresh, planned: false };
         for name in names.iter().filter(|name| is_spare(name)) {
             let length = dir.open_file(name, OpenMode::ReadWrite)?.len()?;

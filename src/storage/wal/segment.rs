@@ -89,8 +89,7 @@ pub(super) fn found(dir: &Directory, spare: &str, founding: &Founding<'_>) -> Re
     let mut chain = encode(&mut data, &place, Content::Checkpoint(&checkpoint));
     assert_eq!(bytes_of(data.len()), BLOCK_BYTES, "a checkpoint takes one block");
     if !founding.tail.is_empty() {
-        let place =
-            Place { offset: tail_offset, previous: chain, committed: founding.committed, ..place };
+        let place = Place { offset: tail_offset, previous: chain, committed: founding.committed, ..place };
         chain = encode(&mut data, &place, Content::Records(founding.tail));
     }
     file.write(DATA_OFFSET, &data)?;

@@ -288,11 +288,7 @@ impl Wal {
                 purged: self.state.purged,
                 committed: self.state.committed,
                 last: self.state.last,
-                previous: Some(PreviousEnd {
-                    id: old.id,
-                    end: self.active.offset,
-                    chain: self.active.chain,
-                }),
+                previous: Some(PreviousEnd { id: old.id, end: self.active.offset, chain: self.active.chain }),
             },
             tail: &[],
             committed: None,
