@@ -91,7 +91,11 @@ impl SimDisk {
     /// `NotFound` when there is no such file, `UnexpectedEof` when it is shorter.
     pub fn flip_bit(&self, path: &Path, offset: u64, bit: u32) -> io::Result<()> {
         let at = index(offset % SECTOR_BYTES);
-        self.damage(path, offset, |byte_at, byte| if byte_at == at { byte ^ 1_u8.rotate_left(bit) } else { byte })
+        self.damage(
+            path,
+            offset,
+            |byte_at, byte| if byte_at == at { byte ^ 1_u8.rotate_left(bit) } else { byte },
+        )
     }
 
     /// Overwrites bytes on the platter and in every cached state, within the file's length.

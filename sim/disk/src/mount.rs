@@ -57,9 +57,7 @@ impl Mount {
             let (time, key) = (state.time(), path_key(path));
             let entry = state.tree.create(time, key, (dir, name), folder);
             if let Entry::File(id) = entry {
-                state
-                    .files
-                    .insert(id, FileNode { origin: key, content: Content::default(), linked: true });
+                state.files.insert(id, FileNode { origin: key, content: Content::default(), linked: true });
             }
             Ok(entry)
         });

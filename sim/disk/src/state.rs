@@ -265,18 +265,21 @@ impl State {
         };
         let about = [key, *nth, kind];
         match call {
-            Call::Read => (self.counters.reads, self.counters.bytes_read) =
-                (self.counters.reads + 1, self.counters.bytes_read + bytes),
-            Call::Write => (self.counters.writes, self.counters.bytes_written) =
-                (self.counters.writes + 1, self.counters.bytes_written + bytes),
+            Call::Read => {
+                (self.counters.reads, self.counters.bytes_read) =
+                    (self.counters.reads + 1, self.counters.bytes_read + bytes)
+            }
+            Call::Write => {
+                (self.counters.writes, self.counters.bytes_written) =
+                    (self.counters.writes + 1, self.counters.bytes_written + bytes)
+            }
             Call::Sync => self.counters.syncs += 1,
             Call::Name => self.counters.names += 1,
         }
         self.owed += self.config.latency.draw(call, self.dice.about(Purpose::Latency, about));
         let dice = self.dice;
-        let rate = |fault: u64| {
-            dice.about(Purpose::FaultRate, [key, about[1], kind << 8 | fault]).below(MILLION)
-        };
+        let rate =
+            |fault: u64| dice.about(Purpose::FaultRate, [key, about[1], kind << 8 | fault]).below(MILLION);
         let mut verdict = self.switchboard.judge(call, path, rate);
         self.counters.faults += u64::from(matches!(verdict, Verdict::Fault(_)));
         if let Verdict::Fault(FaultKind::Stalled(time)) = verdict {
@@ -364,8 +367,9 @@ impl State {
         let node = self.file_mut(file)?;
         let origin = node.origin;
         if !data.is_empty() {
-            node.content
-                .write(time, offset, data, &|sector| dice.about(Purpose::Forget, [origin, sector, time]).next());
+            node.content.write(time, offset, data, &|sector| {
+                dice.about(Purpose::Forget, [origin, sector, time]).next()
+            });
         }
         match verdict {
             Verdict::Fault(FaultKind::Lost) => node.content.lose(offset, length(data.len())),
@@ -467,9 +471,8 @@ impl State {
         }
         let reachable = self.tree.reachable();
         let open = &self.open;
-        self.files.retain(|id, file| {
-            file.linked || open.contains_key(id) || reachable.contains(&Entry::File(*id))
-        });
+        self.files
+            .retain(|id, file| file.linked || open.contains_key(id) || reachable.contains(&Entry::File(*id)));
     }
 
     /// Starts a process; one that still lives is killed first.
@@ -497,8 +500,9 @@ impl State {
                 let dice = self.dice;
                 for file in self.files.values_mut() {
                     let origin = file.origin;
-                    file.content
-                        .evict(&mut |sector| dice.about(Purpose::Evict, [origin, sector, event]).chance(1, 2));
+                    file.content.evict(&mut |sector| {
+                        dice.about(Purpose::Evict, [origin, sector, event]).chance(1, 2)
+                    });
                 }
             }
             Crash::PowerLoss => {

@@ -169,8 +169,8 @@ impl Tree {
         let mut places: BTreeSet<Place> = BTreeSet::new();
         let mut entries: BTreeSet<Entry> = BTreeSet::new();
         for op in self.pending.iter_mut().rev() {
-            let needed =
-                entries.contains(&op.change.entry()) || op.change.places().any(|place| places.contains(place));
+            let needed = entries.contains(&op.change.entry())
+                || op.change.places().any(|place| places.contains(place));
             if needed {
                 op.waiting.clear();
             }
