@@ -1,0 +1,5 @@
+//! The lease oracle.
+
+pub mod book;
+
+pub use book::LeaseBook;
