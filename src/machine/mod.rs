@@ -28,6 +28,7 @@ pub mod quota;
 pub mod snapshot;
 pub mod state;
 pub mod txn;
+pub mod watch;
 
 pub use overlay::Overlay;
 pub use state::State;
