@@ -29,6 +29,10 @@ struct Judge<'a, 'h> {
     options: &'a Options,
     /// The keys of each lease, as they were from a revision on.
     keys: BTreeMap<LeaseId, Vec<(Revision, BTreeSet<Bytes>)>>,
+    /// For each lease granted once: the moment from which, and until which, nothing speaks against its life.
+    lives: Vec<(LeaseId, Nanos, Nanos)>,
+    /// When each lease was surely gone.
+    gone: BTreeMap<LeaseId, Nanos>,
 }
 
 /// Judges every answer about leases.
@@ -39,7 +43,22 @@ pub fn check<'h>(
     options: &Options,
 ) -> Vec<Violation> {
     let keys = keys_over_time(history, replayed);
-    let judge = Judge { history, book, replayed, bounds: Bounds::new(history, replayed), options, keys };
+    let mut judge = Judge {
+        history,
+        book,
+        replayed,
+        bounds: Bounds::new(history, replayed),
+        options,
+        keys,
+        lives: Vec::new(),
+        gone: BTreeMap::new(),
+    };
+    for (lease, story) in book.stories() {
+        judge.lives.extend(book.possible_life(story).map(|(from, until)| (lease, from, until)));
+        if let Some(gone) = judge.gone_by(lease) {
+            judge.gone.insert(lease, gone);
+        }
+    }
     let mut violations: Vec<Violation> =
         history.operations.iter().filter_map(|operation| judge.operation(operation)).collect();
     violations.extend(judge.leftovers());
@@ -162,7 +181,7 @@ impl Judge<'_, '_> {
     }
 
     fn undead(&self, operation: &Operation, lease: LeaseId) -> Option<Violation> {
-        let gone = self.gone_by(lease).filter(|gone| *gone < operation.invoked)?;
+        let gone = self.gone.get(&lease).filter(|gone| **gone < operation.invoked)?;
         self.complain(operation, format!("found lease {lease} alive, which was gone by {}", gone.as_secs()))
     }
 
@@ -229,10 +248,13 @@ impl Judge<'_, '_> {
             return None;
         }
         let listed: BTreeSet<LeaseId> = listed.iter().copied().collect();
-        let missing = self.book.stories().map(|(lease, _)| lease).find(|lease| {
-            !listed.contains(lease) && self.alive_throughout(*lease, operation.invoked, operation.returned)
+        let missing = self.lives.iter().find(|(lease, from, until)| {
+            *from < operation.invoked
+                && *until > operation.returned
+                && !listed.contains(lease)
+                && self.alive_throughout(*lease, operation.invoked, operation.returned)
         });
-        if let Some(lease) = missing {
+        if let Some((lease, ..)) = missing {
             return self
                 .complain(operation, format!("does not show lease {lease}, which was alive throughout"));
         }
