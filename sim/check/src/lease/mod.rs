@@ -16,7 +16,7 @@ use crate::error_table::LEASE_NOT_FOUND;
 use crate::history::{History, LeaseTimeToLiveResponse, Operation, Outcome, Request, Response};
 use crate::lives::Bounds;
 use crate::options::Options;
-use crate::revision_order::{Replayed, puts_of};
+use crate::revision_order::{Cause, Replayed, puts_of};
 use crate::types::{LeaseId, Nanos, Revision};
 use crate::verdict::{Oracle, Violation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,8 +152,7 @@ impl Judge<'_, '_> {
         let revoked = story.revokes.iter().filter_map(answered).min();
         let ended = self.replayed.model.dead_since(lease).filter(|revision| !self.is_guess(*revision));
         let seen = ended.and_then(|revision| self.replayed.slots.first_sight(revision)).map(|seen| seen.at);
-        // A lease that ended without keys has no revision of its own to be seen at.
-        let seen = seen.filter(|_| ended.is_some_and(|revision| self.ended_with_keys(lease, revision)));
+        let seen = seen.filter(|_| ended.is_some_and(|revision| self.made(lease, revision)));
         revoked.into_iter().chain(seen).min()
     }
 
@@ -162,9 +161,15 @@ impl Judge<'_, '_> {
         self.replayed.ambiguous_from.is_some_and(|from| from <= revision)
     }
 
-    fn ended_with_keys(&self, lease: LeaseId, revision: Revision) -> bool {
-        let events = self.replayed.events.get(&revision).into_iter().flatten();
-        events.filter_map(|event| event.prev_kv.as_ref()).any(|before| before.lease == lease)
+    /// Whether the lease's end is what made this revision; a lease may also end without keys, beside a revision.
+    fn made(&self, lease: LeaseId, revision: Revision) -> bool {
+        match self.replayed.causes.get(&revision) {
+            Some(Cause::Expiry(expired)) => *expired == lease,
+            Some(Cause::Answered(operation) | Cause::Unknown(operation)) => {
+                matches!(&operation.request, Request::LeaseRevoke(revoke) if revoke.id == lease)
+            }
+            _ => false,
+        }
     }
 
     fn missing(&self, operation: &Operation, lease: LeaseId) -> Option<Violation> {

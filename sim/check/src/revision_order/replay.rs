@@ -310,6 +310,7 @@ impl<'h> Replay<'_, 'h> {
         let mut ended = BTreeSet::new();
         for operation in self.slots.revokes.get(&revision).into_iter().flatten() {
             if let Request::LeaseRevoke(revoke) = &operation.request
+                && operation.invoked <= seen_at
                 && !self.model.attached(revoke.id).is_empty()
                 && ended.insert(revoke.id)
             {
