@@ -7,6 +7,9 @@
 //! - [`config`]: options of the server, typed and checked, and every limit.
 //! - [`env`]: the seams to clock, disk, entropy and threads.
 //! - [`pb`]: the wire types, generated.
+//! - [`peer`]: member-to-member transport.
+//! - [`raft`]: adapters of the consensus core.
+//! - [`node`]: wires one member.
 //! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
 //!
 //! # The dependency rule
@@ -18,6 +21,9 @@ pub mod cli;
 pub mod config;
 pub mod env;
 pub mod machine;
+pub mod node;
 pub mod pb;
+pub mod peer;
+pub mod raft;
 pub mod storage;
 pub mod types;

@@ -5,6 +5,7 @@
 //! This module holds the traits and, in the plain build, the real implementations. The simulated ones live
 //! in the `sim` crates; nothing here names them.
 
+mod deadline;
 mod disk;
 mod hooks;
 #[cfg(not(madsim))]
@@ -14,10 +15,11 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use deadline::within;
 pub use disk::{Disk, File, Lock, OpenMode, Space};
 #[cfg(madsim)]
 pub use hooks::armed;
-pub use work::{Worker, Workers, run};
+pub use work::{Completion, Job, Worker, Workers, run};
 
 /// A member's two clocks.
 pub trait Clock: Send + Sync + 'static {

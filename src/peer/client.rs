@@ -1,0 +1,272 @@
+//! Calls to peers: an address book and one channel a peer.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::Stream;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+
+use crate::env::{Clock, within};
+use crate::pb::peer as pb;
+use crate::pb::peer::peer_client::PeerClient;
+use crate::types::{ClusterId, MemberId};
+
+/// Connecting to a peer takes longer than this only when it cannot be reached.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// An idle connection is probed this often, so that a silent partition is noticed.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// A probe that stays unanswered this long ends the connection.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// The largest message a peer may send, in bytes: a batch at its limit and a snapshot chunk fit well.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Why a call to a peer failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PeerError {
+    /// No address is known for the member.
+    #[error("no address is known for member {0}")]
+    UnknownMember(MemberId),
+    /// The call did not return in time: it may or may not have been carried out.
+    #[error("member {0} did not answer in time")]
+    Timeout(MemberId),
+    /// The peer cannot be reached.
+    #[error("member {member} cannot be reached: {what}")]
+    Unreachable {
+        /// The peer.
+        member: MemberId,
+        /// What the transport said.
+        what: String,
+    },
+    /// The peer refused, for good: it knows this member as removed, or belongs to another cluster.
+    #[error("member {member} refused: {what}")]
+    Refused {
+        /// The peer.
+        member: MemberId,
+        /// What it said.
+        what: String,
+    },
+}
+
+/// The peers of one member. Cheap to clone; clones share channels.
+#[derive(Clone)]
+pub struct Peers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    cluster: ClusterId,
+    member: MemberId,
+    book: Mutex<BTreeMap<MemberId, Known>>,
+}
+
+struct Known {
+    urls: Vec<String>,
+    client: Option<PeerClient<Channel>>,
+}
+
+impl Peers {
+    /// An empty address book for `member` of `cluster`.
+    pub fn new(clock: Arc<dyn Clock>, cluster: ClusterId, member: MemberId) -> Peers {
+        Peers { inner: Arc::new(Inner { clock, cluster, member, book: Mutex::default() }) }
+    }
+
+    /// Learns, or corrects, where a peer is reached.
+    pub fn learn(&self, member: MemberId, urls: Vec<String>) {
+        let mut book = self.inner.book.lock().unwrap_or_else(PoisonError::into_inner);
+        match book.get(&member) {
+            Some(known) if known.urls == urls => {}
+            Some(_) | None => {
+                book.insert(member, Known { urls, client: None });
+            }
+        }
+    }
+
+    /// The members in the address book.
+    pub fn members(&self) -> Vec<MemberId> {
+        self.inner.book.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    /// This member, as every request names its sender.
+    pub fn sender(&self) -> Option<pb::Sender> {
+        Some(pb::Sender { cluster: self.inner.cluster.0, member: self.inner.member.0 })
+    }
+
+    fn client(&self, member: MemberId) -> Result<PeerClient<Channel>, PeerError> {
+        let mut book = self.inner.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = book.get_mut(&member).ok_or(PeerError::UnknownMember(member))?;
+        if let Some(client) = &known.client {
+            return Ok(client.clone());
+        }
+        let url = known.urls.first().cloned().ok_or(PeerError::UnknownMember(member))?;
+        let endpoint = Endpoint::from_shared(url)
+            .map_err(|error| PeerError::Unreachable { member, what: error.to_string() })?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let client = PeerClient::new(endpoint.connect_lazy())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        known.client = Some(client.clone());
+        Ok(client)
+    }
+
+    async fn call<T, F>(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        call: impl FnOnce(PeerClient<Channel>) -> F,
+    ) -> Result<T, PeerError>
+    where
+        F: Future<Output = Result<tonic::Response<T>, Status>>,
+    {
+        let client = self.client(member)?;
+        match within(&*self.inner.clock, timeout, call(client)).await {
+            Some(Ok(response)) => Ok(response.into_inner()),
+            Some(Err(status)) => Err(peer_error(member, &status)),
+            None => Err(PeerError::Timeout(member)),
+        }
+    }
+
+    /// Opens an append stream; `timeout` bounds the opening alone.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn append(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        requests: impl Stream<Item = pb::AppendRequest> + Send + 'static,
+    ) -> Result<Streaming<pb::AppendResponse>, PeerError> {
+        self.call(member, timeout, |mut client| async move { client.append(requests).await }).await
+    }
+
+    /// Sends a snapshot; `timeout` bounds the whole transfer.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn install_snapshot(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        parts: impl Stream<Item = pb::SnapshotPart> + Send + 'static,
+    ) -> Result<pb::SnapshotResponse, PeerError> {
+        self.call(member, timeout, |mut client| async move { client.install_snapshot(parts).await }).await
+    }
+
+    /// Asks for a vote.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn vote(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        request: pb::VoteRequest,
+    ) -> Result<pb::VoteResponse, PeerError> {
+        self.call(member, timeout, |mut client| async move { client.vote(request).await }).await
+    }
+
+    /// Asks whether a vote would be granted.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn pre_vote(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        request: pb::VoteRequest,
+    ) -> Result<pb::VoteResponse, PeerError> {
+        self.call(member, timeout, |mut client| async move { client.pre_vote(request).await }).await
+    }
+
+    /// Asks a peer to campaign.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn transfer_leader(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        request: pb::TransferLeaderRequest,
+    ) -> Result<pb::TransferLeaderResponse, PeerError> {
+        self.call(member, timeout, |mut client| async move { client.transfer_leader(request).await }).await
+    }
+
+    /// Hands a batch to the leader.
+    ///
+    /// # Errors
+    /// See [`PeerError`]; after any of them the batch may have been committed.
+    pub async fn forward(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        batch: bytes::Bytes,
+    ) -> Result<pb::ForwardResponse, PeerError> {
+        let request = pb::ForwardRequest { sender: self.sender(), batch };
+        self.call(member, timeout, |mut client| async move { client.forward(request).await }).await
+    }
+
+    /// Asks the leader for a read index.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn read_index(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+    ) -> Result<pb::ReadIndexResponse, PeerError> {
+        let request = pb::ReadIndexRequest { sender: self.sender() };
+        self.call(member, timeout, |mut client| async move { client.read_index(request).await }).await
+    }
+
+    /// Renews leases at the leader.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn lease_renew(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        leases: Vec<i64>,
+    ) -> Result<pb::LeaseRenewResponse, PeerError> {
+        let request = pb::LeaseRenewRequest { sender: self.sender(), leases };
+        self.call(member, timeout, |mut client| async move { client.lease_renew(request).await }).await
+    }
+
+    /// Asks the leader how long leases have left.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn lease_remaining(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        leases: Vec<i64>,
+    ) -> Result<pb::LeaseRemainingResponse, PeerError> {
+        let request = pb::LeaseRemainingRequest { sender: self.sender(), leases };
+        self.call(member, timeout, |mut client| async move { client.lease_remaining(request).await }).await
+    }
+
+    /// Asks a peer what it knows of this member.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn hello(&self, member: MemberId, timeout: Duration) -> Result<pb::HelloResponse, PeerError> {
+        let request = pb::HelloRequest { sender: self.sender() };
+        self.call(member, timeout, |mut client| async move { client.hello(request).await }).await
+    }
+}
+
+/// What a peer's status means to the caller.
+pub fn peer_error(member: MemberId, status: &Status) -> PeerError {
+    let what = status.message().to_owned();
+    match status.code() {
+        Code::PermissionDenied | Code::FailedPrecondition => PeerError::Refused { member, what },
+        _ => PeerError::Unreachable { member, what },
+    }
+}

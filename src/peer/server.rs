@@ -1,0 +1,186 @@
+//! Calls from peers: checks who is asking, then hands over to [`PeerApi`].
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::pb::peer as pb;
+use crate::pb::peer::peer_server::Peer;
+use crate::types::{ClusterId, MemberId};
+
+/// Requests of an append stream, as they come in.
+pub type AppendRequests = Pin<Box<dyn Stream<Item = pb::AppendRequest> + Send>>;
+/// Answers of an append stream.
+pub type AppendAnswers = Pin<Box<dyn Stream<Item = Result<pb::AppendResponse, Status>> + Send>>;
+/// Parts of a snapshot after its header.
+pub type SnapshotParts = Pin<Box<dyn Stream<Item = Result<pb::SnapshotPart, Status>> + Send>>;
+
+/// What a member does for its peers.
+#[tonic::async_trait]
+pub trait PeerApi: Send + Sync + 'static {
+    /// The cluster this member belongs to.
+    fn cluster(&self) -> ClusterId;
+    /// Whether the member was removed from the cluster.
+    fn is_removed(&self, member: MemberId) -> bool;
+    /// Takes entries into the log.
+    async fn append(&self, requests: AppendRequests) -> Result<AppendAnswers, Status>;
+    /// Answers a candidate.
+    async fn vote(&self, request: pb::VoteRequest) -> Result<pb::VoteResponse, Status>;
+    /// Answers a member that thinks of becoming a candidate.
+    async fn pre_vote(&self, request: pb::VoteRequest) -> Result<pb::VoteResponse, Status>;
+    /// Receives a snapshot and installs it.
+    async fn install_snapshot(
+        &self,
+        header: pb::SnapshotHeader,
+        parts: SnapshotParts,
+    ) -> Result<pb::SnapshotResponse, Status>;
+    /// Campaigns at once.
+    async fn transfer_leader(
+        &self,
+        request: pb::TransferLeaderRequest,
+    ) -> Result<pb::TransferLeaderResponse, Status>;
+    /// Proposes a follower's batch.
+    async fn forward(&self, request: pb::ForwardRequest) -> Result<pb::ForwardResponse, Status>;
+    /// Confirms leadership and answers the read index.
+    async fn read_index(&self) -> Result<pb::ReadIndexResponse, Status>;
+    /// Renews leases.
+    async fn lease_renew(&self, request: pb::LeaseRenewRequest) -> Result<pb::LeaseRenewResponse, Status>;
+    /// Tells how long leases have left.
+    async fn lease_remaining(
+        &self,
+        request: pb::LeaseRemainingRequest,
+    ) -> Result<pb::LeaseRemainingResponse, Status>;
+    /// Tells what this member knows of the asking one.
+    async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status>;
+}
+
+/// The gRPC server of the peer service.
+#[derive(Clone)]
+pub struct PeerServer {
+    api: Arc<dyn PeerApi>,
+}
+
+impl PeerServer {
+    /// Serves `api` to peers.
+    pub fn new(api: Arc<dyn PeerApi>) -> PeerServer {
+        PeerServer { api }
+    }
+
+    /// Refuses strangers and members that were removed.
+    fn admit(&self, sender: Option<&pb::Sender>) -> Result<MemberId, Status> {
+        let sender = sender.ok_or_else(|| Status::invalid_argument("the request names no sender"))?;
+        let cluster = self.api.cluster();
+        if sender.cluster != cluster.0 {
+            let theirs = ClusterId(sender.cluster);
+            return Err(Status::failed_precondition(format!(
+                "cluster id mismatch: {theirs} is not {cluster}"
+            )));
+        }
+        let member = MemberId(sender.member);
+        if self.api.is_removed(member) {
+            return Err(Status::permission_denied(format!("member {member} was removed from the cluster")));
+        }
+        Ok(member)
+    }
+}
+
+#[tonic::async_trait]
+impl Peer for PeerServer {
+    type AppendStream = AppendAnswers;
+
+    async fn append(
+        &self,
+        request: Request<Streaming<pb::AppendRequest>>,
+    ) -> Result<Response<AppendAnswers>, Status> {
+        let mut requests = request.into_inner();
+        // The first message tells who is asking; a stream has one sender.
+        let Some(first) = requests.message().await? else {
+            return Ok(Response::new(Box::pin(futures_util::stream::empty())));
+        };
+        self.admit(first.sender.as_ref())?;
+        // A broken stream ends the requests; the answers end with them.
+        let rest =
+            requests.take_while(|item| std::future::ready(item.is_ok())).filter_map(async |item| item.ok());
+        let all = futures_util::stream::once(std::future::ready(first)).chain(rest);
+        Ok(Response::new(self.api.append(Box::pin(all)).await?))
+    }
+
+    async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.sender.as_ref())?;
+        Ok(Response::new(self.api.vote(request).await?))
+    }
+
+    async fn pre_vote(
+        &self,
+        request: Request<pb::VoteRequest>,
+    ) -> Result<Response<pb::VoteResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.sender.as_ref())?;
+        Ok(Response::new(self.api.pre_vote(request).await?))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<pb::SnapshotPart>>,
+    ) -> Result<Response<pb::SnapshotResponse>, Status> {
+        let mut parts = request.into_inner();
+        let header = match parts.message().await?.and_then(|first| first.part) {
+            Some(pb::snapshot_part::Part::Header(header)) => header,
+            _ => return Err(Status::invalid_argument("a snapshot begins with its header")),
+        };
+        self.admit(header.sender.as_ref())?;
+        Ok(Response::new(self.api.install_snapshot(header, Box::pin(parts)).await?))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<pb::TransferLeaderRequest>,
+    ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.sender.as_ref())?;
+        Ok(Response::new(self.api.transfer_leader(request).await?))
+    }
+
+    async fn forward(
+        &self,
+        request: Request<pb::ForwardRequest>,
+    ) -> Result<Response<pb::ForwardResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.sender.as_ref())?;
+        Ok(Response::new(self.api.forward(request).await?))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<pb::ReadIndexRequest>,
+    ) -> Result<Response<pb::ReadIndexResponse>, Status> {
+        self.admit(request.into_inner().sender.as_ref())?;
+        Ok(Response::new(self.api.read_index().await?))
+    }
+
+    async fn lease_renew(
+        &self,
+        request: Request<pb::LeaseRenewRequest>,
+    ) -> Result<Response<pb::LeaseRenewResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.sender.as_ref())?;
+        Ok(Response::new(self.api.lease_renew(request).await?))
+    }
+
+    async fn lease_remaining(
+        &self,
+        request: Request<pb::LeaseRemainingRequest>,
+    ) -> Result<Response<pb::LeaseRemainingResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.sender.as_ref())?;
+        Ok(Response::new(self.api.lease_remaining(request).await?))
+    }
+
+    async fn hello(&self, request: Request<pb::HelloRequest>) -> Result<Response<pb::HelloResponse>, Status> {
+        let from = self.admit(request.into_inner().sender.as_ref())?;
+        Ok(Response::new(self.api.hello(from).await?))
+    }
+}

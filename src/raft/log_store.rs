@@ -1,0 +1,203 @@
+//! The log, as the consensus core asks for it: entries in memory for reading, the WAL for durability.
+//!
+//! Order is everything: votes, entries and truncations go to the WAL through one queue, in the order the core
+//! asked, and each is answered only once it is durable. All entries above the purged one are kept in memory;
+//! purging by WAL bytes bounds them.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::ops::RangeBounds;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::{OptionalSend, Vote};
+
+use crate::raft::codec::{EntryError, from_wal, to_wal};
+use crate::raft::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig, log_id, raft_log_id};
+use crate::storage::wal::{self, Recovered, WalHandle, WalRecord};
+use crate::types::{LogId, MemberId, Term};
+
+/// The log of one member. Clones share it.
+#[derive(Clone)]
+pub struct LogStore {
+    wal: WalHandle,
+    memory: Arc<Mutex<Memory>>,
+}
+
+struct Memory {
+    entries: BTreeMap<u64, RaftEntry>,
+    purged: Option<RaftLogId>,
+    vote: Option<RaftVote>,
+    committed: Option<RaftLogId>,
+}
+
+impl LogStore {
+    /// The log as the WAL gave it back.
+    ///
+    /// # Errors
+    /// [`EntryError`] when an entry is of a kind that this version does not know.
+    pub fn new(wal: WalHandle, recovered: Recovered) -> Result<LogStore, EntryError> {
+        let mut entries = BTreeMap::new();
+        for entry in recovered.entries {
+            entries.insert(entry.log_id.index.0, from_wal(entry.log_id, entry.payload)?);
+        }
+        let memory = Memory {
+            entries,
+            purged: recovered.purged.map(raft_log_id),
+            vote: recovered.vote.map(|vote| vote_from_wal(&vote)),
+            committed: recovered.committed.map(raft_log_id),
+        };
+        Ok(LogStore { wal, memory: Arc::new(Mutex::new(memory)) })
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last entry's id, or the purged one when there is none.
+    pub fn last(&self) -> Option<LogId> {
+        self.memory().last().as_ref().map(log_id)
+    }
+
+    /// How many entries stand in the log.
+    pub fn len(&self) -> u64 {
+        u64::try_from(self.memory().entries.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether the log holds no entry.
+    pub fn is_empty(&self) -> bool {
+        self.memory().entries.is_empty()
+    }
+
+    /// Writes `records` and waits until they are durable.
+    async fn persist(&self, records: Vec<WalRecord>) -> io::Result<()> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        // The receiver is gone when the core was dropped: nobody is left to tell.
+        self.wal.append(records, Box::new(move |result| drop(sender.send(result))));
+        receiver.await.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::BrokenPipe, "the log has ended")))
+    }
+}
+
+impl Memory {
+    fn last(&self) -> Option<RaftLogId> {
+        self.entries.values().next_back().map(|entry| entry.log_id).or(self.purged)
+    }
+}
+
+fn vote_from_wal(vote: &wal::Vote) -> RaftVote {
+    let member = vote.voted_for.unwrap_or(MemberId(0)).0;
+    if vote.committed { Vote::new_committed(vote.term.0, member) } else { Vote::new(vote.term.0, member) }
+}
+
+fn vote_to_wal(vote: &RaftVote) -> wal::Vote {
+    let leader = vote.leader_id();
+    wal::Vote {
+        term: Term(leader.term),
+        voted_for: Some(MemberId(leader.voted_for)),
+        committed: vote.is_committed(),
+    }
+}
+
+impl RaftLogReader<TypeConfig> for LogStore {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<RaftEntry>, io::Error> {
+        Ok(self.memory().entries.range(range).map(|(_, entry)| entry.clone()).collect())
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
+        // Bounded, so that one message stays small; at least one entry always goes.
+        const BATCH_BYTES_MAX: usize = 1 << 20;
+        let memory = self.memory();
+        let mut bytes = 0;
+        let entries = memory.entries.range(start..end).map(|(_, entry)| entry.clone());
+        Ok(entries
+            .take_while(|entry| {
+                let first = bytes == 0;
+                bytes += payload_bytes(entry);
+                first || bytes <= BATCH_BYTES_MAX
+            })
+            .collect())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<RaftVote>, io::Error> {
+        Ok(self.memory().vote)
+    }
+}
+
+fn payload_bytes(entry: &RaftEntry) -> usize {
+    const ENTRY_OVERHEAD_BYTES: usize = 64;
+    match &entry.payload {
+        openraft::EntryPayload::Normal(batch) => batch.bytes.len() + ENTRY_OVERHEAD_BYTES,
+        openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => ENTRY_OVERHEAD_BYTES,
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let memory = self.memory();
+        Ok(LogState { last_purged_log_id: memory.purged, last_log_id: memory.last() })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &RaftVote) -> Result<(), io::Error> {
+        self.memory().vote = Some(*vote);
+        self.persist(vec![WalRecord::Vote(vote_to_wal(vote))]).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<RaftLogId>) -> Result<(), io::Error> {
+        self.memory().committed = committed;
+        if let Some(committed) = committed {
+            self.wal.note_committed(log_id(&committed));
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<RaftLogId>, io::Error> {
+        Ok(self.memory().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = RaftEntry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let mut records = Vec::new();
+        {
+            let mut memory = self.memory();
+            for entry in entries {
+                let expected = memory.last().map_or(0, |last| last.index + 1);
+                assert_eq!(entry.log_id.index, expected, "the log has no holes");
+                records.push(WalRecord::Entry(to_wal(&entry)));
+                memory.entries.insert(entry.log_id.index, entry);
+            }
+        }
+        self.wal.append(records, Box::new(move |result| callback.io_completed(result)));
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<RaftLogId>) -> Result<(), io::Error> {
+        {
+            let mut memory = self.memory();
+            let from = last.map_or(0, |last| last.index + 1);
+            drop(memory.entries.split_off(&from));
+        }
+        self.persist(vec![WalRecord::TruncateAfter(last.as_ref().map(log_id))]).await
+    }
+
+    async fn purge(&mut self, upto: RaftLogId) -> Result<(), io::Error> {
+        {
+            let mut memory = self.memory();
+            memory.entries = memory.entries.split_off(&(upto.index + 1));
+            memory.purged = memory.purged.max(Some(upto));
+        }
+        self.persist(vec![WalRecord::Purge(log_id(&upto))]).await
+    }
+}
