@@ -7,6 +7,7 @@
 //!
 //! `QUORATE_ETCD_DIR` names the folder with `etcd` and `etcdctl`. Without it the suite says that it was skipped;
 //! under `CI=true` that is a failure.
+#![cfg(not(madsim))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -81,6 +82,7 @@ impl Server {
             .args(["--initial-advertise-peer-urls", &ports.peer_url()])
             .arg(format!("--initial-cluster=default={}", ports.peer_url()))
             .arg("--unsafe-no-fsync")
+            .arg("--experimental-watch-progress-notify-interval=100ms")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -330,6 +332,9 @@ fn script(client: &Client) -> String {
         t.follow(&["-w", w, "watch", "a", "--rev=2", "--prev-kv"], lines);
     }
     t.follow(&["watch", "--prefix", "a/", "--rev=1", "--hex"], 6);
+    for (w, lines) in [("simple", 1), ("json", 2), ("fields", 1 + 4)] {
+        t.follow(&["-w", w, "watch", "quiet", "--progress-notify"], lines);
+    }
     t.step(&["-w", "table", "member", "list"]);
     t.step(&["-w", "table", "put", "a", "b"]);
     t.step(&["-w", "protobuf", "get", "a"]);
