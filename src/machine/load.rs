@@ -8,10 +8,11 @@ use std::fmt::{Debug, Display};
 use bytes::Bytes;
 
 use crate::machine::alarm::parse_alarm_key;
+use crate::machine::codec::items::decode_member;
 use crate::machine::dedupe::{Sender, parse_dedupe_key};
 use crate::machine::effects::{Event, Tally};
 use crate::machine::lease::{Lease, parse_lease_key};
-use crate::machine::members::{MemberKey, decode_member};
+use crate::machine::members::MemberKey;
 use crate::machine::mvcc::compact::Sweep;
 use crate::machine::mvcc::history::{Change, Latest};
 use crate::machine::mvcc::record::{decode_record, parse_record_key, record_tally};
