@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::config::limits;
 use crate::env::{Env, Worker};
 use crate::machine::command::{Answer, Command, CommandError, Member as MemberInfo, Range, RangeReply};
 use crate::machine::effects::RecordsError;
 use crate::machine::persist::Bucket;
 use crate::machine::state::State;
+use crate::machine::watch::{CatchUpBudget, WatchLimits};
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
 use crate::peer::{PeerServer, Peers};
 use crate::raft::applied::Applied;
@@ -29,6 +31,8 @@ use crate::raft::replica::{Replica, load_membership, membership_key};
 use crate::raft::serve::PeerFront;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::types::PeerNode;
+use crate::raft::watch_driver;
+use crate::raft::watch_stream::WatchStream;
 use crate::storage::engine::EngineKind;
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
@@ -92,6 +96,12 @@ pub struct Knobs {
     pub open_requests_max: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// What watches may hold in memory.
+    pub watch_limits: WatchLimits,
+    /// How much history one step of a watch's catch-up reads.
+    pub watch_catch_up: CatchUpBudget,
+    /// How often an idle watcher that asked for it is told the revision.
+    pub watch_progress_interval: Duration,
 }
 
 impl Default for Knobs {
@@ -111,6 +121,9 @@ impl Default for Knobs {
             batches_in_flight_max: 4,
             open_requests_max: 5_000,
             request_timeout: Duration::from_secs(7),
+            watch_limits: WatchLimits::default(),
+            watch_catch_up: CatchUpBudget::default(),
+            watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
         }
     }
 }
@@ -226,6 +239,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         state,
         membership,
         store,
+        config.knobs.watch_limits,
         Arc::new(Applied::default()),
         pending.clone(),
     ));
@@ -296,6 +310,12 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         raft.clone(),
         peers,
         replica.applied().clone(),
+    );
+    watch_driver::start(
+        &env,
+        &replica,
+        config.knobs.watch_catch_up,
+        config.knobs.watch_progress_interval,
     );
     let stopping = AtomicBool::new(false);
     let member = Arc::new(Member { config, env, raft, replica, proposer, reads, wal, stopping });
@@ -378,6 +398,11 @@ impl Member {
         self.replica.range(&range).map_err(|error| self.unreadable(&error))
     }
 
+    /// Opens a stream of watches.
+    pub fn watch(&self) -> WatchStream {
+        WatchStream::open(self.replica.clone())
+    }
+
     /// History that cannot be read is fatal.
     fn unreadable(&self, error: &RecordsError) -> ReadError {
         self.env.process.fatal(&error.to_string());
@@ -406,6 +431,7 @@ impl Member {
     /// Stops the member: no new work is taken, what is accepted becomes durable.
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.replica.watches().stop();
         self.raft.shutdown().await;
         if let Err(error) = self.replica.store().flush(&self.wal).await {
             tracing::error!(%error, "the state engine could not be flushed while stopping");

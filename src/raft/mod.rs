@@ -19,6 +19,9 @@ pub mod snapshot;
 pub mod state_machine;
 pub mod types;
 pub mod watch;
+pub mod watch_driver;
+pub mod watch_hub;
+pub mod watch_stream;
 pub mod wire;
 
 pub use handle::{RaftHandle, RaftStatus};

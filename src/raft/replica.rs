@@ -8,16 +8,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 
 use crate::env::Env;
-use crate::machine::command::{Batch, CommandError, Range, RangeReply};
-use crate::machine::effects::RecordsError;
+use crate::machine::command::{Batch, CommandError, KeyValue, Range, RangeReply};
+use crate::machine::effects::{Event, Records, RecordsError};
 use crate::machine::mvcc::record::record_key;
 use crate::machine::overlay::Overlay;
 use crate::machine::persist::{Bucket, Write};
 use crate::machine::state::{State, applied_write};
+use crate::machine::watch::{Previous, WatchLimits};
 use crate::raft::applied::Applied;
 use crate::raft::codec::{decode_stored_membership, encode_membership};
 use crate::raft::pending::{Pending, ProposeError};
 use crate::raft::types::{RaftMembership, log_id};
+use crate::raft::watch_hub::WatchHub;
 use crate::storage::engine::{Engine, EngineError};
 use crate::storage::store::Store;
 use crate::types::{Incarnation, LogId, LogIndex, MemberId, RevPair, Revision, Term};
@@ -43,6 +45,7 @@ pub struct Replica {
     state: RwLock<State>,
     membership: Mutex<RaftMembership>,
     store: Store,
+    watches: WatchHub,
     applied: Arc<Applied>,
     pending: Arc<Pending>,
 }
@@ -57,14 +60,16 @@ impl Replica {
         state: State,
         membership: RaftMembership,
         store: Store,
+        watch_limits: WatchLimits,
         applied: Arc<Applied>,
         pending: Arc<Pending>,
     ) -> Replica {
+        let watches = WatchHub::new(watch_limits, state.revision());
         if let Some(last) = state.applied() {
             applied.advance(last);
         }
         let (state, membership) = (RwLock::new(state), Mutex::new(membership));
-        Replica { env, member, incarnation, state, membership, store, applied, pending }
+        Replica { env, member, incarnation, state, membership, store, watches, applied, pending }
     }
 
     /// The machine's state, for reading. Hold it shortly: applying waits for it.
@@ -75,6 +80,11 @@ impl Replica {
     /// Where records are read.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The watchers.
+    pub fn watches(&self) -> &WatchHub {
+        &self.watches
     }
 
     /// How far the log is applied.
@@ -96,7 +106,8 @@ impl Replica {
         let last = *last;
         let mut writes = Vec::new();
         let mut answers = Vec::new();
-        {
+        let mut events: Vec<Event> = Vec::new();
+        let revision = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             let mut overlay = Overlay::new(&self.store);
             for (at, entry) in entries {
@@ -106,6 +117,7 @@ impl Replica {
                         overlay.absorb(&effects.writes)?;
                         writes.extend(effects.writes);
                         answers.extend(effects.answers);
+                        events.extend(effects.events);
                     }
                     Committed::Membership(membership) => {
                         writes.push(membership_write(&membership));
@@ -117,7 +129,9 @@ impl Replica {
             }
             writes.push(applied_write(last));
             self.store.push(writes);
-        }
+            state.revision()
+        };
+        self.watches.publish(&events, revision, self)?;
         for (id, answer) in answers {
             if id.member == self.member && id.incarnation == self.incarnation {
                 self.pending.answer(id.sequence, Ok(answer));
@@ -159,12 +173,14 @@ impl Replica {
         engine: Arc<dyn Engine>,
     ) -> Result<(), EngineError> {
         let last = state.applied();
+        let (revision, compacted) = (state.revision(), state.compacted());
         {
             let mut live = self.state.write().unwrap_or_else(PoisonError::into_inner);
             self.store.swap(engine)?;
             *live = state;
             *self.membership() = membership;
         }
+        self.watches.with(|hub| hub.snapshot_installed(revision, compacted));
         for sequence in self.pending.waiting_sequences() {
             if self.has_seen(sequence) {
                 crate::sometimes!("snapshot passed over a waiting request");
@@ -187,6 +203,28 @@ impl Replica {
     /// The member stops: nothing it holds can be trusted to go on.
     pub fn fatal(&self, reason: &str) {
         self.env.process.fatal(reason);
+    }
+}
+
+impl Previous for Replica {
+    fn previous(&self, key: &[u8], at: Revision) -> Result<Option<KeyValue>, RecordsError> {
+        // Below the first revision there is nothing, and 0 would be read as "now".
+        if at < Revision::FIRST {
+            return Ok(None);
+        }
+        let Ok(Some(place)) = self.state().locate(key, at) else { return Ok(None) };
+        // The record is read with the state free, so a compaction may come in between and sweep it away.
+        match self.store.record(place) {
+            Ok(record) => match record.event {
+                Event::Put(kv) => Ok(Some(kv)),
+                Event::Delete { .. } => Ok(None),
+            },
+            Err(_) if self.state().compacted() > at => {
+                crate::sometimes!("previous value compacted while it was read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
