@@ -3,6 +3,7 @@
 //! # Code map
 //! - [`types`]: newtypes for everything that is counted or named.
 //! - [`machine`]: the replicated state machine; pure.
+//! - `cli`: the programs in the binary (plain build).
 //! - [`config`]: options of the server, typed and checked, and every limit.
 //! - [`env`]: the seams to clock, disk, entropy and threads.
 //! - [`pb`]: the wire types, generated.
@@ -15,6 +16,8 @@
 //! Imports only go down: `main, cli -> node -> service, http, raft, peer -> storage, env -> machine -> types`.
 //! `tests/tidy.rs` enforces it.
 
+#[cfg(not(madsim))]
+pub mod cli;
 pub mod config;
 pub mod env;
 pub mod machine;

@@ -12,9 +12,12 @@ use std::time::Duration;
 
 use crate::config::limits;
 use crate::env::{Env, Worker};
-use crate::machine::command::{Answer, Command, CommandError, Member as MemberInfo, Range, RangeReply};
+use crate::machine::command::{
+    AlarmKind, Answer, Command, CommandError, Member as MemberInfo, Range, RangeReply,
+};
 use crate::machine::effects::RecordsError;
 use crate::machine::persist::Bucket;
+use crate::machine::quota;
 use crate::machine::state::State;
 use crate::machine::watch::{CatchUpBudget, WatchLimits};
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
@@ -41,6 +44,8 @@ use crate::types::{ClusterId, LogId, MemberId, Revision};
 
 /// How often a member looks after itself: bootstrap, compaction, purging.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a peer may take to say whether it knows this member.
+const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 /// Keys and records that one step of physical compaction touches; the state is locked for that long.
 const COMPACT_STEP_BUDGET: usize = 200;
 
@@ -59,6 +64,8 @@ pub struct MemberConfig {
     pub members: Vec<MemberInfo>,
     /// Where its peers reach it.
     pub peer_listen: SocketAddr,
+    /// Where its clients reach it, as other members and clients are told.
+    pub client_urls: Vec<String>,
     /// Which engine holds its state.
     pub engine: EngineKind,
     /// Everything that can be tuned.
@@ -153,6 +160,17 @@ pub enum StartError {
         /// What was found.
         what: String,
     },
+    /// The member took part in the cluster before, and its disk is empty.
+    #[error(
+        "member {member} has already been bootstrapped (says member {peer}), but its data directory is empty: \
+         remove it from the cluster and add it anew"
+    )]
+    Wiped {
+        /// This member.
+        member: MemberId,
+        /// The peer that knows it.
+        peer: MemberId,
+    },
     /// The consensus core refused.
     #[error("consensus: {0}")]
     Core(String),
@@ -229,6 +247,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         return Err(StartError::Mismatch { dir, what });
     }
 
+    let blank = recovered.vote.is_none() && log_end.is_none() && state.applied().is_none();
     let incarnation = recovered.incarnation;
     let pending = Arc::new(Pending::default());
     let store = Store::new(env.clone(), engine_worker, engine)?;
@@ -246,6 +265,9 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     let peers = Peers::new(env.clock.clone(), config.cluster, config.member);
     for member in &config.members {
         peers.learn(member.id, member.peer_urls.clone());
+    }
+    if blank {
+        refuse_if_wiped(&config, &peers).await?;
     }
     let log_store = LogStore::new(wal.clone(), recovered)
         .map_err(|error| StartError::Corrupt { dir: dir.clone(), what: error.to_string() })?;
@@ -323,6 +345,19 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     Ok(member)
 }
 
+/// A member whose disk is empty, but which its peers know as started, has lost its disk: it must not come back
+/// as if it were new, because it would vote twice.
+async fn refuse_if_wiped(config: &MemberConfig, peers: &Peers) -> Result<(), StartError> {
+    for member in config.members.iter().filter(|member| member.id != config.member) {
+        // A peer that cannot be asked says nothing: at the first start of a cluster nobody answers.
+        let Ok(answer) = peers.hello(member.id, HELLO_TIMEOUT).await else { continue };
+        if answer.known {
+            return Err(StartError::Wiped { member: config.member, peer: member.id });
+        }
+    }
+    Ok(())
+}
+
 /// Opens the WAL on a worker of its own, which then carries its group commits.
 async fn open_wal(
     config: &MemberConfig,
@@ -367,12 +402,25 @@ impl Member {
         &self.replica
     }
 
-    /// Gets a command into the log and waits until this member has applied it.
+    /// Gets a command into the log and waits until this member has applied it. What would exceed the quota is
+    /// refused before that, and raises the alarm.
     ///
     /// # Errors
     /// See [`ProposeError`].
     pub async fn propose(&self, command: Command) -> Result<Answer, ProposeError> {
+        if let Some(refused) = self.over_quota(&command) {
+            let alarm = Command::Alarm { raise: true, member: self.config.member, kind: AlarmKind::NoSpace };
+            self.proposer.propose(alarm).await?;
+            return Ok(refused);
+        }
         self.proposer.propose(command).await
+    }
+
+    /// The refusal of a command for which there is no space left.
+    fn over_quota(&self, command: &Command) -> Option<Answer> {
+        let state = self.replica.state();
+        let over = state.would_exceed(quota::cost(command), self.config.knobs.quota_bytes);
+        over.then(|| Answer { revision: state.revision(), result: Err(CommandError::NoSpace) })
     }
 
     /// Waits until this member's state covers every write acknowledged before the call.
@@ -442,7 +490,11 @@ impl Member {
     async fn maintain(self: Arc<Self>) {
         while !self.stopping.load(Ordering::Relaxed) {
             self.env.clock.sleep(MAINTENANCE_INTERVAL).await;
+            if let Some(reason) = self.raft.failure() {
+                return self.env.process.fatal(&reason);
+            }
             self.bootstrap().await;
+            self.announce().await;
             self.compact().await;
             if self.wal.size_bytes() > self.config.knobs.snapshot_wal_bytes {
                 self.raft.snapshot().await;
@@ -454,9 +506,36 @@ impl Member {
     async fn bootstrap(&self) {
         let bootstrapped = self.replica.state().members().is_bootstrapped();
         if !bootstrapped && self.raft.status().is_leader {
-            let members = self.config.members.clone();
+            // Names and client addresses come from the members themselves, once they have started.
+            let unnamed = |member: &MemberInfo| MemberInfo {
+                name: String::new(),
+                client_urls: Vec::new(),
+                ..member.clone()
+            };
+            let members = self.config.members.iter().map(unnamed).collect();
             if let Err(error) = self.propose(Command::Bootstrap { members }).await {
                 tracing::warn!(%error, "the initial member list is not written yet");
+            }
+        }
+    }
+
+    /// Tells the cluster this member's name and where its clients reach it, when the state says otherwise.
+    async fn announce(&self) {
+        let MemberConfig { member, name, client_urls, .. } = &self.config;
+        let outdated = self
+            .replica
+            .state()
+            .members()
+            .get(*member)
+            .is_some_and(|known| known.name != *name || known.client_urls != *client_urls);
+        if outdated && self.raft.leader().is_some() {
+            let attributes = Command::MemberAttributes {
+                member: *member,
+                name: name.clone(),
+                client_urls: client_urls.clone(),
+            };
+            if let Err(error) = self.propose(attributes).await {
+                tracing::warn!(%error, "this member's name and addresses are not announced yet");
             }
         }
     }

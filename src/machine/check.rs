@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
+use crate::machine::codec::TXN_DEPTH_MAX;
 use crate::machine::command::{CommandError, Txn, TxnOp};
 use crate::types::KeyRange;
 
@@ -14,22 +15,23 @@ use crate::types::KeyRange;
 /// Compares, and each branch, may hold up to `max_ops` entries; what the largest of the three uses is missing
 /// to the transactions nested below. In one branch, nested transactions included, no key may be written twice
 /// or written where a deletion of the branch reaches; the two branches of one nested transaction may write the
-/// same key, as only one of them is taken.
+/// same key, as only one of them is taken. Nesting is bounded by [`TXN_DEPTH_MAX`].
 ///
 /// # Errors
 /// [`CommandError::TooManyOps`] or [`CommandError::DuplicateKey`].
 pub fn check_txn(txn: &Txn, max_ops: usize) -> Result<(), CommandError> {
-    check_count(txn, max_ops)?;
+    check_count(txn, max_ops, TXN_DEPTH_MAX)?;
     writes(&txn.success)?;
     writes(&txn.failure)?;
     Ok(())
 }
 
-fn check_count(txn: &Txn, budget: usize) -> Result<(), CommandError> {
+fn check_count(txn: &Txn, budget: usize, depth: usize) -> Result<(), CommandError> {
+    let depth = depth.checked_sub(1).ok_or(CommandError::TooManyOps)?;
     let used = txn.compares.len().max(txn.success.len()).max(txn.failure.len());
     let left = budget.checked_sub(used).ok_or(CommandError::TooManyOps)?;
     txn.success.iter().chain(&txn.failure).try_for_each(|op| match op {
-        TxnOp::Txn(nested) => check_count(nested, left),
+        TxnOp::Txn(nested) => check_count(nested, left, depth),
         TxnOp::Range(_) | TxnOp::Put(_) | TxnOp::DeleteRange(_) => Ok(()),
     })
 }

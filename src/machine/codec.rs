@@ -18,8 +18,9 @@ use crate::types::{Incarnation, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
 /// The newest format this version reads, and the one it writes.
 pub const BATCH_FORMAT: u32 = 1;
 
-/// Transactions nested deeper than this are refused, so that no log entry can exhaust the stack.
-pub const TXN_DEPTH_MAX: usize = 64;
+/// Transactions nest at most this deep: deeper ones could be written, but not read back, because the decoder
+/// bounds its recursion. [`crate::machine::check::check_txn`] refuses them before they are proposed.
+pub const TXN_DEPTH_MAX: usize = 32;
 
 /// Why bytes are no batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -331,4 +332,62 @@ fn compare_from_pb(compare: pb::Compare) -> Result<Compare, CodecError> {
         Target::Lease(lease) => CompareTarget::Lease(LeaseId(lease)),
     };
     Ok(Compare { range: KeyRange::from_wire(compare.key, compare.range_end), result, target })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::check::check_txn;
+    use crate::machine::command::CommandError;
+
+    fn nested(depth: usize) -> Txn {
+        let leaf = Txn { success: vec![TxnOp::Put(Put::default())], ..Txn::default() };
+        (1..depth).fold(leaf, |inner, _| Txn { failure: vec![TxnOp::Txn(inner)], ..Txn::default() })
+    }
+
+    fn batch(command: Command) -> Batch {
+        let (member, incarnation) = (MemberId(1), Incarnation(1));
+        let requests = vec![Request { sequence: 1, command }];
+        Batch { member, incarnation, lowest_unanswered: 1, wall_ms: 0, requests }
+    }
+
+    fn stored(command: Option<pb::request::Command>, format: u32) -> Bytes {
+        let requests = vec![pb::Request { sequence: 1, command }];
+        pb::Batch { format, requests, ..pb::Batch::default() }.encode_to_vec().into()
+    }
+
+    #[test]
+    fn whatever_the_check_lets_through_can_be_read_back() {
+        let deepest = nested(TXN_DEPTH_MAX);
+        assert_eq!(check_txn(&deepest, 128), Ok(()));
+        let entry = batch(Command::Txn(deepest));
+        assert_eq!(decode_batch(encode_batch(&entry)).unwrap(), entry);
+        let too_deep = nested(TXN_DEPTH_MAX + 1);
+        assert_eq!(check_txn(&too_deep, 128), Err(CommandError::TooManyOps));
+        let entry = encode_batch(&batch(Command::Txn(too_deep)));
+        assert_eq!(decode_batch(entry), Err(CodecError::TooDeep));
+    }
+
+    #[test]
+    fn what_a_newer_version_wrote_is_refused_and_not_misread() {
+        let noop = || Some(pb::request::Command::Noop(pb::Noop {}));
+        assert!(decode_batch(stored(noop(), BATCH_FORMAT)).is_ok());
+        let newer = decode_batch(stored(noop(), BATCH_FORMAT + 1));
+        assert_eq!(newer, Err(CodecError::NewerFormat { found: 2 }));
+        assert_eq!(decode_batch(stored(None, BATCH_FORMAT)), Err(CodecError::Unknown { what: "command" }));
+        let alarm = pb::Alarm { raise: true, member: 1, kind: 9 };
+        let unknown = decode_batch(stored(Some(pb::request::Command::Alarm(alarm)), BATCH_FORMAT));
+        assert_eq!(unknown, Err(CodecError::Unknown { what: "alarm" }));
+        assert!(matches!(decode_batch(Bytes::from_static(b"\xff\xff")), Err(CodecError::Unreadable(_))));
+        assert!(decode_batch(Bytes::new()).is_err(), "nothing at all is no batch");
+    }
+
+    #[test]
+    fn keys_and_values_share_the_buffer_they_came_in() {
+        let put = Put { key: "key".into(), value: vec![7; 1000].into(), ..Put::default() };
+        let bytes = encode_batch(&batch(Command::Put(put)));
+        let decoded = decode_batch(bytes.clone()).unwrap();
+        let Command::Put(put) = &decoded.requests[0].command else { panic!("a put was encoded") };
+        assert!(bytes.as_ptr_range().contains(&put.value.as_ptr()));
+    }
 }

@@ -77,6 +77,16 @@ impl RaftHandle {
         leader.map(MemberId)
     }
 
+    /// Why the core has stopped by itself, if it has: its storage failed.
+    pub fn failure(&self) -> Option<String> {
+        let metrics = self.core.metrics();
+        let metrics = metrics.borrow_watched();
+        match &metrics.running_state {
+            Ok(()) | Err(openraft::errors::Fatal::Stopped) => None,
+            Err(error) => Some(format!("consensus: {error}")),
+        }
+    }
+
     /// Appends a batch and waits until it is committed and applied here.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! Runs every oracle over a history.
 
 use crate::history::{History, Outcome};
-use crate::lease::LeaseBook;
+use crate::lease::{self, LeaseBook};
 use crate::options::Options;
 use crate::revision_order::{self, Cause, Replayed};
 use crate::types::{OpId, WatchNo};
 use crate::verdict::{Counts, Verdict, Violation};
+use crate::{hash, header, watch};
 use std::collections::BTreeSet;
 
 /// Judges a history: all violations that the oracles find, sorted, and what was judged in numbers.
@@ -15,7 +16,11 @@ pub fn judge(history: &History, options: &Options) -> Verdict {
         return Verdict::new(malformed, Counts::default());
     }
     let book = LeaseBook::new(history, options);
-    let (replayed, violations) = revision_order::check(history, &book, options);
+    let (replayed, mut violations) = revision_order::check(history, &book, options);
+    violations.extend(header::check(history, options));
+    violations.extend(hash::check(history));
+    violations.extend(watch::check(history, &replayed, options));
+    violations.extend(lease::check(history, &book, &replayed, options));
     Verdict::new(violations, count(history, &replayed))
 }
 

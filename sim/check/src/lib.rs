@@ -13,15 +13,19 @@
 
 pub mod bytes;
 pub mod error_table;
+pub mod hash;
+pub mod header;
 pub mod history;
 mod judge;
 pub mod lease;
+mod lives;
 pub mod model;
 mod options;
 pub mod revision_order;
 pub mod span;
 pub mod types;
 pub mod verdict;
+pub mod watch;
 
 pub use judge::judge;
 pub use options::Options;

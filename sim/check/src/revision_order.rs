@@ -13,9 +13,12 @@ mod candidates;
 mod compaction;
 mod evidence;
 mod replay;
+mod sightings;
 mod slots;
 mod sweep;
 
+pub(crate) use candidates::puts_of;
+pub use compaction::Register;
 pub use replay::{Cause, Replayed};
 pub use slots::{Seen, Witness, kinds_match};
 

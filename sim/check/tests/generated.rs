@@ -1,5 +1,7 @@
 //! Generated histories of a correct store pass.
 
+#![allow(clippy::as_conversions, reason = "small numbers")]
+
 mod common;
 
 use common::{Shape, generate};
@@ -34,7 +36,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(600) })]
 
     #[test]
     fn a_correct_store_passes(seed in any::<u64>(), shape in shapes()) {

@@ -117,5 +117,5 @@ fn add(hash: u32, at: RevPair, record: &Record) -> u32 {
         mark.fill(b't');
     }
     let hash = crc32c::crc32c_append(hash, &place);
-    crc32c::crc32c_append(hash, &encode_record(at.sub, &record.event, None).bytes)
+    crc32c::crc32c_append(hash, &encode_record(at.sub, &record.event).bytes)
 }

@@ -10,7 +10,7 @@ use crate::machine::effects::{Effects, Event, Record, Records, RecordsError, Tal
 use crate::machine::lease::Leases;
 use crate::machine::mvcc::Mvcc;
 use crate::machine::mvcc::history::{Change, Latest};
-use crate::machine::mvcc::record::{encode_record, record_key, record_tally};
+use crate::machine::mvcc::record::{append_superseded, encode_record, record_key};
 use crate::machine::overlay::Overlay;
 use crate::machine::persist::{Bucket, Write};
 use crate::types::{KeyRange, LeaseId, RevPair, Revision};
@@ -21,7 +21,8 @@ pub(crate) struct Writer<'a, 'r> {
     pub(crate) kv: &'a mut Mvcc,
     pub(crate) leases: &'a mut Leases,
     overlay: &'a mut Overlay<'r>,
-    events: Vec<Event>,
+    /// Each change, and its record's canonical form.
+    events: Vec<(Event, Vec<u8>)>,
     /// Taken over by this transaction's changes.
     superseded: Tally,
     /// This transaction's deletions.
@@ -124,7 +125,8 @@ impl<'a, 'r> Writer<'a, 'r> {
     }
 
     fn change(&mut self, at: RevPair, event: Event, change: Change, lease: LeaseId) {
-        let tally = record_tally(at.sub, &event);
+        let encoded = encode_record(at.sub, &event);
+        let tally = encoded.tally;
         let latest = Latest { change, lease, tally };
         let before = match self.kv.index.get_mut(event.key()) {
             Some(history) => Some(history.push(latest)),
@@ -148,7 +150,7 @@ impl<'a, 'r> Writer<'a, 'r> {
             self.tombstones = self.tombstones.plus(tally);
         }
         self.kv.sums.live = self.kv.sums.live.plus(tally);
-        self.events.push(event);
+        self.events.push((event, encoded.bytes));
     }
 
     /// Ends the transaction: with changes the store's revision rises, and they become effects.
@@ -162,15 +164,14 @@ impl<'a, 'r> Writer<'a, 'r> {
         sums.tombstones = self.tombstones;
         let mut superseded = Some(sums.superseded);
         self.kv.revision = main;
-        for (sub, event) in (0_u32..).zip(self.events) {
+        for (sub, (event, mut encoded)) in (0_u32..).zip(self.events) {
             let at = RevPair { main, sub };
-            let encoded = encode_record(sub, &event, superseded.take());
-            self.overlay.insert(at, encoded.bytes.clone());
-            effects.writes.push(Write {
-                bucket: Bucket::Records,
-                key: record_key(at),
-                value: Some(encoded.bytes),
-            });
+            if let Some(superseded) = superseded.take() {
+                append_superseded(&mut encoded, superseded);
+            }
+            let encoded = Bytes::from(encoded);
+            self.overlay.insert(at, encoded.clone());
+            effects.writes.push(Write { bucket: Bucket::Records, key: record_key(at), value: Some(encoded) });
             effects.events.push(event);
         }
     }
@@ -181,7 +182,7 @@ impl Records for Writer<'_, '_> {
         if at.main == self.next_revision() {
             let own = usize::try_from(at.sub).ok().and_then(|sub| self.events.get(sub));
             return own
-                .map(|event| Record { event: event.clone(), superseded_sum: None })
+                .map(|(event, _)| Record { event: event.clone(), superseded_sum: None })
                 .ok_or_else(|| RecordsError(format!("no change {} in this transaction", at.sub)));
         }
         self.overlay.record(at)

@@ -249,10 +249,17 @@ mod tests {
         let mut out = Vec::new();
         let chain = encode(&mut out, &place(), Content::Records(&records(3)));
         let hex: String = out[..140].iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "GOLDEN_BATCH");
+        assert_eq!(
+            hex,
+            concat!(
+                "514241540101000088776655443322110200000000000000004000000000000000300000000000000100000000000000",
+                "04000000000000003c00000002000000cdab0000a1db820a00000000c163c1c61300000001000000edbb980a01000000",
+                "00000000050000000000000078787811000000030000004f15d4fc0101000000000000000500000000000000",
+            )
+        );
         assert_eq!(out.len(), 4096);
         assert_eq!(out[76..80], chain.to_le_bytes());
-        assert!(out[156..].iter().all(|&byte| byte == 0), "padding is zero");
+        assert!(out[140..].iter().all(|&byte| byte == 0), "padding is zero");
     }
 
     #[test]
@@ -264,7 +271,7 @@ mod tests {
         assert_eq!(header.committed, place().committed);
         let whole: Vec<Decoded> = records(3).into_iter().map(Decoded::Log).collect();
         assert_eq!(read_body(&out, &header, SEGMENT.salt), Ok(whole));
-        for bit in 0..156 * 8 {
+        for bit in 0..140 * 8 {
             let mut damaged = out.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
             let seen = match read_head(&damaged, SEGMENT, 16384) {

@@ -148,7 +148,13 @@ mod tests {
     fn golden_header() {
         let block = header().encode();
         let hex: String = block[..68].iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "GOLDEN_HEADER");
+        assert_eq!(
+            hex,
+            concat!(
+                "5152544557414c00010000008977637d0201000000000000040300000000000005000000000000000800000000000000",
+                "07060000000000000000010000000000f78e1261",
+            )
+        );
         assert!(block[68..].iter().all(|&byte| byte == 0), "the rest of the block is zero");
         assert_eq!(SegmentHeader::decode(&block), HeaderRead::Valid(header()));
     }

@@ -10,6 +10,7 @@ mod expected;
 mod range;
 mod txn;
 
+pub(crate) use expected::show;
 pub use expected::{Expected, ExpectedRange};
 
 use crate::bytes::Bytes;

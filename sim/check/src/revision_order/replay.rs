@@ -13,6 +13,7 @@ use crate::model::Model;
 use crate::options::Options;
 use crate::revision_order::candidates::{Unknowns, puts_of};
 use crate::revision_order::evidence::{self, Evidence};
+use crate::revision_order::sightings::Sightings;
 use crate::revision_order::slots::{Seen, Slots, Witness};
 use crate::types::{LeaseId, Nanos, OpId, Revision};
 use crate::verdict::{Oracle, Violation};
@@ -49,6 +50,8 @@ pub struct Replayed<'h> {
     pub reached: Revision,
     /// Whether it reached every revision that was seen.
     pub complete: bool,
+    /// The first revision that could have been made otherwise; what follows it is one possible course of several.
+    pub ambiguous_from: Option<Revision>,
     /// Steps beyond a straight replay.
     pub search_steps: u64,
 }
@@ -70,6 +73,11 @@ struct Replay<'a, 'h> {
     book: &'a LeaseBook<'h>,
     evidence: BTreeMap<Revision, Evidence>,
     unknowns: Unknowns<'h>,
+    sightings: Sightings<'h>,
+    /// Whether some choice is open, so that watches are asked too.
+    ambiguous: bool,
+    /// The first choice that was open when something failed: what is forced later may rest on it.
+    guessed_from: Option<usize>,
     places: Vec<Revision>,
     model: Model,
     path: Vec<Cause<'h>>,
@@ -102,6 +110,9 @@ pub fn run<'h>(
         book,
         evidence,
         unknowns,
+        sightings: Sightings::new(history),
+        ambiguous: false,
+        guessed_from: None,
         places: places(history, &slots),
         model: Model::new(book.regranted()),
         path: Vec::new(),
@@ -112,12 +123,14 @@ pub fn run<'h>(
         violations: Vec::new(),
     };
     let search_steps = replay.search(options);
-    let Replay { places, model, path, events, violations, .. } = replay;
+    let Replay { places, model, path, events, violations, choices, guessed_from, .. } = replay;
+    let first_choice = choices.first().map(|choice| choice.place).into_iter().chain(guessed_from).min();
+    let ambiguous_from = first_choice.and_then(|place| places.get(place)).copied();
     let complete = path.len() == places.len();
     let reached = places.get(path.len().saturating_sub(1)).copied().unwrap_or(Revision::FIRST);
     let causes = places.iter().copied().zip(path).collect();
     let events = places.into_iter().zip(events).collect();
-    (Replayed { causes, events, model, slots, reached, complete, search_steps }, violations)
+    (Replayed { causes, events, model, slots, reached, complete, ambiguous_from, search_steps }, violations)
 }
 
 /// The revisions to walk through: all of them, but of a jump only those that somebody observed.
@@ -157,6 +170,8 @@ impl<'h> Replay<'_, 'h> {
             let Err(violation) = outcome else { continue };
             let place = self.path.len();
             if best.as_ref().is_none_or(|best| place > best.place) {
+                let first = self.choices.first().map(|choice| choice.place);
+                self.guessed_from = self.guessed_from.into_iter().chain(first).min();
                 best = Some(Failure { place, violation, path: self.path.clone() });
             }
             pending = self.step_back(&mut steps);
@@ -183,6 +198,7 @@ impl<'h> Replay<'_, 'h> {
         if is_gap && !is_retry && !self.choices.is_empty() && self.failed.contains(&self.memo()) {
             return Err(Violation::safety(Oracle::RevisionOrder, "this state failed before"));
         }
+        self.ambiguous = !self.choices.is_empty() || causes.len() > 1 || is_retry;
         let mut complaint = None;
         let mut fitting = Vec::new();
         for cause in causes {
@@ -323,6 +339,9 @@ impl<'h> Replay<'_, 'h> {
     fn attempt(&mut self, revision: Revision, cause: &Cause<'h>) -> Result<Vec<Event>, Violation> {
         let floor = self.model_floor(revision);
         let outcome = self.make(revision, cause).and_then(|events| {
+            if self.ambiguous {
+                self.sightings.agree(revision, &events)?;
+            }
             let mut complaint = None;
             self.observe(revision, cause, &mut |violation| {
                 complaint.get_or_insert(violation);
