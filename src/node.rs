@@ -4,6 +4,8 @@
 //! Order of a start: the WAL is recovered and durable first; then the engine, which must not be ahead of it;
 //! then the consensus core; then the peers may call.
 
+mod leases;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ use crate::peer::{PeerServer, Peers};
 use crate::raft::applied::Applied;
 use crate::raft::core::{CoreConfig, start_core};
 use crate::raft::handle::{RaftHandle, RaftStatus};
+use crate::raft::lease::keeper::LeaseKeeper;
+use crate::raft::lease::requests::LeaseRequests;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::{Network, NetworkTimeouts};
 use crate::raft::pending::{Pending, ProposeError};
@@ -48,6 +52,8 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(100);
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 /// Keys and records that one step of physical compaction touches; the state is locked for that long.
 const COMPACT_STEP_BUDGET: usize = 200;
+
+pub use leases::LeaseLife;
 
 /// What one member is and whom it belongs to.
 #[derive(Clone, Debug)]
@@ -109,6 +115,11 @@ pub struct Knobs {
     pub watch_catch_up: CatchUpBudget,
     /// How often an idle watcher that asked for it is told the revision.
     pub watch_progress_interval: Duration,
+    /// How often a leader looks for expired leases.
+    pub lease_tick: Duration,
+    /// The least time between two checkpoints of what a lease has left. A change of leader can give a lease back
+    /// this much life, or a tenth of its TTL if that is more.
+    pub lease_checkpoint_interval: Duration,
 }
 
 impl Default for Knobs {
@@ -131,6 +142,8 @@ impl Default for Knobs {
             watch_limits: WatchLimits::default(),
             watch_catch_up: CatchUpBudget::default(),
             watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
+            lease_tick: limits::LEASE_TICK,
+            lease_checkpoint_interval: limits::LEASE_CHECKPOINT_INTERVAL,
         }
     }
 }
@@ -192,6 +205,7 @@ pub struct Member {
     replica: Arc<Replica>,
     proposer: Proposer,
     reads: ReadIndex,
+    leases: LeaseRequests,
     wal: WalHandle,
     stopping: AtomicBool,
 }
@@ -259,6 +273,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         membership,
         store,
         config.knobs.watch_limits,
+        config.knobs.lease_checkpoint_interval,
         Arc::new(Applied::default()),
         pending.clone(),
     ));
@@ -295,16 +310,6 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
 
     let attempt_timeout = config.knobs.election_timeout * 2;
     let retry_pause = config.knobs.heartbeat_interval / 2;
-    let front = PeerFront {
-        cluster: config.cluster,
-        member: config.member,
-        raft: raft.clone(),
-        replica: replica.clone(),
-        state_dir,
-        read_timeout: attempt_timeout,
-    };
-    serve_peers(&config, &env, front).await.map_err(io)?;
-
     let limits = ProposerLimits {
         open_requests_max: config.knobs.open_requests_max,
         batch_requests_max: config.knobs.batch_requests_max,
@@ -330,17 +335,32 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         config.member,
         read_limits,
         raft.clone(),
-        peers,
+        peers.clone(),
         replica.applied().clone(),
     );
-    watch_driver::start(
-        &env,
-        &replica,
-        config.knobs.watch_catch_up,
-        config.knobs.watch_progress_interval,
+    let keeper = LeaseKeeper::start(
+        env.clone(),
+        config.knobs.lease_tick,
+        raft.clone(),
+        replica.clone(),
+        proposer.clone(),
+        reads.clone(),
     );
+    let leases =
+        LeaseRequests::start(env.clone(), config.member, read_limits, raft.clone(), peers, keeper.clone());
+    let front = PeerFront {
+        cluster: config.cluster,
+        member: config.member,
+        raft: raft.clone(),
+        replica: replica.clone(),
+        state_dir,
+        leases: keeper,
+        read_timeout: attempt_timeout,
+    };
+    serve_peers(&config, &env, front).await.map_err(io)?;
+    watch_driver::start(&env, &replica, config.knobs.watch_catch_up, config.knobs.watch_progress_interval);
     let stopping = AtomicBool::new(false);
-    let member = Arc::new(Member { config, env, raft, replica, proposer, reads, wal, stopping });
+    let member = Arc::new(Member { config, env, raft, replica, proposer, reads, leases, wal, stopping });
     tokio::spawn(member.clone().maintain());
     Ok(member)
 }

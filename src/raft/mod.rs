@@ -7,6 +7,7 @@ pub mod applied;
 pub mod codec;
 pub mod core;
 pub mod handle;
+pub mod lease;
 pub mod log_store;
 pub mod network;
 pub mod pending;

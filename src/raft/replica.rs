@@ -5,11 +5,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::env::Env;
 use crate::machine::command::{Batch, CommandError, KeyValue, Range, RangeReply};
 use crate::machine::effects::{Event, Records, RecordsError};
+use crate::machine::lease::{Lease, parse_lease_key};
 use crate::machine::mvcc::record::record_key;
 use crate::machine::overlay::Overlay;
 use crate::machine::persist::{Bucket, Write};
@@ -17,12 +20,13 @@ use crate::machine::state::{State, applied_write};
 use crate::machine::watch::{Previous, WatchLimits};
 use crate::raft::applied::Applied;
 use crate::raft::codec::{decode_stored_membership, encode_membership};
+use crate::raft::lease::deadlines::{Deadlines, Granted};
 use crate::raft::pending::{Pending, ProposeError};
 use crate::raft::types::{RaftMembership, log_id};
 use crate::raft::watch_hub::WatchHub;
 use crate::storage::engine::{Engine, EngineError};
 use crate::storage::store::Store;
-use crate::types::{Incarnation, LogId, LogIndex, MemberId, RevPair, Revision, Term};
+use crate::types::{Incarnation, LeaseId, LogId, LogIndex, MemberId, RevPair, Revision, Term};
 
 /// Under this key of the meta bucket stands the last applied membership, after the id of its entry.
 const MEMBERSHIP_KEY: &[u8] = b"membership";
@@ -46,6 +50,7 @@ pub struct Replica {
     membership: Mutex<RaftMembership>,
     store: Store,
     watches: WatchHub,
+    deadlines: Mutex<Deadlines>,
     applied: Arc<Applied>,
     pending: Arc<Pending>,
 }
@@ -61,15 +66,17 @@ impl Replica {
         membership: RaftMembership,
         store: Store,
         watch_limits: WatchLimits,
+        lease_checkpoint_interval: Duration,
         applied: Arc<Applied>,
         pending: Arc<Pending>,
     ) -> Replica {
         let watches = WatchHub::new(watch_limits, state.revision());
+        let deadlines = Mutex::new(Deadlines::new(lease_checkpoint_interval));
         if let Some(last) = state.applied() {
             applied.advance(last);
         }
         let (state, membership) = (RwLock::new(state), Mutex::new(membership));
-        Replica { env, member, incarnation, state, membership, store, watches, applied, pending }
+        Replica { env, member, incarnation, state, membership, store, watches, deadlines, applied, pending }
     }
 
     /// The machine's state, for reading. Hold it shortly: applying waits for it.
@@ -85,6 +92,17 @@ impl Replica {
     /// The watchers.
     pub fn watches(&self) -> &WatchHub {
         &self.watches
+    }
+
+    /// The leases' deadlines, while this member leads. May be held while the state is read, never the other way
+    /// round.
+    pub fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose replica this is.
+    pub fn member(&self) -> MemberId {
+        self.member
     }
 
     /// How far the log is applied.
@@ -107,6 +125,7 @@ impl Replica {
         let mut writes = Vec::new();
         let mut answers = Vec::new();
         let mut events: Vec<Event> = Vec::new();
+        let mut leases = Vec::new();
         let revision = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             let mut overlay = Overlay::new(&self.store);
@@ -115,6 +134,7 @@ impl Replica {
                     Committed::Batch(batch) => {
                         let effects = state.apply(&overlay, at, &batch)?;
                         overlay.absorb(&effects.writes)?;
+                        leases.extend(effects.writes.iter().filter_map(lease_change));
                         writes.extend(effects.writes);
                         answers.extend(effects.answers);
                         events.extend(effects.events);
@@ -132,12 +152,33 @@ impl Replica {
             state.revision()
         };
         self.watches.publish(&events, revision, self)?;
+        self.follow_leases(leases)?;
         for (id, answer) in answers {
             if id.member == self.member && id.incarnation == self.incarnation {
                 self.pending.answer(id.sequence, Ok(answer));
             }
         }
         self.applied.advance(last);
+        Ok(())
+    }
+
+    /// Brings the deadlines in step with the leases bucket. Before the answers: whoever knows of a grant must
+    /// find it there, and whoever waits for an expiry must find the lease gone.
+    fn follow_leases(&self, changes: Vec<LeaseChange>) -> Result<(), RecordsError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let now = self.env.clock.monotonic();
+        let mut deadlines = self.deadlines();
+        for (id, value) in changes {
+            match value {
+                Some(value) => {
+                    let lease = Lease::decode(value).map_err(|error| RecordsError(error.to_string()))?;
+                    deadlines.granted(Granted { id, ttl: lease.ttl, remaining: lease.remaining }, now);
+                }
+                None => deadlines.ended(id),
+            }
+        }
         Ok(())
     }
 
@@ -180,6 +221,8 @@ impl Replica {
             *live = state;
             *self.membership() = membership;
         }
+        // Only who follows is sent a snapshot.
+        self.deadlines().resign();
         self.watches.with(|hub| hub.snapshot_installed(revision, compacted));
         for sequence in self.pending.waiting_sequences() {
             if self.has_seen(sequence) {
@@ -226,6 +269,15 @@ impl Previous for Replica {
             Err(error) => Err(error),
         }
     }
+}
+
+/// A lease, and what is stored of it now; `None` when it is gone.
+type LeaseChange = (LeaseId, Option<Bytes>);
+
+/// The change to a lease that a write is, if it is one.
+fn lease_change(write: &Write) -> Option<LeaseChange> {
+    let id = (write.bucket == Bucket::Leases).then(|| parse_lease_key(&write.key))??;
+    Some((id, write.value.clone()))
 }
 
 /// What deletes a record.

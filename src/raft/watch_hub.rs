@@ -53,7 +53,8 @@ impl WatchHub {
             let mut inner = self.lock();
             let outcome = act(&mut inner.hub);
             let woken = inner.hub.take_woken();
-            let woken: Vec<_> = woken.iter().filter_map(|stream| inner.streams.get(stream)).cloned().collect();
+            let woken: Vec<_> =
+                woken.iter().filter_map(|stream| inner.streams.get(stream)).cloned().collect();
             (outcome, woken, inner.hub.needs_catch_up())
         };
         for signals in woken {
