@@ -81,6 +81,11 @@ impl Leases {
         self.by_id.iter().map(|(id, lease)| (*id, lease))
     }
 
+    /// The leases with this id and above, by id.
+    pub fn from(&self, id: LeaseId) -> impl Iterator<Item = (LeaseId, &Lease)> {
+        self.by_id.range(id..).map(|(id, lease)| (*id, lease))
+    }
+
     /// Creates a lease.
     pub(crate) fn grant(&mut self, id: LeaseId, ttl: TtlSecs) -> Result<&Lease, CommandError> {
         if !id.is_some() {
