@@ -5,6 +5,8 @@
 //! a writer. After a crash the content is exactly batches 1..k with k at least the last batch before a
 //! successful flush. An engine never decides when to flush: its caller keeps the WAL ahead of it.
 
+pub mod redb;
+
 use std::fmt::Debug;
 
 use bytes::Bytes;
@@ -87,4 +89,14 @@ pub trait Reader: Send {
     /// # Errors
     /// See [`EngineError`].
     fn range(&self, bucket: Bucket, from: &[u8], limit: usize) -> Result<Vec<Pair>, EngineError>;
+}
+
+/// Which engine holds the state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EngineKind {
+    /// The default: durable by itself.
+    #[default]
+    Redb,
+    /// The second engine: durable through snapshot files.
+    Sled,
 }

@@ -1,0 +1,203 @@
+//! What a power loss leaves: one mode for the whole disk, then each file, sector and name on its own.
+//!
+//! A fair coin for each sector would almost never produce the two crashes that find the most bugs, "nothing
+//! since the last sync survived" and "everything did", nor the commonest real one, "everything up to a moment".
+//! So the mode is drawn first. All draws are keyed by the event's number and by what they are about.
+
+use crate::content::{Content, Version};
+use crate::dice::{Dice, Draw, Purpose};
+use crate::platter::{SECTOR_BYTES, Sector, length};
+use crate::tree::Pending;
+
+/// What becomes of all that is not durable when the power goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Survival {
+    /// One of the others, drawn: most often [`Survival::Each`].
+    Drawn,
+    /// Everything is lost.
+    Nothing,
+    /// Everything is kept in its newest state; only limbo is lost.
+    Everything,
+    /// All calls up to a drawn moment are kept, over all files and names; the call at that moment in part.
+    InOrder,
+    /// Each sector, length and name is kept, lost or torn on its own, whatever the order of the calls. Each file
+    /// has a luck of its own, so that some files lose nearly all and others nearly nothing.
+    Each,
+}
+
+/// What a power loss did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Toll {
+    /// Sectors whose newest state is gone.
+    pub sectors_lost: u64,
+    /// Sectors left with parts of two states.
+    pub sectors_torn: u64,
+    /// Files whose newest length is gone.
+    pub lengths_lost: u64,
+    /// Name changes that are gone.
+    pub names_lost: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Mode {
+    Nothing,
+    Everything,
+    UpTo(u64),
+    Each,
+}
+
+/// One power loss while it is decided.
+pub(crate) struct PowerLoss {
+    dice: Dice,
+    event: u64,
+    mode: Mode,
+    tearing: bool,
+    pub(crate) toll: Toll,
+}
+
+/// The luck that a file may have, in survivors of a hundred.
+const LUCK: [u64; 5] = [5, 25, 50, 75, 95];
+
+impl PowerLoss {
+    /// `oldest` and `newest` are the times of the first and last call that is not durable.
+    pub(crate) fn new(
+        dice: Dice,
+        event: u64,
+        survival: Survival,
+        tearing: bool,
+        oldest: u64,
+        newest: u64,
+    ) -> Self {
+        let mut draw = dice.about(Purpose::CrashMode, [event, 0, 0]);
+        let drawn = match draw.below(10) {
+            0 => Survival::Nothing,
+            1 => Survival::Everything,
+            2..=4 => Survival::InOrder,
+            _ => Survival::Each,
+        };
+        let mode = match if survival == Survival::Drawn { drawn } else { survival } {
+            Survival::Nothing => Mode::Nothing,
+            Survival::Everything => Mode::Everything,
+            Survival::InOrder => {
+                Mode::UpTo(oldest + draw.below(newest.saturating_sub(oldest).saturating_add(1)))
+            }
+            Survival::Drawn | Survival::Each => Mode::Each,
+        };
+        Self { dice, event, mode, tearing, toll: Toll::default() }
+    }
+
+    /// Decides on one file; `origin` is the key of the path it was created under.
+    pub(crate) fn strike(&mut self, origin: u64, content: &mut Content) {
+        let mut draw = self.dice.about(Purpose::CrashFile, [self.event, origin, 0]);
+        let luck = LUCK.get(crate::platter::index(draw.below(length(LUCK.len())))).copied().unwrap_or(50);
+        let allocation_kept = match self.mode {
+            Mode::Nothing => false,
+            Mode::Everything => true,
+            Mode::UpTo(_) | Mode::Each => draw.chance(luck, 100),
+        };
+        let (mode, dice, event, tearing) = (self.mode, self.dice, self.event, self.tearing);
+        let mut toll = self.toll;
+        let mut lengths_lost = 0;
+        content.power_loss(
+            &mut |durable, since| {
+                let survivor = surviving_length(mode, &mut draw, luck, durable, since);
+                if since.last().is_some_and(|(_, newest)| *newest != survivor) {
+                    lengths_lost += 1;
+                }
+                survivor
+            },
+            &mut |sector, platter, versions| {
+                let draw = dice.about(Purpose::CrashSector, [event, origin, sector]);
+                let (survivor, torn) = surviving_sector(mode, draw, luck, tearing, platter, versions);
+                let newest = versions.last().map(|version| version.data.bytes());
+                let left = survivor.as_ref().unwrap_or(platter).bytes();
+                if torn {
+                    toll.sectors_torn += 1;
+                } else if newest != Some(left) {
+                    toll.sectors_lost += 1;
+                }
+                survivor
+            },
+            allocation_kept,
+        );
+        toll.lengths_lost += lengths_lost;
+        self.toll = toll;
+    }
+
+    /// Decides on one name change.
+    pub(crate) fn keeps(&mut self, op: &Pending) -> bool {
+        let kept = match self.mode {
+            Mode::Nothing => false,
+            Mode::Everything => true,
+            Mode::UpTo(moment) => op.time <= moment,
+            Mode::Each => {
+                self.dice.about(Purpose::CrashName, [self.event, op.key[0], op.key[1]]).chance(1, 2)
+            }
+        };
+        self.toll.names_lost += u64::from(!kept);
+        kept
+    }
+}
+
+fn surviving_length(mode: Mode, draw: &mut Draw, luck: u64, durable: u64, since: &[(u64, u64)]) -> u64 {
+    let newest = since.last().map_or(durable, |(_, len)| *len);
+    match mode {
+        Mode::Nothing => durable,
+        Mode::Everything => newest,
+        Mode::UpTo(moment) => {
+            since.iter().rev().find(|(time, _)| *time <= moment).map_or(durable, |(_, len)| *len)
+        }
+        Mode::Each if !draw.chance(luck, 100) => durable,
+        Mode::Each if draw.chance(3, 4) => newest,
+        Mode::Each => pick(draw, since).map_or(durable, |(_, len)| *len),
+    }
+}
+
+/// What is left of one sector (`None`: what the platter had) and whether it was torn.
+fn surviving_sector(
+    mode: Mode,
+    mut draw: Draw,
+    luck: u64,
+    tearing: bool,
+    platter: &Sector,
+    versions: &[Version],
+) -> (Option<Sector>, bool) {
+    let newest = versions.last().map(|version| &version.data);
+    match mode {
+        Mode::Nothing => (None, false),
+        Mode::Everything => (newest.cloned(), false),
+        Mode::UpTo(moment) => {
+            let before = versions.iter().rev().find(|version| version.time < moment).map(|v| &v.data);
+            let during = versions.iter().rev().find(|version| version.time == moment).map(|v| &v.data);
+            match during {
+                // The call that the moment fell into: some of its sectors made it.
+                Some(data) if draw.chance(1, 2) => {
+                    let torn = tearing && draw.chance(1, 4);
+                    (Some(tear(&mut draw, torn, data, before.unwrap_or(platter))), torn)
+                }
+                _ => (before.cloned(), false),
+            }
+        }
+        Mode::Each if !draw.chance(luck, 100) => (None, false),
+        Mode::Each => {
+            let survivor =
+                if draw.chance(3, 4) { newest } else { pick(&mut draw, versions).map(|v| &v.data) };
+            let torn = tearing && draw.chance(1, 8);
+            // The other half: an older state written since, or what was there before all of them.
+            let other = if draw.chance(1, 2) { None } else { pick(&mut draw, versions).map(|v| &v.data) };
+            (survivor.map(|data| tear(&mut draw, torn, data, other.unwrap_or(platter))), torn)
+        }
+    }
+}
+
+fn tear(draw: &mut Draw, torn: bool, one: &Sector, other: &Sector) -> Sector {
+    if !torn {
+        return one.clone();
+    }
+    let at = crate::platter::index(1 + draw.below(SECTOR_BYTES - 1));
+    if draw.chance(1, 2) { one.torn(at, other) } else { other.torn(at, one) }
+}
+
+fn pick<'a, T>(draw: &mut Draw, from: &'a [T]) -> Option<&'a T> {
+    from.get(crate::platter::index(draw.below(length(from.len()))))
+}
