@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 #[cfg(not(madsim))]
 fn main() -> ExitCode {
-    eprintln!("this build cannot simulate: use `cargo sim ...` (and unset RUSTFLAGS, which would undo its flags)");
+    eprintln!(
+        "this build cannot simulate: use `cargo sim ...` (and unset RUSTFLAGS, which would undo its flags)"
+    );
     ExitCode::from(2)
 }
 

@@ -65,11 +65,8 @@ fn run_one(args: &RunArgs) -> Result<u8, String> {
     if let Some(path) = &args.save {
         plan.save(path).map_err(|error| error.to_string())?;
     }
-    let options = RunOptions {
-        mutant: args.mutant.clone(),
-        trace: args.trace.clone(),
-        history: args.history.clone(),
-    };
+    let options =
+        RunOptions { mutant: args.mutant.clone(), trace: args.trace.clone(), history: args.history.clone() };
     let report = run(plan, &options);
     if args.json {
         print(&report.to_line().map_err(|error| error.to_string())?);

@@ -134,6 +134,11 @@ impl Record {
     pub fn take(&self) -> Written {
         let mut inner = std::mem::take(&mut *self.inner());
         inner.trace.flush();
-        Written { history: inner.history, findings: inner.findings, figures: inner.figures, trace: inner.trace }
+        Written {
+            history: inner.history,
+            findings: inner.findings,
+            figures: inner.figures,
+            trace: inner.trace,
+        }
     }
 }

@@ -127,7 +127,8 @@ impl fmt::Display for Report {
             writeln!(f, "  and {more} more")?;
         }
         if let Some(mutant) = &self.mutant {
-            let reached = if self.mutant_reached { "its place was reached" } else { "its place was never reached" };
+            let reached =
+                if self.mutant_reached { "its place was reached" } else { "its place was never reached" };
             writeln!(f, "  planted: {mutant}; {reached}")?;
         }
         writeln!(

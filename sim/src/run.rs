@@ -16,14 +16,14 @@ use quorate_check::verdict::{Class, Verdict};
 use quorate_check::{Options, judge};
 
 use crate::client::{Api, Direct, Session};
+use crate::plan::Plan;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Fault;
-use crate::plan::Plan;
 use crate::record::{Record, Written};
 use crate::report::{Finding, Report, gravity};
 use crate::settle::Settle;
 use crate::trace::Trace;
-use crate::world::World;
+use crate::world::{World, product};
 
 /// Simulated time after which a run is given up as the harness's failure, beyond the plan's duration.
 const TIME_LIMIT_EXTRA: Duration = Duration::from_secs(600);
@@ -61,9 +61,8 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
     let mut findings = written.findings.clone();
     if let Some(path) = &options.history {
         let saved = std::fs::File::create(path).map_err(|error| error.to_string());
-        let saved = saved.and_then(|file| {
-            written.history.write(BufWriter::new(file)).map_err(|error| error.to_string())
-        });
+        let saved = saved
+            .and_then(|file| written.history.write(BufWriter::new(file)).map_err(|error| error.to_string()));
         if let Err(error) = saved {
             findings.push(Finding::new(Class::Harness, "runner", format!("the history's file: {error}")));
         }
@@ -123,7 +122,8 @@ fn simulate(plan: &Plan, record: &Arc<Record>) {
 
 fn text_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".to_owned())
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
 /// What happens in a run.
@@ -187,7 +187,11 @@ fn report(
     let mut figures = written.figures;
     figures.operations = counts.answered + counts.refused;
     figures.known_permille = (figures.operations * 1000).checked_div(counts.operations).unwrap_or(1000);
-    let marks = armed::marks().into_iter().map(|(mark, count)| (mark.to_owned(), count)).collect();
+    let marks = armed::marks();
+    let mark = |name| marks.get(name).copied().unwrap_or(0);
+    figures.snapshots_built = mark(product::MARK_SNAPSHOT_BUILT);
+    figures.installs_and_purges += mark(product::MARK_SNAPSHOT_INSTALLED);
+    let marks = marks.into_iter().map(|(mark, count)| (mark.to_owned(), count)).collect();
     Report {
         seed: plan.seed,
         mutant: options.mutant.clone(),

@@ -74,7 +74,8 @@ impl Settle {
             if time.now().0 >= deadline {
                 let seen = self.shown(&statuses);
                 let within = CONVERGE_WITHIN.as_secs();
-                let sentence = format!("the members did not come to one state within {within} s {when}: {seen}");
+                let sentence =
+                    format!("the members did not come to one state within {within} s {when}: {seen}");
                 self.world.finding(Class::Liveness, "settle", sentence);
                 return false;
             }
@@ -120,7 +121,10 @@ impl Settle {
         let range = Range { key: everything.clone(), range_end: everything, ..Range::default() };
         let deadline = Nanos(time.now().0 + nanos(READ_WITHIN));
         for attempt in 0.. {
-            if session.ask(name(client, round, attempt), first, READ_TIMEOUT, Request::Range(range.clone())).await {
+            if session
+                .ask(name(client, round, attempt), first, READ_TIMEOUT, Request::Range(range.clone()))
+                .await
+            {
                 return true;
             }
             if time.now() >= deadline || self.world.record().is_over() {
@@ -129,7 +133,8 @@ impl Settle {
             time.sleep(LOOK_INTERVAL).await;
         }
         let within = READ_WITHIN.as_secs();
-        let sentence = format!("{} could read nothing from {first} within {within} s after healing", client.id);
+        let sentence =
+            format!("{} could read nothing from {first} within {within} s after healing", client.id);
         self.world.finding(Class::Liveness, "settle", sentence);
         false
     }

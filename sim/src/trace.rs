@@ -120,7 +120,9 @@ mod tests {
         };
         let base = run(&[(1, "a"), (2, "b")]);
         assert_eq!(base, run(&[(1, "a"), (2, "b")]));
-        for other in [run(&[(2, "b"), (1, "a")]), run(&[(1, "a"), (3, "b")]), run(&[(1, "a"), (2, "c")]), run(&[])] {
+        for other in
+            [run(&[(2, "b"), (1, "a")]), run(&[(1, "a"), (3, "b")]), run(&[(1, "a"), (2, "c")]), run(&[])]
+        {
             assert_ne!(base, other);
         }
     }

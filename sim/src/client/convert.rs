@@ -11,7 +11,7 @@ use quorate_check::types as numbers;
 
 /// What a member is asked to do.
 #[derive(Clone, Debug)]
-enum Call {
+pub enum Call {
     /// Something for the log.
     Propose(product::Command),
     /// A read.
@@ -26,7 +26,7 @@ enum Call {
 }
 
 /// The product's form of a request.
-fn call(request: &seen::Request) -> Call {
+pub fn call(request: &seen::Request) -> Call {
     match request {
         seen::Request::Put(ask) => Call::Propose(product::Command::Put(put(ask))),
         seen::Request::Range(ask) => Call::Range { range: range(ask), serializable: ask.serializable },
@@ -135,7 +135,7 @@ fn compare(ask: &seen::Compare) -> product::Compare {
 }
 
 /// The history's form of a reply; `None` when the reply is not of the request's kind.
-fn response(request: &seen::Request, reply: product::Reply) -> Option<seen::Response> {
+pub fn response(request: &seen::Request, reply: product::Reply) -> Option<seen::Response> {
     let response = match (request, reply) {
         (seen::Request::Compact(_), product::Reply::Done) => seen::Response::Compact,
         (seen::Request::LeaseGrant(_), product::Reply::LeaseGrant { id, ttl }) => {
@@ -179,7 +179,7 @@ fn inner(reply: product::Reply) -> Option<seen::Response> {
 }
 
 /// The history's form of what a read found.
-fn range_response(reply: product::RangeReply) -> seen::Response {
+pub fn range_response(reply: product::RangeReply) -> seen::Response {
     seen::Response::Range(seen::RangeResponse {
         kvs: reply.kvs.into_iter().map(pair).collect(),
         more: reply.more,
@@ -199,15 +199,13 @@ fn pair(pair: product::KeyValue) -> seen::KeyValue {
 }
 
 /// The code and text by which the API's clients know a refusal.
-fn refusal(error: product::CommandError) -> (Code, String) {
+pub fn refusal(error: product::CommandError) -> (Code, String) {
     let (code, text) = match error {
         product::CommandError::KeyNotFound => (Code::InvalidArgument, "etcdserver: key not found"),
         product::CommandError::Compacted(_) => (Code::OutOfRange, error_table::COMPACTED),
         product::CommandError::FutureRevision => (Code::OutOfRange, error_table::FUTURE_REVISION),
         product::CommandError::LeaseNotFound => (Code::NotFound, error_table::LEASE_NOT_FOUND),
-        product::CommandError::LeaseExists => {
-            (Code::FailedPrecondition, "etcdserver: lease already exists")
-        }
+        product::CommandError::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
         product::CommandError::LeaseTtlTooLarge => (Code::OutOfRange, "etcdserver: too large lease TTL"),
         product::CommandError::NoSpace => (Code::ResourceExhausted, error_table::NO_SPACE),
         product::CommandError::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),

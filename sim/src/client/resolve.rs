@@ -11,7 +11,8 @@ use quorate_check::types::{LeaseId, OpId, Revision};
 
 use super::memory::Memory;
 use crate::plan::operation::{
-    Against, Ask, CompareAsk, DeleteAsk, Keys, PlannedOp, PutAsk, RangeAsk, RevisionAt, StepAsk, TxnAsk, op_parts,
+    Against, Ask, CompareAsk, DeleteAsk, Keys, PlannedOp, PutAsk, RangeAsk, RevisionAt, StepAsk, TxnAsk,
+    op_parts,
 };
 
 /// The key of a number. Two digits keep the order of names the order of numbers.

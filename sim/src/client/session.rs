@@ -90,7 +90,15 @@ impl Session {
             false
         };
         let asked = MemberAsked { id: self.api.member_id(member), index: u32::from(member.0) };
-        self.record.operation(Operation { id, client: self.id, member: asked, invoked, returned, request, outcome });
+        self.record.operation(Operation {
+            id,
+            client: self.id,
+            member: asked,
+            invoked,
+            returned,
+            request,
+            outcome,
+        });
         answered
     }
 }

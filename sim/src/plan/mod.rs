@@ -26,9 +26,7 @@ pub use operation::{Ask, ClientPlan, PlannedOp};
 pub const VERSION: u32 = 1;
 
 /// A member's place in the plan, from 0.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MemberIndex(pub u8);
 
@@ -106,10 +104,10 @@ impl Plan {
     /// [`PlanError`].
     pub fn load(path: &Path) -> Result<Plan, PlanError> {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| PlanError::Io { path: shown.clone(), error })?;
-        let plan: Plan = serde_json::from_str(&text)
-            .map_err(|error| PlanError::Json { path: shown.clone(), error })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| PlanError::Io { path: shown.clone(), error })?;
+        let plan: Plan =
+            serde_json::from_str(&text).map_err(|error| PlanError::Json { path: shown.clone(), error })?;
         plan.check().map_err(|what| PlanError::Nonsense { path: shown, what })?;
         Ok(plan)
     }

@@ -86,7 +86,8 @@ impl fmt::Display for Summary {
         for (mark, count) in marks.iter().filter(|(_, count)| **count > 0) {
             writeln!(f, "  {mark:<40} {count:>8}")?;
         }
-        let never: BTreeSet<&str> = marks.iter().filter(|(_, count)| **count == 0).map(|(mark, _)| *mark).collect();
+        let never: BTreeSet<&str> =
+            marks.iter().filter(|(_, count)| **count == 0).map(|(mark, _)| *mark).collect();
         for mark in &never {
             writeln!(f, "  {mark:<40}    never")?;
         }

@@ -2,7 +2,7 @@
 
 use quorate_disk::{Action, Config, Crash, Latency, Range, SimDisk};
 
-use super::{Seat, World};
+use super::{Seat, World, product};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::{MemberIndex, Plan};
 
@@ -24,6 +24,9 @@ pub(super) fn watch(world: &World, seat: &Seat) {
     seat.disk.observe(Box::new(move |event| {
         if event.action == Action::Read {
             return;
+        }
+        if event.action == Action::Rename && event.ok && product::becomes_segment(event.path) {
+            record.count(|figures| figures.wal_segments += 1);
         }
         let path = event.path.display();
         record.event(

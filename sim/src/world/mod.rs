@@ -89,7 +89,8 @@ impl World {
         }
         let nodes = seats.iter().map(|seat| seat.node).collect();
         let network = network::Network::new(nodes, plan.knobs);
-        let inner = Inner { plan, record, handle, time, supervisor, network, seats, monitor: Mutex::default() };
+        let inner =
+            Inner { plan, record, handle, time, supervisor, network, seats, monitor: Mutex::default() };
         let world = World { inner: Arc::new(inner) };
         for seat in &world.inner.seats {
             disk::watch(&world, seat);

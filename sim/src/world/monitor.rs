@@ -31,21 +31,8 @@ pub(super) struct Seen {
     leaders: BTreeMap<Term, MemberId>,
     /// The last leader seen.
     last_leader: Option<MemberIndex>,
-    /// The last counts of each member's life.
-    counts: BTreeMap<MemberIndex, Counts>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Counts {
-    segments: u64,
-    built: u64,
-    installed: u64,
-    purged: Option<LogId>,
-}
-
-/// What a counter that restarts at 0 with each life has gained.
-fn gained(before: u64, now: u64) -> u64 {
-    now.checked_sub(before).unwrap_or(now)
+    /// How far each member has purged its log.
+    purged: BTreeMap<MemberIndex, LogId>,
 }
 
 impl World {
@@ -70,7 +57,9 @@ impl World {
             for (index, status) in &statuses {
                 findings.extend(seen.hash(*index, status));
                 findings.extend(seen.leader(status));
-                self.count(&mut seen, *index, status);
+                if seen.purge(*index, status) {
+                    self.inner.record.count(|figures| figures.installs_and_purges += 1);
+                }
             }
             let leading = statuses.iter().filter(|(_, status)| status.is_leader);
             if let Some((leader, _)) = leading.max_by_key(|(_, status)| status.term)
@@ -106,32 +95,25 @@ impl World {
             figures.simulated_ms = stopped.0 / 1_000_000;
         });
     }
-
-    fn count(&self, seen: &mut Seen, index: MemberIndex, status: &Status) {
-        let before = seen.counts.entry(index).or_default();
-        let now = Counts {
-            segments: status.wal_segments_opened,
-            built: status.snapshots_built,
-            installed: status.snapshots_installed,
-            purged: status.purged,
-        };
-        let purged = now.purged > before.purged;
-        self.inner.record.count(|figures| {
-            figures.wal_segments += gained(before.segments, now.segments);
-            figures.snapshots_built += gained(before.built, now.built);
-            figures.installs_and_purges += gained(before.installed, now.installed) + u64::from(purged);
-        });
-        // A member that lost its purge position to a crash is not counted twice.
-        *before = Counts { purged: now.purged.max(before.purged), ..now };
-    }
 }
 
 impl Seen {
+    /// Whether the member has purged more of its log than ever before.
+    fn purge(&mut self, index: MemberIndex, status: &Status) -> bool {
+        let Some(purged) = status.purged else { return false };
+        let before = self.purged.entry(index).or_default();
+        let more = purged > *before;
+        *before = purged.max(*before);
+        more
+    }
+
     fn hash(&mut self, index: MemberIndex, status: &Status) -> Option<String> {
         let (Some(at), hash) = status.hash else { return None };
         let (first, by) = *self.hashes.entry(at).or_insert((hash, index));
         (first != hash).then(|| {
-            format!("{index} and {by} have applied the same entry {at} and differ: {hash:032x} and {first:032x}")
+            format!(
+                "{index} and {by} have applied the same entry {at} and differ: {hash:032x} and {first:032x}"
+            )
         })
     }
 

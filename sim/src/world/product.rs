@@ -4,7 +4,7 @@
 //! convert them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub type Member = Arc<node::Member>;
 
 /// The port that peers call.
 const PEER_PORT: u16 = 2380;
+/// The port that clients call.
+const CLIENT_PORT: u16 = 2379;
 /// The cluster that every simulated member belongs to.
 const CLUSTER: ClusterId = ClusterId(0xC1);
 /// The first member's id; the others follow.
@@ -63,6 +65,7 @@ fn config(plan: &Plan, index: MemberIndex) -> MemberConfig {
         data_dir: PathBuf::from("/data"),
         members: members.collect(),
         peer_listen: address(index),
+        client_urls: vec![format!("http://{}:{CLIENT_PORT}", address(index).ip())],
         engine: EngineKind::Redb,
         knobs: knobs(plan),
     }
@@ -81,6 +84,16 @@ fn knobs(plan: &Plan) -> node::Knobs {
         ..node::Knobs::default()
     }
 }
+
+/// Whether a file that is renamed becomes a segment of the write-ahead log: a spare that is put to use.
+pub fn becomes_segment(from: &Path) -> bool {
+    from.extension().is_some_and(|extension| extension == "spare")
+}
+
+/// The mark of a snapshot built.
+pub const MARK_SNAPSHOT_BUILT: &str = "snapshot built";
+/// The mark of a snapshot installed.
+pub const MARK_SNAPSHOT_INSTALLED: &str = "snapshot installed";
 
 /// A call that brought no answer.
 #[derive(Clone, Debug)]
@@ -138,12 +151,6 @@ pub struct Status {
     pub hash: (Option<LogId>, u128),
     /// The last entry purged.
     pub purged: Option<LogId>,
-    /// Segments that this life opened.
-    pub wal_segments_opened: u64,
-    /// Snapshots that this life built.
-    pub snapshots_built: u64,
-    /// Snapshots that this life installed.
-    pub snapshots_installed: u64,
 }
 
 /// A member's status now.
@@ -158,8 +165,5 @@ pub fn status(member: &Member) -> Status {
         revision: status.revision,
         hash: status.hash,
         purged: status.raft.purged,
-        wal_segments_opened: status.wal_segments_opened,
-        snapshots_built: status.snapshots_built,
-        snapshots_installed: status.snapshots_installed,
     }
 }

@@ -62,7 +62,8 @@ impl Workers for SimWorkers {
             let mut count = 0_u64;
             while let Some(job) = queue.recv().await {
                 count += 1;
-                let mut dice = Dice::keyed_twice(seed, Purpose::Job, place, life.wrapping_mul(1 << 32) + count);
+                let mut dice =
+                    Dice::keyed_twice(seed, Purpose::Job, place, life.wrapping_mul(1 << 32) + count);
                 if dice.permille(knobs.late_job_permille) {
                     time.sleep(Duration::from_micros(knobs.late_job_us.draw(&mut dice))).await;
                 }

@@ -16,8 +16,7 @@ const QUIET_END_MS: u64 = 6_000;
 pub(super) fn families(seed: u64) -> BTreeSet<Family> {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 0);
     let rate = dice.between(300, 700);
-    let mut families: BTreeSet<Family> =
-        Family::ALL.into_iter().filter(|_| dice.permille(rate)).collect();
+    let mut families: BTreeSet<Family> = Family::ALL.into_iter().filter(|_| dice.permille(rate)).collect();
     if !Family::UNSEATING.iter().any(|family| families.contains(family)) {
         families.extend(dice.pick(&Family::UNSEATING));
     }
@@ -25,13 +24,19 @@ pub(super) fn families(seed: u64) -> BTreeSet<Family> {
 }
 
 /// The faults of a seed, by time.
-pub(super) fn draw(seed: u64, members: u8, duration_ms: u64, families: &BTreeSet<Family>) -> Vec<PlannedFault> {
+pub(super) fn draw(
+    seed: u64,
+    members: u8,
+    duration_ms: u64,
+    families: &BTreeSet<Family>,
+) -> Vec<PlannedFault> {
     let mut dice = Dice::keyed(seed, Purpose::Fault, 0);
     let count = dice.between(14, 26);
     let room = duration_ms.saturating_sub(QUIET_START_MS + QUIET_END_MS);
     let slot = (room / count).max(1);
     let all: Vec<Family> = families.iter().copied().collect();
-    let unseating: Vec<Family> = all.iter().copied().filter(|family| Family::UNSEATING.contains(family)).collect();
+    let unseating: Vec<Family> =
+        all.iter().copied().filter(|family| Family::UNSEATING.contains(family)).collect();
     (0..count)
         .map(|nth| {
             let mut dice = Dice::keyed(seed, Purpose::Fault, nth + 1);
@@ -98,16 +103,19 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
         }
         Family::Clock => match dice.below(3) {
             0 => (Fault::ClockJump { target, by_ms: dice.between(100, 20_000) }, 0),
-            1 => (Fault::ClockRate { target, ppm: dice.signed(-10_000, 10_000) }, dice.between(1_000, 15_000)),
+            1 => {
+                (Fault::ClockRate { target, ppm: dice.signed(-10_000, 10_000) }, dice.between(1_000, 15_000))
+            }
             _ => (Fault::WallJump { target, by_ms: dice.signed(-86_400_000, 86_400_000) }, 0),
         },
         Family::DiskDeath => {
             let (call, nth, power) = (call(dice), dice.between(1, 60), dice.permille(600));
             (Fault::DiskDeath { target, call, nth, power }, dice.between(50, 2_000))
         }
-        Family::DiskError => {
-            (Fault::DiskError { target, call: call(dice), nth: dice.between(1, 40) }, dice.between(200, 2_000))
-        }
+        Family::DiskError => (
+            Fault::DiskError { target, call: call(dice), nth: dice.between(1, 40) },
+            dice.between(200, 2_000),
+        ),
         Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
     }
 }

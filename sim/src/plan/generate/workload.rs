@@ -3,12 +3,12 @@
 use quorate_check::history::{CompareResult, SortOrder, SortTarget};
 use quorate_check::types::{ClientId, OpId};
 
+use crate::plan::MemberIndex;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::operation::{
     Against, Ask, ClientPlan, CompareAsk, DeleteAsk, Keys, PlannedOp, PutAsk, RangeAsk, RevisionAt, StepAsk,
     TxnAsk, op_id,
 };
-use crate::plan::MemberIndex;
 
 /// Clients wait for the first leader, milliseconds.
 const FIRST_OP_MS: u64 = 1_000;

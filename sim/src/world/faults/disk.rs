@@ -15,7 +15,8 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
         return;
     }
     let disk = world.seat(struck).disk.clone();
-    let inject = |call, nth, kind| disk.inject(quorate_disk::Fault { call: class(call), path: None, nth, kind });
+    let inject =
+        |call, nth, kind| disk.inject(quorate_disk::Fault { call: class(call), path: None, nth, kind });
     match fault {
         Fault::DiskDeath { call, nth, power, .. } => {
             world.expect_death(struck, strike.for_);

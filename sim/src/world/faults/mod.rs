@@ -49,7 +49,8 @@ impl World {
         let open = self.inner.record.fault_begins(self.now(), planned.fault.name(), member, note);
         // Whole-cluster faults have no member; the first stands in where one is asked for.
         let struck = struck.unwrap_or_default();
-        let strike = Strike { world: self, id: planned.id, for_: Duration::from_millis(planned.for_ms), struck };
+        let strike =
+            Strike { world: self, id: planned.id, for_: Duration::from_millis(planned.for_ms), struck };
         match planned.fault.family() {
             Family::Kill | Family::Power | Family::Pause => process::strike(&strike, planned.fault).await,
             Family::Partition | Family::Loss | Family::Delay => network::strike(&strike, planned.fault).await,
