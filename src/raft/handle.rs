@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::RaftError;
+use openraft::impls::ProgressResponder;
 use openraft::{LinearizerOption, Raft, ReadPolicy, ServerState};
 
 use crate::raft::proposer::WriteError;
@@ -93,6 +95,21 @@ impl RaftHandle {
     /// [`WriteError`] tells whether the batch was appended.
     pub async fn write(&self, batch: LogBatch) -> Result<(), WriteError> {
         self.core.client_write(batch).await.map(|_| ()).map_err(WriteError::from)
+    }
+
+    /// As [`RaftHandle::write`], but only by this member and only while it leads `term`: in any other case
+    /// nothing is appended.
+    ///
+    /// # Errors
+    /// [`WriteError`] tells whether the batch was appended.
+    pub async fn write_as_leader(&self, batch: LogBatch, term: Term) -> Result<(), WriteError> {
+        let (responder, outcome) = ProgressResponder::complete_only();
+        let sent = self.core.write(batch).with_leader(term.0).responder(responder).await;
+        sent.map_err(|_| WriteError::Stopped)?;
+        match outcome.await {
+            Ok(written) => written.map(|_| ()).map_err(|error| WriteError::from(RaftError::APIError(error))),
+            Err(_) => Err(WriteError::Stopped),
+        }
     }
 
     /// As the leader: an index that covers everything acknowledged before the call, confirmed by a quorum round
