@@ -4,9 +4,9 @@
 //! since the last sync survived" and "everything did", nor the commonest real one, "everything up to a moment".
 //! So the mode is drawn first. All draws are keyed by the event's number and by what they are about.
 
-use crate::content::{Content, Version};
+use crate::content::{Content, Fate, Version};
 use crate::dice::{Dice, Draw, Purpose};
-use crate::platter::{SECTOR_BYTES, Sector, length};
+use crate::platter::{SECTOR_BYTES, Sector, index, length};
 use crate::tree::Pending;
 
 /// What becomes of all that is not durable when the power goes.
@@ -93,52 +93,22 @@ impl PowerLoss {
             Survival::Nothing => Mode::Nothing,
             Survival::Everything => Mode::Everything,
             Survival::InOrder => {
-                Mode::UpTo(oldest + draw.below(newest.saturating_sub(oldest).saturating_add(1)))
+                // A share of the way, so that one call less moves the moment by no more than that call.
+                let calls = newest.saturating_sub(oldest).saturating_add(1);
+                Mode::UpTo(oldest + (calls.saturating_mul(draw.next() >> 32) >> 32))
             }
             Survival::Drawn | Survival::Each => Mode::Each,
         };
         Self { dice, event, mode, torn, toll: Toll::default() }
     }
 
-    /// Decides on one file; `origin` is the key of the path it was created under.
+    /// Decides on one file; `origin` keys it.
     pub(crate) fn strike(&mut self, origin: u64, content: &mut Content) {
         let mut draw = self.dice.about(Purpose::CrashFile, [self.event, origin, 0]);
-        let luck = LUCK.get(crate::platter::index(draw.below(length(LUCK.len())))).copied().unwrap_or(50);
-        let allocation_kept = match self.mode {
-            Mode::Nothing => false,
-            Mode::Everything => true,
-            Mode::UpTo(_) | Mode::Each => draw.chance(luck, 100),
-        };
-        let (mode, dice, event, how) = (self.mode, self.dice, self.event, self.torn);
-        let mut unreadable = Vec::new();
-        let mut toll = self.toll;
-        let mut lengths_lost = 0;
-        content.power_loss(
-            &mut |durable, since| {
-                let survivor = surviving_length(mode, &mut draw, luck, durable, since);
-                if since.last().is_some_and(|(_, newest)| *newest != survivor) {
-                    lengths_lost += 1;
-                }
-                survivor
-            },
-            &mut |sector, platter, versions| {
-                let draw = dice.about(Purpose::CrashSector, [event, origin, sector]);
-                let (survivor, torn) = surviving_sector(mode, draw, luck, how, platter, versions);
-                let newest = versions.last().map(|version| version.data.bytes());
-                let left = survivor.as_ref().unwrap_or(platter).bytes();
-                if torn {
-                    toll.sectors_torn += 1;
-                    unreadable.extend((how == Torn::Unreadable).then_some(sector));
-                } else if newest != Some(left) {
-                    toll.sectors_lost += 1;
-                }
-                survivor
-            },
-            allocation_kept,
-        );
-        unreadable.into_iter().for_each(|sector| content.spoil(sector));
-        toll.lengths_lost += lengths_lost;
-        self.toll = toll;
+        let luck = LUCK.get(index(draw.below(length(LUCK.len())))).copied().unwrap_or(50);
+        let mut fate = FileFate { loss: self, origin, draw, luck, unreadable: Vec::new() };
+        content.power_loss(&mut fate);
+        fate.unreadable.into_iter().for_each(|sector| content.spoil(sector));
     }
 
     /// Decides on one name change.
@@ -153,6 +123,47 @@ impl PowerLoss {
         };
         self.toll.names_lost += u64::from(!kept);
         kept
+    }
+}
+
+/// One file while a power loss decides on it.
+struct FileFate<'a> {
+    loss: &'a mut PowerLoss,
+    origin: u64,
+    draw: Draw,
+    luck: u64,
+    unreadable: Vec<u64>,
+}
+
+impl Fate for FileFate<'_> {
+    fn sector(&mut self, sector: u64, platter: &Sector, since: &[Version]) -> Option<Sector> {
+        let key = [self.loss.event, self.origin, sector];
+        let loss = &mut *self.loss;
+        let draw = loss.dice.about(Purpose::CrashSector, key);
+        let (survivor, torn) = surviving_sector(loss.mode, draw, self.luck, loss.torn, platter, since);
+        let newest = since.last().map(|version| version.data.bytes());
+        if torn {
+            loss.toll.sectors_torn += 1;
+            self.unreadable.extend((loss.torn == Torn::Unreadable).then_some(sector));
+        } else if newest != Some(survivor.as_ref().unwrap_or(platter).bytes()) {
+            loss.toll.sectors_lost += 1;
+        }
+        survivor
+    }
+
+    fn length(&mut self, platter: u64, since: &[(u64, u64)]) -> u64 {
+        let survivor = surviving_length(self.loss.mode, &mut self.draw, self.luck, platter, since);
+        let lost = since.last().is_some_and(|(_, newest)| *newest != survivor);
+        self.loss.toll.lengths_lost += u64::from(lost);
+        survivor
+    }
+
+    fn keeps_allocation(&mut self) -> bool {
+        match self.loss.mode {
+            Mode::Nothing => false,
+            Mode::Everything => true,
+            Mode::UpTo(_) | Mode::Each => self.draw.chance(self.luck, 100),
+        }
     }
 }
 
@@ -214,10 +225,10 @@ fn tear(draw: &mut Draw, how: Torn, one: &Sector, other: &Sector) -> Sector {
         let words: Vec<u8> = (0..SECTOR_BYTES / 8).flat_map(|_| draw.next().to_le_bytes()).collect();
         return Sector::from_bytes(&words);
     }
-    let at = crate::platter::index(1 + draw.below(SECTOR_BYTES - 1));
+    let at = index(1 + draw.below(SECTOR_BYTES - 1));
     if draw.chance(1, 2) { one.torn(at, other) } else { other.torn(at, one) }
 }
 
 fn pick<'a, T>(draw: &mut Draw, from: &'a [T]) -> Option<&'a T> {
-    from.get(crate::platter::index(draw.below(length(from.len()))))
+    from.get(index(draw.below(length(from.len()))))
 }

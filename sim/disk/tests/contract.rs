@@ -3,6 +3,8 @@
 //! One function a promise, run over both: a storage layer that works on one must not stumble on the other over
 //! an error kind or an order.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests: a failure is the point")]
+
 use std::io::ErrorKind;
 use std::path::Path;
 

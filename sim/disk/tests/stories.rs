@@ -1,5 +1,13 @@
 //! What the simulated disk promises, told as stories, and one property over random lives.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "tests: a failure is the point"
+)]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;

@@ -72,7 +72,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         for nth in 0..3 {
             let sender = sender.clone();
-            worker.submit(Box::new(move || Box::new(move || drop(sender.send(nth)))));
+            worker.submit(Box::new(move || Box::new(move || sender.send(nth).unwrap())));
         }
         drop((worker, sender));
         assert_eq!(receiver.iter().collect::<Vec<_>>(), [0, 1, 2]);
