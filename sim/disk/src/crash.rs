@@ -25,6 +25,20 @@ pub enum Survival {
     Each,
 }
 
+/// What a power loss leaves of a sector that was being written when it struck. Other sectors are never torn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Torn {
+    /// Sectors are atomic: as before or as written.
+    Never,
+    /// A prefix of one state and the rest of another. Bytes that were equal in both stay equal, so nothing beside
+    /// the bytes written is ever harmed. The worst that `quorate::env::Disk` admits, and the default.
+    Mixed,
+    /// Arbitrary bytes over the whole sector, whatever part of it was written. Beyond what may be assumed.
+    Garbage,
+    /// The sector cannot be read until it is rewritten. Beyond what may be assumed.
+    Unreadable,
+}
+
 /// What a power loss did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Toll {
@@ -51,7 +65,7 @@ pub(crate) struct PowerLoss {
     dice: Dice,
     event: u64,
     mode: Mode,
-    tearing: bool,
+    torn: Torn,
     pub(crate) toll: Toll,
 }
 
@@ -64,7 +78,7 @@ impl PowerLoss {
         dice: Dice,
         event: u64,
         survival: Survival,
-        tearing: bool,
+        torn: Torn,
         oldest: u64,
         newest: u64,
     ) -> Self {
@@ -83,7 +97,7 @@ impl PowerLoss {
             }
             Survival::Drawn | Survival::Each => Mode::Each,
         };
-        Self { dice, event, mode, tearing, toll: Toll::default() }
+        Self { dice, event, mode, torn, toll: Toll::default() }
     }
 
     /// Decides on one file; `origin` is the key of the path it was created under.
@@ -95,7 +109,8 @@ impl PowerLoss {
             Mode::Everything => true,
             Mode::UpTo(_) | Mode::Each => draw.chance(luck, 100),
         };
-        let (mode, dice, event, tearing) = (self.mode, self.dice, self.event, self.tearing);
+        let (mode, dice, event, how) = (self.mode, self.dice, self.event, self.torn);
+        let mut unreadable = Vec::new();
         let mut toll = self.toll;
         let mut lengths_lost = 0;
         content.power_loss(
@@ -108,11 +123,12 @@ impl PowerLoss {
             },
             &mut |sector, platter, versions| {
                 let draw = dice.about(Purpose::CrashSector, [event, origin, sector]);
-                let (survivor, torn) = surviving_sector(mode, draw, luck, tearing, platter, versions);
+                let (survivor, torn) = surviving_sector(mode, draw, luck, how, platter, versions);
                 let newest = versions.last().map(|version| version.data.bytes());
                 let left = survivor.as_ref().unwrap_or(platter).bytes();
                 if torn {
                     toll.sectors_torn += 1;
+                    unreadable.extend((how == Torn::Unreadable).then_some(sector));
                 } else if newest != Some(left) {
                     toll.sectors_lost += 1;
                 }
@@ -120,6 +136,7 @@ impl PowerLoss {
             },
             allocation_kept,
         );
+        unreadable.into_iter().for_each(|sector| content.spoil(sector));
         toll.lengths_lost += lengths_lost;
         self.toll = toll;
     }
@@ -158,7 +175,7 @@ fn surviving_sector(
     mode: Mode,
     mut draw: Draw,
     luck: u64,
-    tearing: bool,
+    how: Torn,
     platter: &Sector,
     versions: &[Version],
 ) -> (Option<Sector>, bool) {
@@ -172,8 +189,9 @@ fn surviving_sector(
             match during {
                 // The call that the moment fell into: some of its sectors made it.
                 Some(data) if draw.chance(1, 2) => {
-                    let torn = tearing && draw.chance(1, 4);
-                    (Some(tear(&mut draw, torn, data, before.unwrap_or(platter))), torn)
+                    let torn = how != Torn::Never && draw.chance(1, 4);
+                    let old = before.unwrap_or(platter);
+                    (Some(if torn { tear(&mut draw, how, data, old) } else { data.clone() }), torn)
                 }
                 _ => (before.cloned(), false),
             }
@@ -182,17 +200,19 @@ fn surviving_sector(
         Mode::Each => {
             let survivor =
                 if draw.chance(3, 4) { newest } else { pick(&mut draw, versions).map(|v| &v.data) };
-            let torn = tearing && draw.chance(1, 8);
+            let torn = how != Torn::Never && draw.chance(1, 8);
             // The other half: an older state written since, or what was there before all of them.
             let other = if draw.chance(1, 2) { None } else { pick(&mut draw, versions).map(|v| &v.data) };
-            (survivor.map(|data| tear(&mut draw, torn, data, other.unwrap_or(platter))), torn)
+            let other = other.unwrap_or(platter);
+            (survivor.map(|data| if torn { tear(&mut draw, how, data, other) } else { data.clone() }), torn)
         }
     }
 }
 
-fn tear(draw: &mut Draw, torn: bool, one: &Sector, other: &Sector) -> Sector {
-    if !torn {
-        return one.clone();
+fn tear(draw: &mut Draw, how: Torn, one: &Sector, other: &Sector) -> Sector {
+    if how == Torn::Garbage {
+        let words: Vec<u8> = (0..SECTOR_BYTES / 8).flat_map(|_| draw.next().to_le_bytes()).collect();
+        return Sector::from_bytes(&words);
     }
     let at = crate::platter::index(1 + draw.below(SECTOR_BYTES - 1));
     if draw.chance(1, 2) { one.torn(at, other) } else { other.torn(at, one) }
