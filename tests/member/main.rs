@@ -1,6 +1,7 @@
 //! Real members in one process: what watches deliver and how leases live, through the same start as production.
 
 #![cfg(not(madsim))]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected fails")]
 
 mod cluster;
 
