@@ -153,7 +153,6 @@ async fn story(plan: Plan, record: Arc<Record>) {
     if !record.is_over() {
         Settle::new(world.clone(), api).run().await;
     }
-    world.finish_figures(time.now());
 }
 
 /// What the oracles must know of a run beyond its history.

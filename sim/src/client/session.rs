@@ -56,50 +56,35 @@ impl Session {
             if left.is_zero() {
                 break;
             }
-            self.record.event(invoked, format_args!("invoke {id} {} {member} {request:?}", self.id));
+            self.record.sent(Operation {
+                id,
+                client: self.id,
+                member: MemberAsked { id: self.api.member_id(member), index: u32::from(member.0) },
+                invoked,
+                returned: invoked,
+                request: request.clone(),
+                outcome: Outcome::Unknown { reason: "no answer yet".to_owned() },
+            });
             let call = self.api.call(member, id, attempt, request.clone());
             let reply = madsim::time::timeout(left, call)
                 .await
                 .unwrap_or_else(|_| Reply::Unknown("no answer in time".to_owned()));
-            if let Some(outcome) = outcome(reply) {
-                return self.finish(id, member, invoked, request, outcome);
+            let outcome = outcome(reply);
+            self.record.ended(id, self.time.now(), outcome.clone());
+            match outcome {
+                Some(Outcome::Ok { header, response }) => {
+                    self.memory.learn(&request, &header, &response);
+                    return true;
+                }
+                Some(_) => return false,
+                None => {}
             }
             member = MemberIndex((member.0 + 1) % members);
             if member == first {
                 madsim::time::sleep(NOBODY_THERE_PAUSE).await;
             }
         }
-        self.record.event(self.time.now(), format_args!("unsent {id}"));
         false
-    }
-
-    fn finish(
-        &mut self,
-        id: OpId,
-        member: MemberIndex,
-        invoked: Nanos,
-        request: Request,
-        outcome: Outcome,
-    ) -> bool {
-        let returned = self.time.now();
-        self.record.event(returned, format_args!("return {id} {outcome:?}"));
-        let answered = if let Outcome::Ok { header, response } = &outcome {
-            self.memory.learn(&request, header, response);
-            true
-        } else {
-            false
-        };
-        let asked = MemberAsked { id: self.api.member_id(member), index: u32::from(member.0) };
-        self.record.operation(Operation {
-            id,
-            client: self.id,
-            member: asked,
-            invoked,
-            returned,
-            request,
-            outcome,
-        });
-        answered
     }
 }
 

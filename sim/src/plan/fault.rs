@@ -195,6 +195,10 @@ pub enum Fault {
         nth: u64,
         /// The power goes, rather than the process alone.
         power: bool,
+        /// How long after it is up again the power goes, if it does: what the next life has read of the page cache
+        /// must not be taken for durable. Milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        power_after_ms: Option<u64>,
     },
     /// The `nth` call of the disk from now fails.
     DiskError {

@@ -5,6 +5,7 @@
 //! that ends by itself, or refuses to start, without an injected reason is a crash of the product.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use madsim::runtime::NodeHandle;
@@ -37,9 +38,20 @@ pub(super) struct Life {
     /// to blame.
     errors_injected: bool,
     errors_excused: u64,
-    /// How long an armed death keeps it down.
-    armed_for: Duration,
+    /// What follows an armed death.
+    death: Option<Death>,
     member: Option<Member>,
+}
+
+/// What follows when a machine dies inside a call of its disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Death {
+    /// How long it stays down.
+    pub(super) down_for: Duration,
+    /// How long after it is let go the power goes too.
+    pub(super) power_after: Option<Duration>,
+    /// Keys that power loss.
+    pub(super) event: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,8 +135,14 @@ impl World {
         }
     }
 
+    /// Whether the time of faults is over.
+    fn is_healed(&self) -> bool {
+        self.inner.healed.load(Ordering::Relaxed)
+    }
+
     /// Lets go of every member, for good: nothing armed, nobody paused, everybody up.
     pub(super) fn release_all(&self) {
+        self.inner.healed.store(true, Ordering::Relaxed);
         for seat in &self.inner.seats {
             seat.disk.disarm();
             seat.disk.clear_faults();
@@ -163,9 +181,9 @@ impl World {
         }
     }
 
-    /// An armed death will keep the member down for so long.
-    pub(super) fn expect_death(&self, index: MemberIndex, down_for: Duration) {
-        self.seat(index).life().armed_for = down_for;
+    /// The member's disk is armed: this follows when it dies.
+    pub(super) fn expect_death(&self, index: MemberIndex, death: Death) {
+        self.seat(index).life().death = Some(death);
     }
 
     /// Errors were injected into the member's disk: it may stop over them.
@@ -182,13 +200,24 @@ impl World {
     /// An armed death has happened: the disk is fenced already.
     pub(super) fn died_in_disk(&self, index: MemberIndex, how: &str) {
         let seat = self.seat(index);
-        let down_for = {
+        let death = {
             let mut life = seat.life();
             life.holds += 1;
-            life.armed_for
+            life.death.take()
         };
         self.end(seat, how);
-        self.release_after(index, down_for);
+        let Some(death) = death else { return self.release_after(index, RESTART_AFTER) };
+        self.release_after(index, death.down_for);
+        if let Some(power_after) = death.power_after {
+            let world = self.clone();
+            self.inner.supervisor.spawn(async move {
+                world.inner.time.sleep(death.down_for + power_after).await;
+                if !world.is_healed() {
+                    world.hold(index, Crash::PowerLoss, death.event);
+                    world.release_after(index, RESTART_AFTER);
+                }
+            });
+        }
     }
 
     /// The process of this life ended itself, or refused to start.

@@ -19,6 +19,7 @@ pub mod product;
 mod time;
 mod workers;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use madsim::runtime::{Handle, NodeHandle};
@@ -49,6 +50,8 @@ struct Inner {
     network: network::Network,
     seats: Vec<Seat>,
     monitor: Mutex<monitor::Seen>,
+    /// The time of faults is over.
+    healed: AtomicBool,
 }
 
 /// One member's place: what outlives its processes.
@@ -89,8 +92,17 @@ impl World {
         }
         let nodes = seats.iter().map(|seat| seat.node).collect();
         let network = network::Network::new(nodes, plan.knobs);
-        let inner =
-            Inner { plan, record, handle, time, supervisor, network, seats, monitor: Mutex::default() };
+        let inner = Inner {
+            plan,
+            record,
+            handle,
+            time,
+            supervisor,
+            network,
+            seats,
+            monitor: Mutex::default(),
+            healed: AtomicBool::new(false),
+        };
         let world = World { inner: Arc::new(inner) };
         for seat in &world.inner.seats {
             disk::watch(&world, seat);

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate::types::{LogId, MemberId, Term};
-use quorate_check::types::Nanos;
 use quorate_check::verdict::Class;
 
 use super::World;
@@ -73,6 +72,7 @@ impl World {
             if seen.looks.is_multiple_of(LOOKS_PER_MESSAGE_COUNT) {
                 let messages = self.inner.network.messages();
                 self.inner.record.event(now, format_args!("messages {messages}"));
+                self.inner.record.count(|figures| figures.messages = messages);
             }
         }
         for finding in findings {
@@ -85,15 +85,6 @@ impl World {
         let statuses = self.statuses();
         let leading = statuses.iter().filter(|(_, status)| status.is_leader);
         leading.max_by_key(|(_, status)| status.term).map(|(index, _)| *index)
-    }
-
-    /// The counts at the end.
-    pub fn finish_figures(&self, stopped: Nanos) {
-        let messages = self.inner.network.messages();
-        self.inner.record.count(|figures| {
-            figures.messages = messages;
-            figures.simulated_ms = stopped.0 / 1_000_000;
-        });
     }
 }
 

@@ -34,7 +34,9 @@ pub(super) fn draw(
     let count = dice.between(14, 26);
     let room = duration_ms.saturating_sub(QUIET_START_MS + QUIET_END_MS);
     let slot = (room / count).max(1);
-    let all: Vec<Family> = families.iter().copied().collect();
+    // Crashes inside calls reach what no other fault does, so they come more often than the rest.
+    let deaths = std::iter::repeat_n(Family::DiskDeath, 2).filter(|family| families.contains(family));
+    let all: Vec<Family> = families.iter().copied().chain(deaths).collect();
     let unseating: Vec<Family> =
         all.iter().copied().filter(|family| Family::UNSEATING.contains(family)).collect();
     (0..count)
@@ -109,8 +111,11 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
             _ => (Fault::WallJump { target, by_ms: dice.signed(-86_400_000, 86_400_000) }, 0),
         },
         Family::DiskDeath => {
-            let (call, nth, power) = (call(dice), dice.between(1, 60), dice.permille(600));
-            (Fault::DiskDeath { target, call, nth, power }, dice.between(50, 2_000))
+            let (call, power) = (call(dice), dice.permille(600));
+            let nth = if dice.permille(700) { dice.between(1, 8) } else { dice.between(1, 60) };
+            let again = !power && dice.permille(500);
+            let power_after_ms = again.then(|| dice.between(1, 400));
+            (Fault::DiskDeath { target, call, nth, power, power_after_ms }, dice.between(50, 2_000))
         }
         Family::DiskError => (
             Fault::DiskError { target, call: call(dice), nth: dice.between(1, 40) },

@@ -2,11 +2,14 @@
 //!
 //! Only faults within what the product may assume of a disk: every synced byte must survive them.
 
+use std::time::Duration;
+
 use quorate_disk::{Arm, Call, Crash, FaultKind};
 
-use super::{Strike, unknown};
+use super::{SECOND, Strike, unknown};
 use crate::plan::Fault;
 use crate::plan::fault::DiskCall;
+use crate::world::life::Death;
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (world, struck) = (strike.world, strike.struck);
@@ -18,8 +21,12 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let inject =
         |call, nth, kind| disk.inject(quorate_disk::Fault { call: class(call), path: None, nth, kind });
     match fault {
-        Fault::DiskDeath { call, nth, power, .. } => {
-            world.expect_death(struck, strike.for_);
+        Fault::DiskDeath { call, nth, power, power_after_ms, .. } => {
+            let power_after = power_after_ms.map(Duration::from_millis);
+            world.expect_death(
+                struck,
+                Death { down_for: strike.for_, power_after, event: strike.id + SECOND },
+            );
             let crash = if power { Crash::PowerLoss } else { Crash::Kill };
             disk.arm(Arm { call: class(call), path: None, nth, crash, event: strike.id });
         }

@@ -80,6 +80,9 @@ impl World {
     }
 }
 
+/// Keys a fault's second crash apart from its first.
+const SECOND: u64 = 1 << 32;
+
 /// A fault that is striking.
 struct Strike<'a> {
     world: &'a World,

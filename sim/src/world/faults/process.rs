@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use quorate_disk::Crash;
 
-use super::{Strike, unknown};
+use super::{SECOND, Strike, unknown};
 use crate::plan::{Fault, MemberIndex};
-
-/// Keys a fault's second crash apart from its first.
-const SECOND: u64 = 1 << 32;
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (world, struck) = (strike.world, strike.struck);
