@@ -8,6 +8,7 @@ pub mod codec;
 pub mod core;
 pub mod handle;
 pub mod lease;
+pub mod leadership;
 pub mod log_store;
 pub mod network;
 pub mod pending;

@@ -24,7 +24,7 @@ use crate::raft::wire::{
     vote_response_out,
 };
 use crate::storage::state_dir::StateDir;
-use crate::types::{ClusterId, LeaseId, MemberId};
+use crate::types::{ClusterId, LeaseId, MemberId, Term};
 
 /// One member, as its peers meet it.
 pub struct PeerFront {
@@ -166,6 +166,10 @@ impl PeerApi for PeerFront {
             id: id.map(|id| pb::LogId { term: id.term.0, index: id.index.0 }),
             leader: self.leader_hint(),
         })
+    }
+
+    async fn confirm(&self, leader: MemberId, term: Term) -> Result<pb::ConfirmResponse, Status> {
+        Ok(pb::ConfirmResponse { confirmed: self.raft.agrees(leader, term).await })
     }
 
     async fn lease_renew(&self, request: pb::LeaseRenewRequest) -> Result<pb::LeaseRenewResponse, Status> {
