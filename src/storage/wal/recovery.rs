@@ -112,8 +112,11 @@ impl Wal {
         let names = opening.dir.list()?;
         let mut sequences: Vec<Sequence> = names.iter().filter_map(|name| segment_of_name(name)).collect();
         sequences.sort_unstable();
-        let found = opening.find(&sequences)?;
+        let (found, leftovers) = opening.find(&sequences)?;
         let history = opening.read(&found)?;
+        for name in &leftovers {
+            opening.dir.remove(name)?;
+        }
         let spares = Spares::adopt(&opening.dir, &names, options.segment_bytes, options.prepared_segments)?;
         opening.begin(history, spares)
     }
@@ -128,21 +131,31 @@ struct Opening {
 }
 
 impl Opening {
-    /// Headers and checkpoints of all segments, oldest first.
-    fn find(&self, sequences: &[Sequence]) -> Result<Vec<Found>, WalError> {
+    /// Headers and checkpoints of all segments, oldest first, and the names of leftovers.
+    ///
+    /// Segments before a gap are leftovers when the rest is whole without them: when the sync of a removal
+    /// failed, the removed name can come back at a power loss, long after its younger neighbours were removed
+    /// for good. Whether the rest is whole is decided when it has been read, before anything is removed.
+    fn find(&self, sequences: &[Sequence]) -> Result<(Vec<Found>, Vec<String>), WalError> {
         let mut all: Vec<Found> = Vec::with_capacity(sequences.len());
+        let mut leftovers = Vec::new();
         for &sequence in sequences {
             let name = segment_name(sequence);
             let file = self.dir.open_file(&name, OpenMode::ReadWrite)?;
             let header = self.header(&file, sequence)?;
             let image = file.image(DATA_OFFSET, DATA_OFFSET.saturating_add(BLOCK_BYTES))?;
             let checkpoint = read_checkpoint(&image, &file.shown(), &header)?;
-            if let Some(before) = all.last() {
-                self.follows(before, &file, &checkpoint)?;
+            match all.last().map_or(Ok(()), |before| self.follows(before, &file, &checkpoint)) {
+                Ok(()) => {}
+                Err(WalError::MissingSegment { .. }) => {
+                    crate::sometimes!("a removed segment came back");
+                    leftovers.extend(all.drain(..).map(|old| segment_name(old.header.id.sequence)));
+                }
+                Err(other) => return Err(other),
             }
             all.push(Found { file, header, checkpoint });
         }
-        Ok(all)
+        Ok((all, leftovers))
     }
 
     fn header(&self, file: &Placed, sequence: Sequence) -> Result<SegmentHeader, WalError> {
