@@ -4,12 +4,15 @@
 //! Order of a start: the WAL is recovered and durable first; then the engine, which must not be ahead of it;
 //! then the consensus core; then the peers may call.
 
+mod leases;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::config::limits;
 use crate::env::{Env, Worker};
 use crate::machine::command::{
     AlarmKind, Answer, Command, CommandError, Member as MemberInfo, Range, RangeReply,
@@ -18,11 +21,14 @@ use crate::machine::effects::RecordsError;
 use crate::machine::persist::Bucket;
 use crate::machine::quota;
 use crate::machine::state::State;
+use crate::machine::watch::{CatchUpBudget, WatchLimits};
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
 use crate::peer::{PeerServer, Peers};
 use crate::raft::applied::Applied;
 use crate::raft::core::{CoreConfig, start_core};
 use crate::raft::handle::{RaftHandle, RaftStatus};
+use crate::raft::lease::keeper::LeaseKeeper;
+use crate::raft::lease::requests::LeaseRequests;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::{Network, NetworkTimeouts};
 use crate::raft::pending::{Pending, ProposeError};
@@ -32,6 +38,8 @@ use crate::raft::replica::{Replica, load_membership, membership_key};
 use crate::raft::serve::PeerFront;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::types::PeerNode;
+use crate::raft::watch_driver;
+use crate::raft::watch_stream::WatchStream;
 use crate::storage::engine::EngineKind;
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
@@ -44,6 +52,8 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(100);
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 /// Keys and records that one step of physical compaction touches; the state is locked for that long.
 const COMPACT_STEP_BUDGET: usize = 200;
+
+pub use leases::LeaseLife;
 
 /// What one member is and whom it belongs to.
 #[derive(Clone, Debug)]
@@ -99,6 +109,17 @@ pub struct Knobs {
     pub open_requests_max: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// What watches may hold in memory.
+    pub watch_limits: WatchLimits,
+    /// How much history one step of a watch's catch-up reads.
+    pub watch_catch_up: CatchUpBudget,
+    /// How often an idle watcher that asked for it is told the revision.
+    pub watch_progress_interval: Duration,
+    /// How often a leader looks for expired leases.
+    pub lease_tick: Duration,
+    /// The least time between two checkpoints of what a lease has left. A change of leader can give a lease back
+    /// this much life, or a tenth of its TTL if that is more.
+    pub lease_checkpoint_interval: Duration,
 }
 
 impl Default for Knobs {
@@ -118,6 +139,11 @@ impl Default for Knobs {
             batches_in_flight_max: 4,
             open_requests_max: 5_000,
             request_timeout: Duration::from_secs(7),
+            watch_limits: WatchLimits::default(),
+            watch_catch_up: CatchUpBudget::default(),
+            watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
+            lease_tick: limits::LEASE_TICK,
+            lease_checkpoint_interval: limits::LEASE_CHECKPOINT_INTERVAL,
         }
     }
 }
@@ -179,6 +205,7 @@ pub struct Member {
     replica: Arc<Replica>,
     proposer: Proposer,
     reads: ReadIndex,
+    leases: LeaseRequests,
     wal: WalHandle,
     stopping: AtomicBool,
 }
@@ -245,6 +272,8 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         state,
         membership,
         store,
+        config.knobs.watch_limits,
+        config.knobs.lease_checkpoint_interval,
         Arc::new(Applied::default()),
         pending.clone(),
     ));
@@ -281,16 +310,6 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
 
     let attempt_timeout = config.knobs.election_timeout * 2;
     let retry_pause = config.knobs.heartbeat_interval / 2;
-    let front = PeerFront {
-        cluster: config.cluster,
-        member: config.member,
-        raft: raft.clone(),
-        replica: replica.clone(),
-        state_dir,
-        read_timeout: attempt_timeout,
-    };
-    serve_peers(&config, &env, front).await.map_err(io)?;
-
     let limits = ProposerLimits {
         open_requests_max: config.knobs.open_requests_max,
         batch_requests_max: config.knobs.batch_requests_max,
@@ -316,11 +335,32 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         config.member,
         read_limits,
         raft.clone(),
-        peers,
+        peers.clone(),
         replica.applied().clone(),
     );
+    let keeper = LeaseKeeper::start(
+        env.clone(),
+        config.knobs.lease_tick,
+        raft.clone(),
+        replica.clone(),
+        proposer.clone(),
+        reads.clone(),
+    );
+    let leases =
+        LeaseRequests::start(env.clone(), config.member, read_limits, raft.clone(), peers, keeper.clone());
+    let front = PeerFront {
+        cluster: config.cluster,
+        member: config.member,
+        raft: raft.clone(),
+        replica: replica.clone(),
+        state_dir,
+        leases: keeper,
+        read_timeout: attempt_timeout,
+    };
+    serve_peers(&config, &env, front).await.map_err(io)?;
+    watch_driver::start(&env, &replica, config.knobs.watch_catch_up, config.knobs.watch_progress_interval);
     let stopping = AtomicBool::new(false);
-    let member = Arc::new(Member { config, env, raft, replica, proposer, reads, wal, stopping });
+    let member = Arc::new(Member { config, env, raft, replica, proposer, reads, leases, wal, stopping });
     tokio::spawn(member.clone().maintain());
     Ok(member)
 }
@@ -426,6 +466,11 @@ impl Member {
         self.replica.range(&range).map_err(|error| self.unreadable(&error))
     }
 
+    /// Opens a stream of watches.
+    pub fn watch(&self) -> WatchStream {
+        WatchStream::open(self.replica.clone())
+    }
+
     /// History that cannot be read is fatal.
     fn unreadable(&self, error: &RecordsError) -> ReadError {
         self.env.process.fatal(&error.to_string());
@@ -454,6 +499,7 @@ impl Member {
     /// Stops the member: no new work is taken, what is accepted becomes durable.
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.replica.watches().stop();
         self.raft.shutdown().await;
         if let Err(error) = self.replica.store().flush(&self.wal).await {
             tracing::error!(%error, "the state engine could not be flushed while stopping");

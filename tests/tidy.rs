@@ -110,6 +110,13 @@ mod of_the_rules {
         for (path, text, expected) in [
             ("src/machine/txn.rs", "use crate::pb::etcdserverpb::TxnRequest;", 1),
             ("src/machine/codec.rs", "use crate::pb::record::Entry;", 0),
+            ("src/machine/codec.rs", "use crate::{pb::record as pb, types::Term};", 0),
+            ("src/machine/codec.rs", "use crate::{pb::peer, types::Term};", 1),
+            ("src/raft/network.rs", "use crate::pb::peer::VoteRequest;", 0),
+            ("src/raft/proposer.rs", "use crate::pb::etcdserverpb::PutRequest;", 1),
+            ("src/raft/proposer.rs", "use crate::pb::{mvccpb, peer};", 1),
+            ("src/service/watch.rs", "use crate::pb::{mvccpb, etcdserverpb};", 0),
+            ("src/service/kv.rs", "use crate::pb::record::Entry;", 1),
             ("src/service/convert.rs", "use crate::pb::etcdserverpb::TxnRequest;", 0),
             ("src/raft/types.rs", "use openraft::Raft;", 0),
             ("src/node.rs", "use openraft::Raft;", 1),

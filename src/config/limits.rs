@@ -48,6 +48,22 @@ pub const LEASE_TTL_SECS_MAX: i64 = 9_000_000_000;
 pub const LEASE_EXPIRIES_PER_STEP_MAX: usize = 500;
 /// Expired leases revoked per second, so that a mass expiry leaves room for clients.
 pub const LEASE_EXPIRIES_PER_SEC_MAX: usize = 1_000;
+/// How often a leader looks for expired leases: with the step above, this makes the rate above.
+pub const LEASE_TICK: Duration = Duration::from_millis(500);
+/// Steps of expiry that may wait for the quorum at once.
+pub const LEASE_EXPIRY_BATCHES_IN_FLIGHT_MAX: usize = 2;
+/// After an expiry that was refused or lost, the lease is tried again.
+pub const LEASE_EXPIRY_RETRY_AFTER: Duration = Duration::from_secs(3);
+/// Remainders that one step checkpoints.
+pub const LEASE_CHECKPOINTS_PER_STEP_MAX: usize = 1_000;
+/// Default: the least time between two checkpoints of one lease; leases that live no longer have none.
+pub const LEASE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// Leases that a new leader takes over at a time; applying waits for that long.
+pub const LEASE_TAKE_OVER_STEP: usize = 256;
+/// Keep-alives (or questions) that share one quorum round and one call to the leader.
+pub const LEASE_GROUP_MAX: usize = 1_000;
+/// Groups of keep-alives, and of questions, on their way at once.
+pub const LEASE_GROUPS_IN_FLIGHT_MAX: usize = 4;
 
 // Space.
 

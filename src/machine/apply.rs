@@ -3,13 +3,14 @@
 //! Every decision here depends on the state and the batch alone.
 
 use crate::machine::alarm::alarm_key;
+use crate::machine::codec::items::encode_member;
 use crate::machine::command::{
     AlarmKind, Answer, Batch, Command, CommandError, Compact, Member, Put, Reply, Txn,
 };
 use crate::machine::dedupe::dedupe_key;
 use crate::machine::effects::{Effects, Records, RecordsError};
 use crate::machine::lease::lease_key;
-use crate::machine::members::{MemberKey, encode_member};
+use crate::machine::members::MemberKey;
 use crate::machine::overlay::Overlay;
 use crate::machine::persist::Bucket;
 use crate::machine::state::State;

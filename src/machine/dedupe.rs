@@ -10,9 +10,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use prost::Message;
 
-use crate::pb::record as pb;
 use crate::types::{Incarnation, MemberId};
 
 /// The requests seen from all members.
@@ -24,10 +22,10 @@ pub struct Dedupe {
 /// The requests seen from one member's incarnation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sender {
-    incarnation: Incarnation,
-    lowest_unanswered: u64,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) lowest_unanswered: u64,
     /// First to last sequence of each run.
-    runs: BTreeMap<u64, u64>,
+    pub(crate) runs: BTreeMap<u64, u64>,
 }
 
 /// The dedupe bucket's key for a member's incarnation.
@@ -119,17 +117,6 @@ impl Sender {
                 self.runs.insert(lowest_unanswered, last);
             }
         }
-    }
-
-    pub(crate) fn encode(&self) -> Bytes {
-        let runs = self.runs.iter().map(|(first, last)| pb::SeenRun { first: *first, last: *last }).collect();
-        pb::SeenRequests { lowest_unanswered: self.lowest_unanswered, runs }.encode_to_vec().into()
-    }
-
-    pub(crate) fn decode(incarnation: Incarnation, value: Bytes) -> Result<Sender, prost::DecodeError> {
-        let stored = pb::SeenRequests::decode(value)?;
-        let runs = stored.runs.into_iter().map(|run| (run.first, run.last)).collect();
-        Ok(Sender { incarnation, lowest_unanswered: stored.lowest_unanswered, runs })
     }
 }
 

@@ -10,10 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use prost::Message;
 
 use crate::machine::command::CommandError;
-use crate::pb::record as pb;
 use crate::types::{LeaseId, TtlSecs};
 
 /// The longest TTL the API allows, seconds.
@@ -35,20 +33,14 @@ impl Lease {
         self.keys.iter()
     }
 
+    /// A lease with no keys yet: they are attached as the key space is loaded.
+    pub(crate) fn restored(ttl: TtlSecs, remaining: Option<TtlSecs>) -> Lease {
+        Lease { ttl, remaining, keys: BTreeSet::new() }
+    }
+
     /// Seconds a new leader gives this lease.
     pub fn left(&self) -> TtlSecs {
         self.remaining.unwrap_or(self.ttl)
-    }
-
-    pub(crate) fn encode(&self) -> Bytes {
-        let remaining_secs = self.remaining.map_or(0, |remaining| remaining.0);
-        pb::Lease { ttl_secs: self.ttl.0, remaining_secs }.encode_to_vec().into()
-    }
-
-    pub(crate) fn decode(value: Bytes) -> Result<Lease, prost::DecodeError> {
-        let stored = pb::Lease::decode(value)?;
-        let remaining = Some(TtlSecs(stored.remaining_secs)).filter(|remaining| remaining.0 > 0);
-        Ok(Lease { ttl: TtlSecs(stored.ttl_secs), remaining, keys: BTreeSet::new() })
     }
 }
 
@@ -87,6 +79,11 @@ impl Leases {
     /// All leases by id.
     pub fn iter(&self) -> impl Iterator<Item = (LeaseId, &Lease)> {
         self.by_id.iter().map(|(id, lease)| (*id, lease))
+    }
+
+    /// The leases with this id and above, by id.
+    pub fn from(&self, id: LeaseId) -> impl Iterator<Item = (LeaseId, &Lease)> {
+        self.by_id.range(id..).map(|(id, lease)| (*id, lease))
     }
 
     /// Creates a lease.

@@ -8,10 +8,11 @@ use std::fmt::{Debug, Display};
 use bytes::Bytes;
 
 use crate::machine::alarm::parse_alarm_key;
+use crate::machine::codec::items::decode_member;
 use crate::machine::dedupe::{Sender, parse_dedupe_key};
 use crate::machine::effects::{Event, Tally};
 use crate::machine::lease::{Lease, parse_lease_key};
-use crate::machine::members::{MemberKey, decode_member};
+use crate::machine::members::MemberKey;
 use crate::machine::mvcc::compact::Sweep;
 use crate::machine::mvcc::history::{Change, Latest};
 use crate::machine::mvcc::record::{decode_record, parse_record_key, record_tally};
@@ -22,6 +23,18 @@ use crate::types::{LeaseId, Revision};
 
 /// Pairs read at a time.
 const CHUNK_PAIRS: usize = 1000;
+
+/// Meta first: what is live depends on the compacted revision. All else before the records that name it.
+const LOAD_ORDER: [Bucket; 8] = [
+    Bucket::Meta,
+    Bucket::Leases,
+    Bucket::Members,
+    Bucket::Dedupe,
+    Bucket::Alarms,
+    Bucket::AuthUsers,
+    Bucket::AuthRoles,
+    Bucket::Records,
+];
 
 /// Why a state could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,10 +63,7 @@ impl State {
     ) -> Result<State, LoadError<E>> {
         let mut state = State::empty();
         let mut history = HistoryLoader::default();
-        // Meta first: what is live depends on the compacted revision. Leases before the records that name them.
-        for bucket in
-            [Bucket::Meta, Bucket::Leases, Bucket::Members, Bucket::Dedupe, Bucket::Alarms, Bucket::Records]
-        {
+        for bucket in LOAD_ORDER {
             let mut from = Vec::new();
             loop {
                 let pairs = read(bucket, &from, CHUNK_PAIRS).map_err(LoadError::Store)?;

@@ -5,10 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use prost::Message;
 
 use crate::machine::command::Member;
-use crate::pb::record as pb;
 use crate::types::MemberId;
 
 const PRESENT: u8 = 0;
@@ -51,36 +49,6 @@ impl MemberKey {
             REMOVED => Some(MemberKey::Removed(id)),
             _ => None,
         }
-    }
-}
-
-/// A member as it is stored.
-pub(crate) fn encode_member(member: &Member) -> Bytes {
-    member_to_pb(member).encode_to_vec().into()
-}
-
-/// A member from its stored form.
-pub(crate) fn decode_member(value: Bytes) -> Result<Member, prost::DecodeError> {
-    pb::Member::decode(value).map(member_from_pb)
-}
-
-pub(crate) fn member_to_pb(member: &Member) -> pb::Member {
-    pb::Member {
-        id: member.id.0,
-        name: member.name.clone(),
-        peer_urls: member.peer_urls.clone(),
-        client_urls: member.client_urls.clone(),
-        is_learner: member.is_learner,
-    }
-}
-
-pub(crate) fn member_from_pb(member: pb::Member) -> Member {
-    Member {
-        id: MemberId(member.id),
-        name: member.name,
-        peer_urls: member.peer_urls,
-        client_urls: member.client_urls,
-        is_learner: member.is_learner,
     }
 }
 

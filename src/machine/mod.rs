@@ -25,10 +25,10 @@ pub mod mvcc;
 pub mod overlay;
 pub mod persist;
 pub mod quota;
-pub mod snapshot;
 pub mod state;
 pub mod txn;
 pub mod watch;
 
+pub use codec::snapshot;
 pub use overlay::Overlay;
 pub use state::State;

@@ -4,7 +4,6 @@
 //! or disk, except how far physical compaction has come, which nothing replicated looks at.
 
 use bytes::Bytes;
-use prost::Message;
 
 use crate::machine::alarm::Alarms;
 use crate::machine::command::{CommandError, Range, RangeReply, Txn, TxnReply};
@@ -18,10 +17,11 @@ use crate::machine::mvcc::compact::CompactProgress;
 use crate::machine::mvcc::range::{Chunk, RangeCursor};
 use crate::machine::mvcc::write::Writer;
 use crate::machine::overlay::Overlay;
-use crate::machine::persist::{Bucket, Write};
+use crate::machine::persist::Bucket;
 use crate::machine::txn::{Plan, is_read_only};
-use crate::pb::record as pb;
-use crate::types::{KeyRange, LeaseId, LogId, LogIndex, RevPair, Revision, Term};
+use crate::types::{KeyRange, LeaseId, LogId, RevPair, Revision};
+
+pub use crate::machine::codec::items::{applied_write, decode_applied};
 
 /// The meta bucket's key for the applied log id.
 pub const APPLIED_KEY: &[u8] = b"applied";
@@ -195,19 +195,4 @@ impl State {
     ) {
         self.items.replace(effects, bucket, key, old, new);
     }
-}
-
-/// The write that persists the applied log id: part of every batch of writes to the engine.
-pub fn applied_write(log_id: LogId) -> Write {
-    let value = pb::Applied { term: log_id.term.0, index: log_id.index.0 }.encode_to_vec();
-    Write { bucket: Bucket::Meta, key: Bytes::from_static(APPLIED_KEY), value: Some(value.into()) }
-}
-
-/// Reads what [`applied_write`] wrote.
-///
-/// # Errors
-/// The value is no log id.
-pub fn decode_applied(value: Bytes) -> Result<LogId, prost::DecodeError> {
-    let stored = pb::Applied::decode(value)?;
-    Ok(LogId { term: Term(stored.term), index: LogIndex(stored.index) })
 }

@@ -8,6 +8,7 @@ use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, Raft, SnapshotPolicy};
 
 use crate::raft::handle::RaftHandle;
+use crate::raft::leadership::Leadership;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::Network;
 use crate::raft::state_machine::StateMachine;
@@ -63,6 +64,7 @@ pub async fn start_core(
         ..Config::default()
     };
     let core = Arc::new(core.validate().map_err(|error| error.to_string())?);
+    let (clock, peers) = (network.clock(), network.peers());
     let raft =
         Raft::<TypeConfig, StateMachine>::new(config.member.0, core, network, log_store, state_machine)
             .await
@@ -75,5 +77,6 @@ pub async fn start_core(
             Err(error) => return Err(error.to_string()),
         }
     }
-    Ok(RaftHandle::new(raft))
+    let leadership = Leadership::new(raft.clone(), clock, peers, config.member);
+    Ok(RaftHandle::new(raft, leadership))
 }

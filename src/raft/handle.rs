@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::{LinearizerOption, Raft, ReadPolicy, ServerState};
+use openraft::errors::RaftError;
+use openraft::impls::ProgressResponder;
+use openraft::{Raft, ServerState};
 
+use crate::raft::leadership::Leadership;
 use crate::raft::proposer::WriteError;
 use crate::raft::state_machine::StateMachine;
 use crate::raft::types::{LogBatch, TypeConfig, log_id};
@@ -17,6 +20,7 @@ pub type Core = Raft<TypeConfig, StateMachine>;
 #[derive(Clone)]
 pub struct RaftHandle {
     core: Core,
+    leadership: Leadership,
 }
 
 /// What a member knows of the cluster at one moment.
@@ -43,9 +47,9 @@ pub struct RaftStatus {
 }
 
 impl RaftHandle {
-    /// A handle to `core`.
-    pub fn new(core: Core) -> RaftHandle {
-        RaftHandle { core }
+    /// A handle to `core`, whose leadership is confirmed through `leadership`.
+    pub fn new(core: Core, leadership: Leadership) -> RaftHandle {
+        RaftHandle { core, leadership }
     }
 
     /// The core, for the adapters of this module.
@@ -95,12 +99,30 @@ impl RaftHandle {
         self.core.client_write(batch).await.map(|_| ()).map_err(WriteError::from)
     }
 
+    /// As [`RaftHandle::write`], but only by this member and only while it leads `term`: in any other case
+    /// nothing is appended.
+    ///
+    /// # Errors
+    /// [`WriteError`] tells whether the batch was appended.
+    pub async fn write_as_leader(&self, batch: LogBatch, term: Term) -> Result<(), WriteError> {
+        let (responder, outcome) = ProgressResponder::complete_only();
+        let sent = self.core.write(batch).with_leader(term.0).responder(responder).await;
+        sent.map_err(|_| WriteError::Stopped)?;
+        match outcome.await {
+            Ok(written) => written.map(|_| ()).map_err(|error| WriteError::from(RaftError::APIError(error))),
+            Err(_) => Err(WriteError::Stopped),
+        }
+    }
+
     /// As the leader: an index that covers everything acknowledged before the call, confirmed by a quorum round
     /// that began after it. `None` when this member does not lead or no quorum answered in `timeout`.
     pub async fn read_index(&self, timeout: Duration) -> Option<LogId> {
-        let option = LinearizerOption::from(ReadPolicy::ReadIndex).with_wait_timeout(timeout);
-        let linearizer = self.core.get_read_linearizer(option).await.ok()?;
-        Some(log_id(linearizer.read_log_id().log_id()))
+        self.leadership.confirm(timeout).await
+    }
+
+    /// As a voter: whether this member knows `leader` as the leader of `term`, and of no later one.
+    pub async fn agrees(&self, leader: MemberId, term: Term) -> bool {
+        self.leadership.agrees(leader, term).await
     }
 
     /// Takes a snapshot soon, so that the log can be purged.

@@ -7,6 +7,8 @@ pub mod applied;
 pub mod codec;
 pub mod core;
 pub mod handle;
+pub mod lease;
+pub mod leadership;
 pub mod log_store;
 pub mod network;
 pub mod pending;
@@ -19,6 +21,9 @@ pub mod snapshot;
 pub mod state_machine;
 pub mod types;
 pub mod watch;
+pub mod watch_driver;
+pub mod watch_hub;
+pub mod watch_stream;
 pub mod wire;
 
 pub use handle::{RaftHandle, RaftStatus};

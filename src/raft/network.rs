@@ -55,6 +55,16 @@ impl Network {
     pub fn new(peers: Peers, clock: Arc<dyn Clock>, timeouts: NetworkTimeouts) -> Network {
         Network { peers, clock, timeouts }
     }
+
+    /// The peers it reaches.
+    pub fn peers(&self) -> Peers {
+        self.peers.clone()
+    }
+
+    /// The clock that its deadlines are measured on.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
 }
 
 impl RaftNetworkFactory<TypeConfig> for Network {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use openraft::errors::{ClientWriteError, RaftError};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::env::{Env, within};
 use crate::machine::command::{Answer, Batch, Command, Request};
@@ -21,7 +21,7 @@ use crate::raft::RaftHandle;
 use crate::raft::codec::encode_batch;
 use crate::raft::pending::{Pending, ProposeError};
 use crate::raft::types::{LogBatch, TypeConfig};
-use crate::types::{Incarnation, MemberId};
+use crate::types::{Incarnation, MemberId, Term};
 
 /// Limits of the proposer.
 #[derive(Clone, Copy, Debug)]
@@ -176,14 +176,49 @@ impl Proposer {
         if requests.is_empty() {
             return None;
         }
-        let batch = Batch {
+        Some((self.batch(requests), deadline))
+    }
+
+    /// A batch of these requests, encoded.
+    fn batch(&self, requests: Vec<Request>) -> LogBatch {
+        encode_batch(Batch {
             member: self.inner.member,
             incarnation: self.inner.incarnation,
             lowest_unanswered: self.inner.pending.lowest_open(),
             wall_ms: self.inner.env.clock.wall_ms(),
             requests,
-        };
-        Some((encode_batch(batch), deadline))
+        })
+    }
+
+    /// Appends a command of the leader's own, but only while this member leads `term`: it is neither forwarded
+    /// nor tried again, and no limit on clients' requests holds it up. Returns when it is applied here, or known
+    /// not to be coming; without a quorum that may take for ever.
+    ///
+    /// # Errors
+    /// [`WriteError`]: `NotLeader` means that nothing was, or will be, done.
+    pub async fn propose_as_leader(&self, command: Command, term: Term) -> Result<Answer, WriteError> {
+        let (sender, outcome) = oneshot::channel();
+        let proposer = self.clone();
+        // In a task of its own: the request must be closed properly even if its caller is gone by then.
+        tokio::spawn(async move {
+            let _gone = sender.send(proposer.carry_as_leader(command, term).await);
+        });
+        outcome.await.unwrap_or(Err(WriteError::Stopped))
+    }
+
+    async fn carry_as_leader(&self, command: Command, term: Term) -> Result<Answer, WriteError> {
+        let (sequence, answer) = self.inner.pending.open();
+        let batch = self.batch(vec![Request { sequence, command }]);
+        if let Err(error) = self.inner.raft.write_as_leader(batch, term).await {
+            self.inner.pending.given_up(std::iter::once(sequence), ProposeError::AnswerLost);
+            return Err(error);
+        }
+        self.inner.pending.committed(std::iter::once(sequence));
+        match answer.await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(WriteError::Unknown),
+            Err(_) => Err(WriteError::Stopped),
+        }
     }
 
     /// Brings one batch to the leader, again and again, until it is committed or too late. Its answers come from

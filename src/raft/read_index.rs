@@ -83,10 +83,19 @@ impl ReadIndex {
         if crate::mutant!("read-index-skipped") {
             return Ok(());
         }
+        self.confirmed().await.map(|_| ())
+    }
+
+    /// As [`ReadIndex::linearizable`], and tells the entry that the state covers. Its term is that of the leader
+    /// that a quorum confirmed, in a round that began after the call.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn confirmed(&self) -> Result<LogId, ReadError> {
         let clock = &*self.inner.env.clock;
         let confirmed = async {
-            let index = self.confirmed_index().await?.index.0;
-            if self.inner.applied.reached(index).await { Ok(()) } else { Err(ReadError::Stopped) }
+            let at = self.confirmed_index().await?;
+            if self.inner.applied.reached(at.index.0).await { Ok(at) } else { Err(ReadError::Stopped) }
         };
         within(clock, self.inner.limits.read_timeout, confirmed).await.unwrap_or(Err(ReadError::Timeout))
     }

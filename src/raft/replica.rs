@@ -5,22 +5,28 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::env::Env;
-use crate::machine::command::{Batch, CommandError, Range, RangeReply};
-use crate::machine::effects::RecordsError;
+use crate::machine::command::{Batch, CommandError, KeyValue, Range, RangeReply};
+use crate::machine::effects::{Event, Records, RecordsError};
+use crate::machine::lease::{Lease, parse_lease_key};
 use crate::machine::mvcc::record::record_key;
 use crate::machine::overlay::Overlay;
 use crate::machine::persist::{Bucket, Write};
 use crate::machine::state::{State, applied_write};
+use crate::machine::watch::{Previous, WatchLimits};
 use crate::raft::applied::Applied;
 use crate::raft::codec::{decode_stored_membership, encode_membership};
+use crate::raft::lease::deadlines::{Deadlines, Granted};
 use crate::raft::pending::{Pending, ProposeError};
 use crate::raft::types::{RaftMembership, log_id};
+use crate::raft::watch_hub::WatchHub;
 use crate::storage::engine::{Engine, EngineError};
 use crate::storage::store::Store;
-use crate::types::{Incarnation, LogId, LogIndex, MemberId, RevPair, Revision, Term};
+use crate::types::{Incarnation, LeaseId, LogId, LogIndex, MemberId, RevPair, Revision, Term};
 
 /// Under this key of the meta bucket stands the last applied membership, after the id of its entry.
 const MEMBERSHIP_KEY: &[u8] = b"membership";
@@ -43,6 +49,8 @@ pub struct Replica {
     state: RwLock<State>,
     membership: Mutex<RaftMembership>,
     store: Store,
+    watches: WatchHub,
+    deadlines: Mutex<Deadlines>,
     applied: Arc<Applied>,
     pending: Arc<Pending>,
 }
@@ -57,14 +65,18 @@ impl Replica {
         state: State,
         membership: RaftMembership,
         store: Store,
+        watch_limits: WatchLimits,
+        lease_checkpoint_interval: Duration,
         applied: Arc<Applied>,
         pending: Arc<Pending>,
     ) -> Replica {
+        let watches = WatchHub::new(watch_limits, state.revision());
+        let deadlines = Mutex::new(Deadlines::new(lease_checkpoint_interval));
         if let Some(last) = state.applied() {
             applied.advance(last);
         }
         let (state, membership) = (RwLock::new(state), Mutex::new(membership));
-        Replica { env, member, incarnation, state, membership, store, applied, pending }
+        Replica { env, member, incarnation, state, membership, store, watches, deadlines, applied, pending }
     }
 
     /// The machine's state, for reading. Hold it shortly: applying waits for it.
@@ -75,6 +87,22 @@ impl Replica {
     /// Where records are read.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The watchers.
+    pub fn watches(&self) -> &WatchHub {
+        &self.watches
+    }
+
+    /// The leases' deadlines, while this member leads. May be held while the state is read, never the other way
+    /// round.
+    pub fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose replica this is.
+    pub fn member(&self) -> MemberId {
+        self.member
     }
 
     /// How far the log is applied.
@@ -96,7 +124,9 @@ impl Replica {
         let last = *last;
         let mut writes = Vec::new();
         let mut answers = Vec::new();
-        {
+        let mut events: Vec<Event> = Vec::new();
+        let mut leases = Vec::new();
+        let revision = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             let mut overlay = Overlay::new(&self.store);
             for (at, entry) in entries {
@@ -104,8 +134,10 @@ impl Replica {
                     Committed::Batch(batch) => {
                         let effects = state.apply(&overlay, at, &batch)?;
                         overlay.absorb(&effects.writes)?;
+                        leases.extend(effects.writes.iter().filter_map(lease_change));
                         writes.extend(effects.writes);
                         answers.extend(effects.answers);
+                        events.extend(effects.events);
                     }
                     Committed::Membership(membership) => {
                         writes.push(membership_write(&membership));
@@ -117,13 +149,36 @@ impl Replica {
             }
             writes.push(applied_write(last));
             self.store.push(writes);
-        }
+            state.revision()
+        };
+        self.watches.publish(&events, revision, self)?;
+        self.follow_leases(leases)?;
         for (id, answer) in answers {
             if id.member == self.member && id.incarnation == self.incarnation {
                 self.pending.answer(id.sequence, Ok(answer));
             }
         }
         self.applied.advance(last);
+        Ok(())
+    }
+
+    /// Brings the deadlines in step with the leases bucket. Before the answers: whoever knows of a grant must
+    /// find it there, and whoever waits for an expiry must find the lease gone.
+    fn follow_leases(&self, changes: Vec<LeaseChange>) -> Result<(), RecordsError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let now = self.env.clock.monotonic();
+        let mut deadlines = self.deadlines();
+        for (id, value) in changes {
+            match value {
+                Some(value) => {
+                    let lease = Lease::decode(value).map_err(|error| RecordsError(error.to_string()))?;
+                    deadlines.granted(Granted { id, ttl: lease.ttl, remaining: lease.remaining }, now);
+                }
+                None => deadlines.ended(id),
+            }
+        }
         Ok(())
     }
 
@@ -159,12 +214,16 @@ impl Replica {
         engine: Arc<dyn Engine>,
     ) -> Result<(), EngineError> {
         let last = state.applied();
+        let (revision, compacted) = (state.revision(), state.compacted());
         {
             let mut live = self.state.write().unwrap_or_else(PoisonError::into_inner);
             self.store.swap(engine)?;
             *live = state;
             *self.membership() = membership;
         }
+        // Only who follows is sent a snapshot.
+        self.deadlines().resign();
+        self.watches.with(|hub| hub.snapshot_installed(revision, compacted));
         for sequence in self.pending.waiting_sequences() {
             if self.has_seen(sequence) {
                 crate::sometimes!("snapshot passed over a waiting request");
@@ -188,6 +247,37 @@ impl Replica {
     pub fn fatal(&self, reason: &str) {
         self.env.process.fatal(reason);
     }
+}
+
+impl Previous for Replica {
+    fn previous(&self, key: &[u8], at: Revision) -> Result<Option<KeyValue>, RecordsError> {
+        // Below the first revision there is nothing, and 0 would be read as "now".
+        if at < Revision::FIRST {
+            return Ok(None);
+        }
+        let Ok(Some(place)) = self.state().locate(key, at) else { return Ok(None) };
+        // The record is read with the state free, so a compaction may come in between and sweep it away.
+        match self.store.record(place) {
+            Ok(record) => match record.event {
+                Event::Put(kv) => Ok(Some(kv)),
+                Event::Delete { .. } => Ok(None),
+            },
+            Err(_) if self.state().compacted() > at => {
+                crate::sometimes!("previous value compacted while it was read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A lease, and what is stored of it now; `None` when it is gone.
+type LeaseChange = (LeaseId, Option<Bytes>);
+
+/// The change to a lease that a write is, if it is one.
+fn lease_change(write: &Write) -> Option<LeaseChange> {
+    let id = (write.bucket == Bucket::Leases).then(|| parse_lease_key(&write.key))??;
+    Some((id, write.value.clone()))
 }
 
 /// What deletes a record.

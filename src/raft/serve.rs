@@ -7,12 +7,15 @@ use futures_util::StreamExt;
 use openraft::{Snapshot, SnapshotMeta};
 use tonic::Status;
 
+use crate::config::limits;
 use crate::pb::peer as pb;
 use crate::pb::peer::forward_response::Outcome as Forwarded;
 use crate::pb::peer::snapshot_part::Part;
 use crate::peer::{AppendAnswers, AppendRequests, PeerApi, SnapshotParts};
 use crate::raft::codec::{decode_batch, decode_stored_membership};
 use crate::raft::handle::RaftHandle;
+use crate::raft::lease::keeper::LeaseKeeper;
+use crate::raft::lease::requests::{remaining_out, ttls_out};
 use crate::raft::proposer::WriteError;
 use crate::raft::replica::Replica;
 use crate::raft::snapshot::{Receiving, SnapshotData};
@@ -21,7 +24,7 @@ use crate::raft::wire::{
     vote_response_out,
 };
 use crate::storage::state_dir::StateDir;
-use crate::types::{ClusterId, MemberId};
+use crate::types::{ClusterId, LeaseId, MemberId, Term};
 
 /// One member, as its peers meet it.
 pub struct PeerFront {
@@ -35,6 +38,8 @@ pub struct PeerFront {
     pub replica: Arc<Replica>,
     /// Where snapshots are received.
     pub state_dir: StateDir,
+    /// The leases' deadlines, while this member leads.
+    pub leases: LeaseKeeper,
     /// How long a quorum may take to confirm this member's leadership.
     pub read_timeout: Duration,
 }
@@ -43,9 +48,21 @@ fn stopped(error: impl std::fmt::Display) -> Status {
     Status::unavailable(format!("member stopped: {error}"))
 }
 
+/// The leases a peer asks about.
+fn lease_ids_in(ids: Vec<i64>) -> Result<Vec<LeaseId>, Status> {
+    if ids.len() > limits::LEASE_GROUP_MAX {
+        return Err(Status::invalid_argument(format!("{} leases in one call", ids.len())));
+    }
+    Ok(ids.into_iter().map(LeaseId).collect())
+}
+
 impl PeerFront {
     fn leader_hint(&self) -> u64 {
         self.raft.leader().unwrap_or_default().0
+    }
+
+    fn leads(&self) -> bool {
+        self.raft.leader() == Some(self.member)
     }
 }
 
@@ -151,15 +168,31 @@ impl PeerApi for PeerFront {
         })
     }
 
-    async fn lease_renew(&self, _request: pb::LeaseRenewRequest) -> Result<pb::LeaseRenewResponse, Status> {
-        Err(Status::unimplemented("lease renewal"))
+    async fn confirm(&self, leader: MemberId, term: Term) -> Result<pb::ConfirmResponse, Status> {
+        Ok(pb::ConfirmResponse { confirmed: self.raft.agrees(leader, term).await })
+    }
+
+    async fn lease_renew(&self, request: pb::LeaseRenewRequest) -> Result<pb::LeaseRenewResponse, Status> {
+        let ids = lease_ids_in(request.leases)?;
+        let ttls = if self.leads() { self.leases.renew(&ids).await } else { None };
+        Ok(pb::LeaseRenewResponse {
+            leading: ttls.is_some(),
+            ttls: ttls.map(ttls_out).unwrap_or_default(),
+            leader: self.leader_hint(),
+        })
     }
 
     async fn lease_remaining(
         &self,
-        _request: pb::LeaseRemainingRequest,
+        request: pb::LeaseRemainingRequest,
     ) -> Result<pb::LeaseRemainingResponse, Status> {
-        Err(Status::unimplemented("lease deadlines"))
+        let ids = lease_ids_in(request.leases)?;
+        let remaining = if self.leads() { self.leases.remaining(&ids).await } else { None };
+        Ok(pb::LeaseRemainingResponse {
+            leading: remaining.is_some(),
+            remaining: remaining.map(remaining_out).unwrap_or_default(),
+            leader: self.leader_hint(),
+        })
     }
 
     async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status> {

@@ -91,10 +91,13 @@ proptest! {
     /// A crash may come at any moment, and in the middle of a sweep.
     #[test]
     fn a_reloaded_member_is_the_same_member(
-        script in vec((command(), prop::option::weighted(0.3, 1_usize..4), prop::bool::weighted(0.2)), 1..50),
+        script in vec(
+            (command(), prop::option::weighted(0.3, 1_usize..4), prop::bool::weighted(0.2), 0_usize..4),
+            1..50,
+        ),
     ) {
         let (mut node, mut model) = (Node::default(), Model::default());
-        for (command, sweep, crash) in script {
+        for (command, sweep, crash, deletions) in script {
             let expected = model.run(&command);
             prop_assert_eq!(node.run(command), expected);
             if let Some(budget) = sweep {
@@ -108,6 +111,9 @@ proptest! {
                 prop_assert_eq!(loaded.leases(), node.state.leases());
                 prop_assert_eq!(loaded.alarms(), node.state.alarms());
                 node.state = loaded;
+                let before = node.state.hash();
+                node.sweep_torn(8, deletions);
+                prop_assert_eq!(node.state.hash(), before);
             }
             assert_reads_agree(&node.state, &node.store, &model);
         }

@@ -98,6 +98,14 @@ impl Node {
         (answer.clone(), effects.events)
     }
 
+    /// A crash in the middle of a sweep's step: only the first of its deletions reached the store.
+    pub fn sweep_torn(&mut self, budget: usize, deletions: usize) {
+        self.flush();
+        let progress = self.state.compact_step(budget, None);
+        self.store.remove(progress.remove.get(..deletions).unwrap_or(&progress.remove));
+        self.state = self.store.load();
+    }
+
     /// A sweep's step with its deletions done.
     pub fn sweep(&mut self, budget: usize) -> bool {
         self.flush();

@@ -1,13 +1,13 @@
 //! Single stories that the transcripts cannot tell.
 
 use bytes::Bytes;
-use quorate::machine::State;
 use quorate::machine::command::*;
 use quorate::machine::effects::Records;
 use quorate::machine::load::LoadError;
 use quorate::machine::mvcc::record::record_key;
 use quorate::machine::persist::Bucket;
 use quorate::machine::snapshot::{SnapshotDecoder, SnapshotEncoder, SnapshotFrame};
+use quorate::machine::{Overlay, State};
 use quorate::types::{Incarnation, KeyRange, LeaseId, MemberId, RangeEnd, RevPair, Revision, TtlSecs};
 
 use crate::store::{Node, Store, batch};
@@ -220,4 +220,87 @@ fn the_quota_counts_what_is_kept_and_is_asked_before_proposing() {
     assert!(node.state.would_exceed(2, Some(full + 1)));
     assert!(!node.state.would_exceed(u64::MAX, None));
     assert!(!node.state.would_exceed(0, Some(1)), "what needs no space is never refused");
+}
+
+/// Wherever a crash cuts the deletions of a sweep, nothing forgotten comes back to life.
+#[test]
+fn a_torn_sweep_raises_no_dead() {
+    let commands = [
+        put("a", "1"),
+        put("b", "1"),
+        put("a", "2"),
+        delete("a"),
+        delete("b"),
+        put("c", "1"),
+        compact(7),
+        put("a", "3"),
+    ];
+    for deletions in 0..=5 {
+        let mut node = Node::default();
+        for command in commands.clone() {
+            node.run(command);
+        }
+        let before = (node.state.hash(), node.state.range_chunk(&all(), Revision(7), None, 9).unwrap());
+        node.sweep_torn(100, deletions);
+        let after = (node.state.hash(), node.state.range_chunk(&all(), Revision(7), None, 9).unwrap());
+        assert_eq!(after, before, "after {deletions} deletions");
+        while !node.sweep(1) {}
+        let stored = node.store.0.keys().filter(|(bucket, _)| *bucket == Bucket::Records).count();
+        assert_eq!(stored, 2, "c and the new a are left");
+    }
+}
+
+#[test]
+fn what_has_been_answered_costs_no_memory_and_is_never_applied_late() {
+    let mut node = Node::default();
+    for sequence in (1..=400).step_by(2) {
+        let mut entry = batch(1, sequence, vec![put("k", "v")]);
+        entry.lowest_unanswered = sequence.saturating_sub(10);
+        assert_eq!(node.apply(&entry).answers.len(), 1);
+    }
+    node.flush();
+    let remembered = node.store.read(Bucket::Dedupe, &[], 10).unwrap();
+    let [(_, value)] = remembered.as_slice() else { panic!("one sender: {remembered:?}") };
+    assert!(value.len() < 100, "{} bytes for some ten open requests", value.len());
+
+    let mut late = batch(1, 200, vec![put("k", "late")]);
+    late.lowest_unanswered = 0;
+    assert!(
+        node.apply(&late).answers.is_empty(),
+        "200 was never seen, but its sender has had an answer to it"
+    );
+    let mut open = batch(1, 398, vec![put("k", "open")]);
+    open.lowest_unanswered = 0;
+    assert_eq!(node.apply(&open).answers.len(), 1, "398 was never seen and may still be waited for");
+}
+
+#[test]
+fn records_on_their_way_to_the_store_read_like_stored_ones() {
+    let mut node = lived_in();
+    let stored = node.store.clone();
+    let revision = node.state.revision();
+    let clear = Command::Alarm { raise: false, member: MemberId(0), kind: AlarmKind::NoSpace };
+    let effects = node.apply(&batch(9, 1, vec![clear, put("x", "1"), put("y", "2"), delete("x")]));
+    let mut overlay = Overlay::new(&stored);
+    overlay.absorb(&effects.writes).unwrap();
+    assert_eq!(overlay.len(), 3);
+    node.flush();
+    let everything = node.store.scan(RevPair::default(), 100).unwrap();
+    for from in 0..=revision.0 + 4 {
+        let from = RevPair { main: Revision(from), sub: 0 };
+        for limit in [1, 2, 5, 100] {
+            assert_eq!(overlay.scan(from, limit).unwrap(), node.store.scan(from, limit).unwrap());
+        }
+    }
+    for (at, record) in everything {
+        assert_eq!(overlay.record(at).unwrap(), record);
+    }
+}
+
+#[test]
+fn a_store_with_users_is_not_opened_without_guarding_it() {
+    let mut node = lived_in();
+    node.store.0.insert((Bucket::AuthUsers, "root".into()), Bytes::new());
+    let loaded = State::load(|bucket, from, limit| node.store.read(bucket, from, limit));
+    assert!(matches!(loaded, Err(LoadError::Corrupt { bucket: "auth_users", .. })));
 }

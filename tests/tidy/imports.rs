@@ -22,16 +22,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
 ];
 
-/// Where the generated wire types may be named: the edges, and the one codec that persists.
-const MAY_USE_PB: &[&str] = &[
-    "src/service/",
-    "src/http/",
-    "src/peer/",
-    "src/raft/network",
-    "src/raft/codec",
-    "src/storage/",
-    "src/machine/codec",
-    "src/cli/",
+/// Where the generated types may be named, by proto package. Records stand beside the state that they persist,
+/// messages between members where consensus speaks, and the client API's types stop at the services.
+const MAY_USE_PB: &[(&str, &[&str])] = &[
+    ("record", &["src/machine/", "src/storage/"]),
+    ("peer", &["src/peer/", "src/raft/", "src/node"]),
+    // Every other package is the clients'. `node` registers services.
+    ("", &["src/service/", "src/http/", "src/cli/", "src/node"]),
 ];
 
 /// Complaints about a file of `src/`.
@@ -45,14 +42,14 @@ pub fn check(file: &Source) -> Vec<String> {
         return vec![format!("module `{module}` stands in no layer (see MAY_USE in the tidy test)")];
     };
     let mut complaints = Vec::new();
-    for (position, used) in crate_paths(&file.code) {
+    for (position, used, inner) in crate_paths(&file.code) {
         let line = file.line(position);
         if used == module || !is_module(&used) {
             continue;
         }
         if used == "pb" {
-            if !MAY_USE_PB.iter().any(|place| file.path.starts_with(place)) {
-                complaints.push(format!("line {line}: wire types (`pb`) stop at the edges"));
+            if !may_use_pb(&file.path, &inner) {
+                complaints.push(format!("line {line}: `pb::{inner}` may not be named here (see MAY_USE_PB)"));
             }
         } else if !allowed.contains(&used.as_str()) {
             complaints.push(format!("line {line}: `{module}` may not use `{used}`: imports only go down"));
@@ -85,6 +82,11 @@ pub fn check_judge(file: &Source) -> Vec<String> {
     if named { vec!["the judge may not depend on what it judges".to_owned()] } else { Vec::new() }
 }
 
+fn may_use_pb(path: &str, package: &str) -> bool {
+    let rule = MAY_USE_PB.iter().find(|(name, _)| *name == package).or(MAY_USE_PB.last());
+    rule.is_some_and(|(_, places)| places.iter().any(|place| path.starts_with(place)))
+}
+
 fn module_of(path: &str) -> String {
     let rest = path.strip_prefix("src/").unwrap_or(path);
     rest.split('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned()
@@ -95,28 +97,25 @@ fn is_module(name: &str) -> bool {
     name == "pb" || MAY_USE.iter().any(|(module, _)| *module == name)
 }
 
-/// The first segment after every `crate::` or `quorate::`, groups included, with its position.
-fn crate_paths(code: &str) -> Vec<(usize, String)> {
+/// The first two segments after every `crate::` or `quorate::`, groups included, with their position.
+fn crate_paths(code: &str) -> Vec<(usize, String, String)> {
     let mut found = Vec::new();
     for root in ["crate", "quorate"] {
         for position in word_positions(code, root, false) {
             let after = code.get(position + root.len()..).unwrap_or_default();
             let Some(path) = after.trim_start().strip_prefix("::") else { continue };
-            let path = path.trim_start();
-            match path.strip_prefix('{') {
-                Some(group) => {
-                    found.extend(group_heads(group).into_iter().map(|head| (position, head)));
-                }
-                None => found.push((position, first_segment(path))),
+            for (head, inner) in paths(path.trim_start()) {
+                found.push((position, head, inner));
             }
         }
     }
     found
 }
 
-/// The first segment of every member of a `{...}` group, given the text after its opening brace.
-fn group_heads(group: &str) -> Vec<String> {
-    let mut heads = Vec::new();
+/// The first two segments of a path, or of every member of a `{...}` group.
+fn paths(path: &str) -> Vec<(String, String)> {
+    let Some(group) = path.strip_prefix('{') else { return vec![segments(path)] };
+    let mut found = Vec::new();
     let mut depth = 0;
     let mut member = String::new();
     for character in group.chars() {
@@ -124,20 +123,28 @@ fn group_heads(group: &str) -> Vec<String> {
             '}' if depth == 0 => break,
             '{' => depth += 1,
             '}' => depth -= 1,
-            ',' if depth == 0 => heads.push(first_segment(&std::mem::take(&mut member))),
+            ',' if depth == 0 => {
+                found.push(segments(&std::mem::take(&mut member)));
+                continue;
+            }
             _ => {}
         }
-        if depth == 0 && character != ',' {
-            member.push(character);
-        }
+        member.push(character);
     }
-    heads.push(first_segment(&member));
-    heads.retain(|head| !head.is_empty());
-    heads
+    found.push(segments(&member));
+    found.retain(|(head, _)| !head.is_empty());
+    found
 }
 
-fn first_segment(path: &str) -> String {
-    path.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+fn segments(path: &str) -> (String, String) {
+    let mut rest = path.trim_start();
+    let mut next = || {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let (segment, after) = rest.split_at(end);
+        rest = after.trim_start().strip_prefix("::").unwrap_or_default().trim_start();
+        segment.to_owned()
+    };
+    (next(), next())
 }
 
 /// Positions where `word` stands as a word; with `prefix`, also where a longer word begins with it.

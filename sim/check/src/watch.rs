@@ -12,7 +12,7 @@ mod delivery;
 mod liveness;
 
 use crate::bytes::Bytes;
-use crate::history::{Event, History, Watch};
+use crate::history::{Event, History, Operation, Request, Watch};
 use crate::lives::Lives;
 use crate::options::Options;
 use crate::revision_order::{Register, Replayed};
@@ -27,6 +27,8 @@ pub(crate) struct Ground<'a, 'h> {
     replayed: &'a Replayed<'h>,
     by_key: BTreeMap<&'a Bytes, Vec<&'a Event>>,
     asked: Register,
+    /// The compactions that were answered, with their revisions.
+    compactions: Vec<(&'h Operation, Revision)>,
     lives: Lives<'h>,
 }
 
@@ -42,6 +44,7 @@ pub fn check<'h>(history: &'h History, replayed: &Replayed<'h>, options: &Option
         replayed,
         by_key,
         asked: Register::asked(history),
+        compactions: history.operations.iter().filter_map(answered_compaction).collect(),
         lives: Lives::new(history),
     };
     let mut violations = Vec::new();
@@ -81,14 +84,18 @@ impl<'a> Ground<'a, '_> {
     /// The largest compaction that this very life of a member had answered before a moment.
     fn compacted_by(&self, member: MemberId, asked: Nanos, seen: Nanos) -> Revision {
         let Some(life) = self.lives.serving(member, asked, seen) else { return Revision(0) };
-        let compactions = self.history.operations.iter().filter_map(|operation| {
-            let crate::history::Request::Compact(compact) = &operation.request else { return None };
-            let same = operation.member.id == member
-                && operation.answer().is_some()
+        let compactions = self.compactions.iter().filter(|(operation, _)| {
+            operation.member.id == member
                 && operation.returned < asked
-                && self.lives.serving(member, operation.invoked, operation.returned) == Some(life);
-            same.then_some(compact.revision)
+                && self.lives.serving(member, operation.invoked, operation.returned) == Some(life)
         });
-        compactions.max().unwrap_or_default()
+        compactions.map(|(_, revision)| *revision).max().unwrap_or_default()
+    }
+}
+
+fn answered_compaction(operation: &Operation) -> Option<(&Operation, Revision)> {
+    match &operation.request {
+        Request::Compact(compact) if operation.answer().is_some() => Some((operation, compact.revision)),
+        _ => None,
     }
 }

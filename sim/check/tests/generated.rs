@@ -1,6 +1,12 @@
 //! Generated histories of a correct store pass.
 
-#![allow(clippy::as_conversions, reason = "small numbers")]
+#![allow(
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code: numbers are small, and a panic is a failed test"
+)]
 
 mod common;
 

@@ -1,6 +1,12 @@
 //! One field of a correct history changed: the oracles must notice.
 
-#![allow(clippy::as_conversions, reason = "small numbers")]
+#![allow(
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code: numbers are small, and a panic is a failed test"
+)]
 
 mod common;
 

@@ -30,6 +30,18 @@ pub(crate) struct Version {
     pub(crate) data: Sector,
 }
 
+/// What a power loss decides about one file.
+pub(crate) trait Fate {
+    /// What is left of a sector with these states since the platter's; `None` leaves the platter as it was.
+    fn sector(&mut self, sector: u64, platter: &Sector, since: &[Version]) -> Option<Sector>;
+
+    /// Which of the lengths is left: the platter's, or one of those since (time and length).
+    fn length(&mut self, platter: u64, since: &[(u64, u64)]) -> u64;
+
+    /// Whether space reserved and not synced stays reserved.
+    fn keeps_allocation(&mut self) -> bool;
+}
+
 /// The bytes of one file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Content {
@@ -229,27 +241,21 @@ impl Content {
         self.limbo.retain(|sector, _| *sector >= whole || !evicted(*sector));
     }
 
-    /// The power goes. `length` picks the surviving length out of (the platter's, those since); `sector` says
-    /// what becomes of one, given the platter's state and the versions since.
-    pub(crate) fn power_loss(
-        &mut self,
-        length: &mut dyn FnMut(u64, &[(u64, u64)]) -> u64,
-        sector: &mut dyn FnMut(u64, &Sector, &[Version]) -> Option<Sector>,
-        allocation_kept: bool,
-    ) {
+    /// The power goes, and `fate` decides on everything that is not durable.
+    pub(crate) fn power_loss(&mut self, fate: &mut dyn Fate) {
         for (number, versions) in std::mem::take(&mut self.dirty) {
-            if let Some(survivor) = sector(number, &self.platter.sector(number), &versions) {
+            if let Some(survivor) = fate.sector(number, &self.platter.sector(number), &versions) {
                 self.burn(number, &survivor);
             }
         }
         self.limbo.clear();
-        let len = length(self.platter_len, &self.lengths);
+        let len = fate.length(self.platter_len, &self.lengths);
         self.lengths.clear();
         self.platter.cut(len);
         self.platter_len = len;
         self.len = len;
         self.unreadable.retain(|sector| sector * SECTOR_BYTES < len);
-        if allocation_kept {
+        if fate.keeps_allocation() {
             self.space.free(len.div_ceil(PAGE_BYTES));
         } else {
             let floor = self.platter_floor.min(len.div_ceil(PAGE_BYTES));

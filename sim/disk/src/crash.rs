@@ -4,9 +4,9 @@
 //! since the last sync survived" and "everything did", nor the commonest real one, "everything up to a moment".
 //! So the mode is drawn first. All draws are keyed by the event's number and by what they are about.
 
-use crate::content::{Content, Version};
+use crate::content::{Content, Fate, Version};
 use crate::dice::{Dice, Draw, Purpose};
-use crate::platter::{SECTOR_BYTES, Sector, length};
+use crate::platter::{SECTOR_BYTES, Sector, index, length};
 use crate::tree::Pending;
 
 /// What becomes of all that is not durable when the power goes.
@@ -23,6 +23,20 @@ pub enum Survival {
     /// Each sector, length and name is kept, lost or torn on its own, whatever the order of the calls. Each file
     /// has a luck of its own, so that some files lose nearly all and others nearly nothing.
     Each,
+}
+
+/// What a power loss leaves of a sector that was being written when it struck. Other sectors are never torn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Torn {
+    /// Sectors are atomic: as before or as written.
+    Never,
+    /// A prefix of one state and the rest of another. Bytes that were equal in both stay equal, so nothing beside
+    /// the bytes written is ever harmed. The worst that `quorate::env::Disk` admits, and the default.
+    Mixed,
+    /// Arbitrary bytes over the whole sector, whatever part of it was written. Beyond what may be assumed.
+    Garbage,
+    /// The sector cannot be read until it is rewritten. Beyond what may be assumed.
+    Unreadable,
 }
 
 /// What a power loss did.
@@ -51,7 +65,7 @@ pub(crate) struct PowerLoss {
     dice: Dice,
     event: u64,
     mode: Mode,
-    tearing: bool,
+    torn: Torn,
     pub(crate) toll: Toll,
 }
 
@@ -64,7 +78,7 @@ impl PowerLoss {
         dice: Dice,
         event: u64,
         survival: Survival,
-        tearing: bool,
+        torn: Torn,
         oldest: u64,
         newest: u64,
     ) -> Self {
@@ -79,49 +93,22 @@ impl PowerLoss {
             Survival::Nothing => Mode::Nothing,
             Survival::Everything => Mode::Everything,
             Survival::InOrder => {
-                Mode::UpTo(oldest + draw.below(newest.saturating_sub(oldest).saturating_add(1)))
+                // A share of the way, so that one call less moves the moment by no more than that call.
+                let calls = newest.saturating_sub(oldest).saturating_add(1);
+                Mode::UpTo(oldest + (calls.saturating_mul(draw.next() >> 32) >> 32))
             }
             Survival::Drawn | Survival::Each => Mode::Each,
         };
-        Self { dice, event, mode, tearing, toll: Toll::default() }
+        Self { dice, event, mode, torn, toll: Toll::default() }
     }
 
-    /// Decides on one file; `origin` is the key of the path it was created under.
+    /// Decides on one file; `origin` keys it.
     pub(crate) fn strike(&mut self, origin: u64, content: &mut Content) {
         let mut draw = self.dice.about(Purpose::CrashFile, [self.event, origin, 0]);
-        let luck = LUCK.get(crate::platter::index(draw.below(length(LUCK.len())))).copied().unwrap_or(50);
-        let allocation_kept = match self.mode {
-            Mode::Nothing => false,
-            Mode::Everything => true,
-            Mode::UpTo(_) | Mode::Each => draw.chance(luck, 100),
-        };
-        let (mode, dice, event, tearing) = (self.mode, self.dice, self.event, self.tearing);
-        let mut toll = self.toll;
-        let mut lengths_lost = 0;
-        content.power_loss(
-            &mut |durable, since| {
-                let survivor = surviving_length(mode, &mut draw, luck, durable, since);
-                if since.last().is_some_and(|(_, newest)| *newest != survivor) {
-                    lengths_lost += 1;
-                }
-                survivor
-            },
-            &mut |sector, platter, versions| {
-                let draw = dice.about(Purpose::CrashSector, [event, origin, sector]);
-                let (survivor, torn) = surviving_sector(mode, draw, luck, tearing, platter, versions);
-                let newest = versions.last().map(|version| version.data.bytes());
-                let left = survivor.as_ref().unwrap_or(platter).bytes();
-                if torn {
-                    toll.sectors_torn += 1;
-                } else if newest != Some(left) {
-                    toll.sectors_lost += 1;
-                }
-                survivor
-            },
-            allocation_kept,
-        );
-        toll.lengths_lost += lengths_lost;
-        self.toll = toll;
+        let luck = LUCK.get(index(draw.below(length(LUCK.len())))).copied().unwrap_or(50);
+        let mut fate = FileFate { loss: self, origin, draw, luck, unreadable: Vec::new() };
+        content.power_loss(&mut fate);
+        fate.unreadable.into_iter().for_each(|sector| content.spoil(sector));
     }
 
     /// Decides on one name change.
@@ -136,6 +123,47 @@ impl PowerLoss {
         };
         self.toll.names_lost += u64::from(!kept);
         kept
+    }
+}
+
+/// One file while a power loss decides on it.
+struct FileFate<'a> {
+    loss: &'a mut PowerLoss,
+    origin: u64,
+    draw: Draw,
+    luck: u64,
+    unreadable: Vec<u64>,
+}
+
+impl Fate for FileFate<'_> {
+    fn sector(&mut self, sector: u64, platter: &Sector, since: &[Version]) -> Option<Sector> {
+        let key = [self.loss.event, self.origin, sector];
+        let loss = &mut *self.loss;
+        let draw = loss.dice.about(Purpose::CrashSector, key);
+        let (survivor, torn) = surviving_sector(loss.mode, draw, self.luck, loss.torn, platter, since);
+        let newest = since.last().map(|version| version.data.bytes());
+        if torn {
+            loss.toll.sectors_torn += 1;
+            self.unreadable.extend((loss.torn == Torn::Unreadable).then_some(sector));
+        } else if newest != Some(survivor.as_ref().unwrap_or(platter).bytes()) {
+            loss.toll.sectors_lost += 1;
+        }
+        survivor
+    }
+
+    fn length(&mut self, platter: u64, since: &[(u64, u64)]) -> u64 {
+        let survivor = surviving_length(self.loss.mode, &mut self.draw, self.luck, platter, since);
+        let lost = since.last().is_some_and(|(_, newest)| *newest != survivor);
+        self.loss.toll.lengths_lost += u64::from(lost);
+        survivor
+    }
+
+    fn keeps_allocation(&mut self) -> bool {
+        match self.loss.mode {
+            Mode::Nothing => false,
+            Mode::Everything => true,
+            Mode::UpTo(_) | Mode::Each => self.draw.chance(self.luck, 100),
+        }
     }
 }
 
@@ -158,7 +186,7 @@ fn surviving_sector(
     mode: Mode,
     mut draw: Draw,
     luck: u64,
-    tearing: bool,
+    how: Torn,
     platter: &Sector,
     versions: &[Version],
 ) -> (Option<Sector>, bool) {
@@ -172,8 +200,9 @@ fn surviving_sector(
             match during {
                 // The call that the moment fell into: some of its sectors made it.
                 Some(data) if draw.chance(1, 2) => {
-                    let torn = tearing && draw.chance(1, 4);
-                    (Some(tear(&mut draw, torn, data, before.unwrap_or(platter))), torn)
+                    let torn = how != Torn::Never && draw.chance(1, 4);
+                    let old = before.unwrap_or(platter);
+                    (Some(if torn { tear(&mut draw, how, data, old) } else { data.clone() }), torn)
                 }
                 _ => (before.cloned(), false),
             }
@@ -182,22 +211,24 @@ fn surviving_sector(
         Mode::Each => {
             let survivor =
                 if draw.chance(3, 4) { newest } else { pick(&mut draw, versions).map(|v| &v.data) };
-            let torn = tearing && draw.chance(1, 8);
+            let torn = how != Torn::Never && draw.chance(1, 8);
             // The other half: an older state written since, or what was there before all of them.
             let other = if draw.chance(1, 2) { None } else { pick(&mut draw, versions).map(|v| &v.data) };
-            (survivor.map(|data| tear(&mut draw, torn, data, other.unwrap_or(platter))), torn)
+            let other = other.unwrap_or(platter);
+            (survivor.map(|data| if torn { tear(&mut draw, how, data, other) } else { data.clone() }), torn)
         }
     }
 }
 
-fn tear(draw: &mut Draw, torn: bool, one: &Sector, other: &Sector) -> Sector {
-    if !torn {
-        return one.clone();
+fn tear(draw: &mut Draw, how: Torn, one: &Sector, other: &Sector) -> Sector {
+    if how == Torn::Garbage {
+        let words: Vec<u8> = (0..SECTOR_BYTES / 8).flat_map(|_| draw.next().to_le_bytes()).collect();
+        return Sector::from_bytes(&words);
     }
-    let at = crate::platter::index(1 + draw.below(SECTOR_BYTES - 1));
+    let at = index(1 + draw.below(SECTOR_BYTES - 1));
     if draw.chance(1, 2) { one.torn(at, other) } else { other.torn(at, one) }
 }
 
 fn pick<'a, T>(draw: &mut Draw, from: &'a [T]) -> Option<&'a T> {
-    from.get(crate::platter::index(draw.below(length(from.len()))))
+    from.get(index(draw.below(length(from.len()))))
 }

@@ -35,6 +35,8 @@ pub(crate) enum Purpose {
     Evict = 10,
     /// Which of too many versions of a sector is forgotten.
     Forget = 11,
+    /// No decision: what tells apart two files that were created under one path.
+    Origin = 12,
 }
 
 impl Purpose {

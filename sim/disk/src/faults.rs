@@ -25,14 +25,15 @@ pub enum FaultKind {
     /// The call fails with EIO. A write may have been done in part. After a failed sync each unsynced sector is
     /// either durable or in limbo: visible, and no later sync makes it durable.
     Eio,
-    /// A write or a creation fails with ENOSPC; a write may have been done in part.
+    /// A write, a sync or a name change fails with ENOSPC; a write may have been done in part, a sync has failed as
+    /// with EIO.
     NoSpace,
     /// Reads: the first sector asked for becomes unreadable (EIO) until it is rewritten.
     Latent,
-    /// Writes: the data lands on other sectors of the same file and the right place stays as it was; the call
-    /// reports success.
+    /// Writes of bytes: the data lands on other sectors of the same file and the right place stays as it was; the
+    /// call reports success, and the page cache shows what was meant until it is dropped.
     Misdirected,
-    /// Writes: visible, but never written out, whatever is synced. Syncs: reported done, and nothing was. This
+    /// Writes of bytes: visible, but never written out, whatever is synced. Syncs: reported done, nothing was. This
     /// breaks what `Disk` may assume, so only detection can be asked of the product.
     Lost,
     /// The call succeeds and takes this much longer.
@@ -51,6 +52,17 @@ impl FaultKind {
             Self::Stalled(_) => 6,
         }
     }
+
+    /// Whether such a fault means anything to such a call; one that does not would be counted and do nothing.
+    const fn fits(self, call: Call) -> bool {
+        match self {
+            Self::Eio | Self::Stalled(_) => true,
+            Self::NoSpace => !matches!(call, Call::Read),
+            Self::Latent => matches!(call, Call::Read),
+            Self::Misdirected => matches!(call, Call::Write),
+            Self::Lost => matches!(call, Call::Write | Call::Sync),
+        }
+    }
 }
 
 /// A fault on one chosen call.
@@ -58,7 +70,8 @@ impl FaultKind {
 pub struct Fault {
     /// The class of calls counted.
     pub call: Call,
-    /// Counts only calls on this path, or below it; all calls of the class when `None`.
+    /// Counts only calls on this path, or below it; all calls of the class when `None`. A file is known by the
+    /// path it was opened under, a rename by the path it starts from.
     pub path: Option<PathBuf>,
     /// Strikes the `nth` such call from now; 1 is the next one.
     pub nth: u64,
@@ -111,6 +124,7 @@ pub(crate) const MILLION: u64 = 1_000_000;
 
 impl Switchboard {
     pub(crate) fn choose(&mut self, fault: Fault) {
+        assert!(fault.kind.fits(fault.call) && fault.nth > 0, "a fault that can never strike: {fault:?}");
         self.chosen.push(fault);
     }
 
@@ -123,6 +137,7 @@ impl Switchboard {
     }
 
     pub(crate) fn set_rate(&mut self, call: Call, kind: FaultKind, per_million: u32) {
+        assert!(kind.fits(call), "a fault that can never strike: {kind:?} on {call:?}");
         if per_million == 0 {
             self.rates.remove(&(call, kind));
         } else {

@@ -12,15 +12,19 @@
 //! not closing, not a sync of another file. A name that is not durable takes its file along when it is lost,
 //! synced or not.
 //!
+//! **When a call happens.** At one moment: the world sees it undone or done, and its latency passes afterwards.
+//! So a crash *between* calls finds no call half done, and a crash in the latency of a sync finds it complete and
+//! unanswered. A crash *inside* a call comes only from [`SimDisk::arm`]: a plan that never arms tests half.
+//!
 //! **Two crashes.** A *kill* ends a process: everything it wrote stays visible to the next one, dirty, and is
 //! still lost at a later power loss. A call that is interrupted by a kill is done up to some sector. Limbo
 //! sectors may leave the page cache, and then the platter's old bytes are back. A *power loss* decides on each
-//! dirty sector by itself: kept in its newest state or in one it went through, lost, or torn (a prefix of one
-//! state and the rest of another; bytes equal in both never change). So unsynced writes come out reordered, and
-//! a write of 4 KiB may survive in part. A lost length cuts what was written beyond it; a kept length over lost
-//! sectors reads as what was there before, or zero. Names: each creation, removal or rename is kept or lost by
-//! itself, a rename always whole; a change whose ground is lost is lost too. The crash as a whole has a mode
-//! ([`Survival`]), so that losing everything, keeping everything and keeping all up to a moment all happen.
+//! dirty sector by itself: kept in its newest state or in one it went through, lost, or torn ([`Torn`]). So
+//! unsynced writes come out reordered, and a write of 4 KiB may survive in part. A lost length cuts what was
+//! written beyond it; a kept length over lost sectors reads as what was there before, or zero. Names: each
+//! creation, removal or rename is kept or lost by itself, a rename always whole; a change whose ground is lost is
+//! lost too. The crash as a whole has a mode ([`Survival`]), so that losing everything, keeping everything and
+//! keeping all up to a moment all happen. All limbo is gone.
 //!
 //! **Fencing.** [`SimDisk::mount`] starts a process life. After [`SimDisk::kill`], [`SimDisk::power_loss`] or an
 //! armed crash every handle of that life fails every call with `BrokenPipe` and changes nothing, destructors
@@ -44,10 +48,11 @@
 //! the event; so one operation or fault less leaves the other decisions as they were. Nothing here iterates
 //! over a hash map, knows the time or starts a thread.
 //!
-//! **What it does not model.** Times and permissions; hard links; a page cache that evicts clean pages (each read
-//! sees the newest write until a crash); writes shorter than asked without an error; a kernel that writes back
-//! on its own, in the sense that nothing becomes *certain* by waiting (that some of it did is what a power loss
-//! draws). At most four unsynced states of a sector and sixteen of a length are remembered.
+//! **What it does not model.** Times and permissions; hard links; a page cache that drops pages by itself (each
+//! read sees the newest write until a crash or [`SimDisk::drop_caches`]); stale bytes of other files in new
+//! space; a removed file's space that stays taken until the removal is durable; writes shorter than asked without
+//! an error. Nothing becomes durable by waiting: that the kernel had written some of it back is what a power loss
+//! draws. At most four unsynced states of a sector and sixteen of a length are remembered.
 //!
 //! # Code map
 //! `dice` keyed decisions; `platter` sparse bytes; `content` one file's layers; `tree` names; `crash` what a
@@ -70,7 +75,7 @@ use std::time::Duration;
 
 use quorate::env::Disk;
 
-pub use crash::{Survival, Toll};
+pub use crash::{Survival, Toll, Torn};
 pub use faults::{Arm, Call, Crash, Fault, FaultKind};
 pub use latency::{Latency, Range};
 pub use platter::{PAGE_BYTES, SECTOR_BYTES};
@@ -155,13 +160,26 @@ impl SimDisk {
     }
 
     /// Adds a fault on one chosen call.
+    ///
+    /// # Panics
+    /// When such a call can never meet such a fault.
     pub fn inject(&self, fault: Fault) {
         self.shared.state().switchboard.choose(fault);
     }
 
     /// Lets this share of all calls of a class fail, in a million; 0 takes it back.
+    ///
+    /// # Panics
+    /// When such a call can never meet such a fault.
     pub fn set_rate(&self, call: Call, kind: FaultKind, per_million: u32) {
         self.shared.state().switchboard.set_rate(call, kind, per_million);
+    }
+
+    /// Drops pages from the cache while the process lives, as memory pressure does: half of the sectors that were
+    /// visible and never reached the platter show their old bytes again. `event` is the plan's number of this
+    /// fault.
+    pub fn drop_caches(&self, event: u64) {
+        self.shared.state().evict(event);
     }
 
     /// Takes back all faults that have not struck, and all rates. Damage already done stays.

@@ -57,7 +57,8 @@ impl Mount {
             let (time, key) = (state.time(), path_key(path));
             let entry = state.tree.create(time, key, (dir, name), folder);
             if let Entry::File(id) = entry {
-                state.files.insert(id, FileNode { origin: key, content: Content::default(), linked: true });
+                let origin = state.origin(key);
+                state.files.insert(id, FileNode { origin, content: Content::default(), linked: true });
             }
             Ok(entry)
         });

@@ -140,7 +140,7 @@ fn within_page(sector: u64) -> usize {
 /// A count of bytes as an index.
 #[expect(clippy::as_conversions, reason = "the simulator runs on 64-bit hosts, where this loses nothing")]
 pub(crate) const fn index(n: u64) -> usize {
-    assert!(usize::BITS >= u64::BITS, "the simulated disk needs a 64-bit host");
+    const { assert!(usize::BITS >= u64::BITS, "the simulated disk needs a 64-bit host") };
     n as usize
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::content::{Content, sectors};
-use crate::crash::{PowerLoss, Survival, Toll};
+use crate::crash::{PowerLoss, Survival, Toll, Torn};
 use crate::dice::{Dice, Draw, Purpose, path_key};
 use crate::faults::{Call, Crash, FaultKind, MILLION, Switchboard, Verdict};
 use crate::latency::Latency;
@@ -28,15 +28,14 @@ pub struct Config {
     pub capacity_bytes: u64,
     /// How long calls take.
     pub latency: Latency,
-    /// Whether a power loss may leave one sector with parts of two states. Bytes that were equal in both stay
-    /// equal, so nothing outside the bytes written is ever harmed.
-    pub torn_sectors: bool,
+    /// What may become of a sector that is being written when the power goes.
+    pub torn: Torn,
 }
 
 impl Config {
-    /// A disk of 16 GiB with default latencies and torn sectors.
+    /// A disk of 16 GiB with default latencies, whose torn sectors are a mix of old and new.
     pub fn new(seed: u64) -> Self {
-        Self { seed, capacity_bytes: 16 << 30, latency: Latency::default(), torn_sectors: true }
+        Self { seed, capacity_bytes: 16 << 30, latency: Latency::default(), torn: Torn::Mixed }
     }
 }
 
@@ -55,8 +54,10 @@ pub struct Counters {
     pub bytes_read: u64,
     /// Bytes handed to writes.
     pub bytes_written: u64,
-    /// Calls that a fault struck.
+    /// Calls that a fault other than a stall struck.
     pub faults: u64,
+    /// Calls that a stall struck.
+    pub stalls: u64,
     /// Process kills, armed ones included.
     pub kills: u64,
     /// Power losses, armed ones included.
@@ -200,9 +201,10 @@ impl Shared {
     }
 }
 
-/// One file: its bytes, and the key of the path it was created under.
+/// One file: its bytes, and what keys the decisions about it.
 #[derive(Debug)]
 pub(crate) struct FileNode {
+    /// Of the path it was created under and how many were created there before; renames do not change it.
     pub(crate) origin: u64,
     pub(crate) content: Content,
     /// Whether a process finds it under a name.
@@ -281,10 +283,14 @@ impl State {
         let rate =
             |fault: u64| dice.about(Purpose::FaultRate, [key, about[1], kind << 8 | fault]).below(MILLION);
         let mut verdict = self.switchboard.judge(call, path, rate);
-        self.counters.faults += u64::from(matches!(verdict, Verdict::Fault(_)));
-        if let Verdict::Fault(FaultKind::Stalled(time)) = verdict {
-            self.owed += time;
-            verdict = Verdict::Proceed;
+        match verdict {
+            Verdict::Fault(FaultKind::Stalled(time)) => {
+                self.owed += time;
+                self.counters.stalls += 1;
+                verdict = Verdict::Proceed;
+            }
+            Verdict::Fault(_) => self.counters.faults += 1,
+            Verdict::Proceed | Verdict::Die(..) => {}
         }
         (verdict, dice.about(Purpose::Partial, about))
     }
@@ -497,13 +503,7 @@ impl State {
         match crash {
             Crash::Kill => {
                 self.counters.kills += 1;
-                let dice = self.dice;
-                for file in self.files.values_mut() {
-                    let origin = file.origin;
-                    file.content.evict(&mut |sector| {
-                        dice.about(Purpose::Evict, [origin, sector, event]).chance(1, 2)
-                    });
-                }
+                self.evict(event);
             }
             Crash::PowerLoss => {
                 self.counters.power_losses += 1;
@@ -513,11 +513,28 @@ impl State {
         self.collect();
     }
 
+    /// Takes half of the limbo sectors out of the page cache.
+    pub(crate) fn evict(&mut self, event: u64) {
+        let dice = self.dice;
+        for file in self.files.values_mut() {
+            let origin = file.origin;
+            file.content
+                .evict(&mut |sector| dice.about(Purpose::Evict, [origin, sector, event]).chance(1, 2));
+        }
+    }
+
+    /// What keys the decisions about a file created now under a path: no two files have the same, or equal luck
+    /// would tie together files that only passed through one temporary name.
+    pub(crate) fn origin(&self, path_key: u64) -> u64 {
+        let nth = self.calls_of_path.get(&(path_key, Call::Name)).copied().unwrap_or(0);
+        self.dice.about(Purpose::Origin, [path_key, nth, 0]).next()
+    }
+
     fn power_loss(&mut self, event: u64, survival: Survival) {
         let times = self.files.values().filter_map(|file| file.content.oldest());
         let oldest = times.chain(self.tree.oldest()).min().unwrap_or(self.time);
-        let tearing = self.config.torn_sectors;
-        let mut loss = PowerLoss::new(self.dice, event, survival, tearing, oldest, self.time);
+        let torn = self.config.torn;
+        let mut loss = PowerLoss::new(self.dice, event, survival, torn, oldest, self.time);
         self.tree.power_loss(&mut |op| loss.keeps(op));
         for file in self.files.values_mut() {
             loss.strike(file.origin, &mut file.content);

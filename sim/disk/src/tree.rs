@@ -28,7 +28,7 @@ type Place = (u64, String);
 enum Change {
     Link { at: Place, entry: Entry },
     Unlink { at: Place, entry: Entry },
-    Rename { from: Place, to: Place, entry: Entry },
+    Rename { from: Place, to: Place, entry: Entry, replaced: Option<Entry> },
 }
 
 impl Change {
@@ -144,9 +144,10 @@ impl Tree {
 
     /// Moves a name, replacing what is at `to`.
     pub(crate) fn rename(&mut self, time: u64, path_key: u64, from: Place, to: Place, entry: Entry) {
+        let replaced = self.folders.get(&to.0).and_then(|folder| folder.seen.get(&to.1)).copied();
         self.see(&from, None);
         self.see(&to, Some(entry));
-        self.note(time, path_key, Change::Rename { from, to, entry });
+        self.note(time, path_key, Change::Rename { from, to, entry, replaced });
     }
 
     /// Whether `inner` is `outer` or lies below it.
@@ -305,8 +306,10 @@ impl Tree {
                     self.set_durable(at, None);
                 }
             }
-            Change::Rename { from, to, entry } => {
-                if self.durable(from) == Some(*entry) {
+            Change::Rename { from, to, entry, replaced } => {
+                // Whatever else is in the way was moved away by a change that was lost.
+                let free = self.durable(to).is_none_or(|there| Some(there) == *replaced);
+                if free && self.durable(from) == Some(*entry) {
                     self.set_durable(from, None);
                     self.set_durable(to, Some(*entry));
                 }
@@ -370,6 +373,18 @@ mod tests {
         tree.rename(3, 2, place(ROOT, "b"), place(ROOT, "c"), file);
         tree.power_loss(&mut |op| op.time == 3);
         assert_eq!(tree.files(), [("/a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_kept_rename_does_not_replace_what_a_lost_one_left_in_its_way() {
+        let mut tree = Tree::new();
+        let first = tree.create(1, 1, place(ROOT, "a"), false);
+        let second = tree.create(2, 2, place(ROOT, "b"), false);
+        tree.sync(ROOT);
+        tree.rename(3, 1, place(ROOT, "a"), place(ROOT, "c"), first);
+        tree.rename(4, 2, place(ROOT, "b"), place(ROOT, "a"), second);
+        tree.power_loss(&mut |op| op.time == 4);
+        assert_eq!(tree.files(), [("/a".to_owned(), 1), ("/b".to_owned(), 2)]);
     }
 
     #[test]

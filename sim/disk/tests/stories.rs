@@ -1,5 +1,13 @@
 //! What the simulated disk promises, told as stories, and one property over random lives.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    reason = "tests: a failure is the point"
+)]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -9,7 +17,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use quorate::env::{Disk, File, OpenMode};
-use quorate_disk::{Action, Arm, Call, Config, Crash, Fault, FaultKind, Latency, Range, SimDisk, Survival};
+use quorate_disk::{
+    Action, Arm, Call, Config, Crash, Fault, FaultKind, Latency, Range, SimDisk, Survival, Torn,
+};
 
 fn disk(seed: u64) -> SimDisk {
     SimDisk::new(Config { latency: Latency::NONE, ..Config::new(seed) })
@@ -235,6 +245,115 @@ fn a_failed_sync_leaves_data_that_reads_well_syncs_well_and_is_gone_after_a_powe
         }
     }
     assert!(gone > 5 && kept > 5, "{gone} gone, {kept} kept");
+}
+
+#[test]
+fn after_a_failed_sync_and_a_kill_the_next_process_may_read_old_bytes_again() {
+    let mut seen = BTreeMap::new();
+    for event in 0..64 {
+        let (disk, _mount, file) = with_file(event);
+        file.write_at(0, &[1; 512]).unwrap();
+        file.sync_data().unwrap();
+        file.write_at(0, &[2; 512]).unwrap();
+        disk.inject(fault(Call::Sync, 1, FaultKind::Eio));
+        file.sync_data().unwrap_err();
+        disk.kill(event);
+        let next = disk.mount().open(p("/f"), OpenMode::ReadWrite).unwrap();
+        let mut read = [0; 512];
+        next.read_at(0, &mut read).unwrap();
+        next.sync_data().expect("the next process is told of success");
+        disk.power_loss(event);
+        let left = disk.written_bytes(p("/f")).unwrap();
+        *seen.entry((read[0], left[0])).or_insert(0) += 1;
+    }
+    let all: Vec<(u8, u8)> = seen.into_keys().collect();
+    assert_eq!(all, [(1, 1), (2, 1), (2, 2)], "(what the next process read, what a power loss left)");
+}
+
+#[test]
+fn dropped_caches_show_what_a_lost_write_left() {
+    let mut seen = std::collections::BTreeSet::new();
+    for event in 0..16 {
+        let (disk, _mount, file) = with_file(1);
+        file.write_at(0, &[1; 512]).unwrap();
+        file.sync_data().unwrap();
+        disk.inject(fault(Call::Write, 1, FaultKind::Lost));
+        file.write_at(0, &[2; 512]).unwrap();
+        file.sync_data().unwrap();
+        let mut buf = [0; 1];
+        file.read_at(0, &mut buf).unwrap();
+        assert_eq!(buf, [2], "the page cache shows what was meant");
+        disk.drop_caches(event);
+        file.read_at(0, &mut buf).unwrap();
+        seen.extend(buf);
+        disk.power_loss(event);
+        assert_eq!(disk.written_bytes(p("/f")).unwrap(), [1; 512]);
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn torn_sectors_are_what_the_disk_was_told_to_make_of_them() {
+    let crash = |torn, event| {
+        let disk = SimDisk::new(Config { torn, ..Config::new(1) });
+        let mount = disk.mount();
+        let file = mount.open(p("/f"), OpenMode::Create).unwrap();
+        mount.sync_dir(p("/")).unwrap();
+        file.write_at(0, &[1; 8192]).unwrap();
+        file.sync_data().unwrap();
+        file.write_at(0, &[2; 4096]).unwrap();
+        disk.power_loss_with(event, Survival::Each);
+        disk
+    };
+    let strange = |disk: &SimDisk| {
+        let left = disk.written_bytes(p("/f")).unwrap();
+        assert_eq!(left[4096..], [1; 4096], "what was not being written is never harmed");
+        left.chunks(512).filter(|sector| **sector != [1; 512] && **sector != [2; 512]).count()
+    };
+    let (mut garbage, mut unreadable) = (0, 0);
+    for event in 0..50 {
+        let never = crash(Torn::Never, event);
+        assert_eq!((strange(&never), never.counters().toll.sectors_torn), (0, 0));
+        garbage += strange(&crash(Torn::Garbage, event));
+        let broken = crash(Torn::Unreadable, event);
+        let file = broken.mount().open(p("/f"), OpenMode::Read).unwrap();
+        file.read_at(4096, &mut [0; 4096]).unwrap();
+        let refused = (0..8).filter(|sector| file.read_at(sector * 512, &mut [0; 512]).is_err()).count();
+        assert_eq!(refused as u64, broken.counters().toll.sectors_torn);
+        unreadable += refused;
+    }
+    assert!(garbage > 10 && unreadable > 10, "{garbage} {unreadable}");
+}
+
+#[test]
+fn files_that_passed_through_one_temporary_name_do_not_share_their_luck() {
+    let (disk, mount, _file) = with_file(1);
+    for name in ["/a", "/b"] {
+        let file = mount.open(p("/tmp"), OpenMode::CreateNew).unwrap();
+        mount.rename(p("/tmp"), p(name)).unwrap();
+        mount.sync_dir(p("/")).unwrap();
+        file.allocate(1 << 16).unwrap();
+        file.sync_data().unwrap();
+        file.write_at(0, &[1; 1 << 16]).unwrap();
+    }
+    disk.power_loss_with(1, Survival::Each);
+    assert_ne!(disk.written_bytes(p("/a")).unwrap(), disk.written_bytes(p("/b")).unwrap());
+}
+
+#[test]
+fn rates_strike_about_as_often_as_they_say() {
+    let (disk, _mount, file) = with_file(1);
+    disk.set_rate(Call::Write, FaultKind::Eio, 100_000);
+    let failed = (0..2000).filter(|_| file.write_at(0, b"x").is_err()).count();
+    assert!((140..260).contains(&failed), "{failed} of 2000 at one in ten");
+    disk.clear_faults();
+    assert!((0..100).all(|_| file.write_at(0, b"x").is_ok()));
+}
+
+#[test]
+#[should_panic(expected = "can never strike")]
+fn a_fault_that_means_nothing_to_its_call_is_refused() {
+    disk(1).inject(fault(Call::Read, 1, FaultKind::NoSpace));
 }
 
 #[test]
@@ -593,6 +712,125 @@ fn live(seed: u64, steps: &[Step]) -> (u128, u128) {
     let before = disk.image_hash();
     disk.power_loss(u64::MAX);
     (before, disk.image_hash())
+}
+
+/// One change of names.
+#[derive(Clone, Debug)]
+enum NameStep {
+    Create(usize),
+    Rename(usize, usize),
+    Remove(usize),
+    Sync(usize),
+}
+
+/// Four names in each of two folders.
+const NAMES: usize = 8;
+
+fn name_step() -> impl Strategy<Value = NameStep> {
+    prop_oneof![
+        4 => (0..NAMES).prop_map(NameStep::Create),
+        4 => (0..NAMES, 0..NAMES).prop_map(|(from, to)| NameStep::Rename(from, to)),
+        2 => (0..NAMES).prop_map(NameStep::Remove),
+        1 => (0..2_usize).prop_map(NameStep::Sync),
+    ]
+}
+
+/// Which file each name leads to; files are told apart by their content.
+type Names = [Option<u64>; NAMES];
+
+fn name_path(name: usize) -> std::path::PathBuf {
+    std::path::PathBuf::from(format!("/{}/{}", name / 4, name % 4))
+}
+
+fn names_on(disk: &SimDisk) -> Names {
+    std::array::from_fn(|name| {
+        let bytes = disk.written_bytes(&name_path(name)).ok()?;
+        Some(u64::from_le_bytes(bytes.try_into().expect("its content was synced")))
+    })
+}
+
+/// A crash after changes of names.
+struct Renamed {
+    /// Which names there were before it.
+    before: Names,
+    /// Which there are after it.
+    after: Names,
+    /// Which there ever were.
+    ever: Vec<Names>,
+    /// Files whose creation is not durable: their folder was not synced since.
+    unborn: BTreeMap<u64, usize>,
+    disk: SimDisk,
+}
+
+fn change_names(seed: u64, steps: &[NameStep], sync_all: bool) -> Renamed {
+    let disk = disk(seed);
+    let mount = disk.mount();
+    for dir in ["/0", "/1"] {
+        mount.create_dir_all(p(dir)).unwrap();
+    }
+    mount.sync_dir(p("/")).unwrap();
+    let mut now: Names = [None; NAMES];
+    let mut ever = vec![now];
+    let mut unborn = BTreeMap::new();
+    for (id, step) in (1_u64..).zip(steps) {
+        match step {
+            NameStep::Create(name) if now[*name].is_none() => {
+                let file = mount.open(&name_path(*name), OpenMode::CreateNew).unwrap();
+                file.write_at(0, &id.to_le_bytes()).unwrap();
+                file.sync_data().unwrap();
+                now[*name] = Some(id);
+                unborn.insert(id, name / 4);
+            }
+            NameStep::Rename(from, to) if now[*from].is_some() && from != to => {
+                mount.rename(&name_path(*from), &name_path(*to)).unwrap();
+
+                now[*to] = now[*from].take();
+            }
+            NameStep::Remove(name) if now[*name].is_some() => {
+                mount.remove_file(&name_path(*name)).unwrap();
+                now[*name] = None;
+            }
+            NameStep::Sync(dir) => {
+                mount.sync_dir(p(&format!("/{dir}"))).unwrap();
+                unborn.retain(|_, born_in| *born_in != *dir);
+            }
+            _ => {}
+        }
+        ever.push(now);
+    }
+    if sync_all {
+        mount.sync_dir(p("/0")).unwrap();
+        mount.sync_dir(p("/1")).unwrap();
+    }
+    disk.power_loss_with(seed, Survival::Each);
+    Renamed { before: now, after: names_on(&disk), ever, unborn, disk }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn synced_names_are_exact_and_a_crash_neither_doubles_nor_invents_nor_drops_a_name(
+        seed in any::<u64>(),
+        steps in proptest::collection::vec(name_step(), 1..40),
+    ) {
+        let synced = change_names(seed, &steps, true);
+        prop_assert_eq!(synced.before, synced.after, "both folders were synced");
+
+        let Renamed { before, after, ever, unborn, disk } = change_names(seed, &steps, false);
+        let files: Vec<u64> = after.iter().copied().flatten().collect();
+        let distinct: std::collections::BTreeSet<&u64> = files.iter().collect();
+        prop_assert_eq!(files.len(), distinct.len(), "a file under two names: {:?}", after);
+        for (name, file) in after.iter().enumerate() {
+            let had = ever.iter().any(|state| state[name] == *file);
+            prop_assert!(had, "name {} leads to {:?}, where it never led", name, file);
+        }
+        for file in before.iter().flatten().filter(|file| !unborn.contains_key(*file)) {
+            prop_assert!(files.contains(file), "file {} was durable and only moved since", file);
+        }
+        prop_assert_eq!(disk.unsynced_names(), 0);
+        prop_assert_eq!(disk.files(), disk.durable_files());
+    }
 }
 
 proptest! {

@@ -11,7 +11,7 @@ use crate::cli::ctl::error::{CtlError, Exit};
 use crate::cli::ctl::kv;
 use crate::cli::ctl::render::fields::Fields;
 use crate::cli::ctl::render::json::{Json, Object};
-use crate::cli::ctl::render::{Format, Render, Style};
+use crate::cli::ctl::render::{Render, Style};
 use crate::cli::ctl::{emit, emit_error};
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
 use crate::pb::etcdserverpb::{WatchCreateRequest, WatchRequest, WatchResponse};
@@ -54,16 +54,11 @@ pub async fn watch(
         if response.canceled {
             emit_error(&format!("watch was canceled ({})\n", cause(&response)))?;
         }
-        let quiet = response.events.is_empty() && style.format == Format::Simple;
-        if quiet && !response.canceled {
-            // A revision without events: only what reads output by machine wants to know.
-            emit(
-                format!("progress notify: {}\n", response.header.map_or(0, |header| header.revision))
-                    .as_bytes(),
-            )?;
-        } else {
-            emit(&style.render(&response)?)?;
+        if response.events.is_empty() && !response.canceled {
+            let revision = response.header.unwrap_or_default().revision;
+            emit(format!("progress notify: {revision}\n").as_bytes())?;
         }
+        emit(&style.render(&response)?)?;
         if response.canceled {
             return Err(CtlError::new(Exit::Interrupted, "watch is canceled by the server"));
         }

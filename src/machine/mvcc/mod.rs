@@ -9,18 +9,13 @@ pub mod hash_kv;
 pub mod history;
 pub mod index;
 pub mod range;
-pub mod record;
 pub mod write;
 
-use bytes::Bytes;
-use prost::Message;
+pub use crate::machine::codec::record;
 
 use crate::machine::effects::Tally;
 use crate::machine::mvcc::compact::Sweep;
 use crate::machine::mvcc::index::Index;
-use crate::machine::mvcc::record::{tally_from_pb, tally_to_pb};
-use crate::machine::persist::{Bucket, Write};
-use crate::pb::record as pb;
 use crate::types::Revision;
 
 /// The meta bucket's key for the key space's numbers.
@@ -63,39 +58,5 @@ impl Default for Mvcc {
             sums: Sums::default(),
             sweep: Sweep::default(),
         }
-    }
-}
-
-impl Mvcc {
-    /// The write that persists the numbers.
-    pub(crate) fn meta_write(&self) -> Write {
-        let meta = pb::KvMeta {
-            revision: self.revision.0,
-            compacted: self.compacted.0,
-            live: Some(tally_to_pb(self.sums.live)),
-            superseded: Some(tally_to_pb(self.sums.superseded)),
-            compacted_sum: Some(tally_to_pb(self.sums.compacted)),
-            tombstones: Some(tally_to_pb(self.sums.tombstones)),
-        };
-        Write {
-            bucket: Bucket::Meta,
-            key: Bytes::from_static(KV_META_KEY),
-            value: Some(meta.encode_to_vec().into()),
-        }
-    }
-
-    /// Takes over persisted numbers.
-    pub(crate) fn restore_meta(&mut self, value: Bytes) -> Result<(), prost::DecodeError> {
-        let meta = pb::KvMeta::decode(value)?;
-        let tally = |tally: Option<pb::Tally>| tally.map(tally_from_pb).unwrap_or_default();
-        self.revision = Revision(meta.revision);
-        self.compacted = Revision(meta.compacted);
-        self.sums = Sums {
-            live: tally(meta.live),
-            superseded: tally(meta.superseded),
-            compacted: tally(meta.compacted_sum),
-            tombstones: tally(meta.tombstones),
-        };
-        Ok(())
     }
 }

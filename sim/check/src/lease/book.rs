@@ -125,6 +125,16 @@ impl<'h> LeaseBook<'h> {
             .max_by_key(|(_, end)| *end)
     }
 
+    /// The widest span in which a lease may have been surely alive: from the answer to its only grant to the first
+    /// revoke or the last promise.
+    pub fn possible_life(&self, story: &LeaseStory<'_>) -> Option<(Nanos, Nanos)> {
+        let [grant] = story.grants.as_slice() else { return None };
+        let promised =
+            story.renewals.iter().chain([grant]).map(|renewal| self.earliest_end(renewal)).max()?;
+        let revoked = story.revokes.iter().map(|revoke| revoke.invoked).min();
+        Some((grant.returned, revoked.map_or(promised, |revoked| revoked.min(promised))))
+    }
+
     /// The first moment at which this renewal lets the lease expire, the fastest allowed clock considered.
     fn earliest_end(&self, renewal: &Renewal) -> Nanos {
         let span = Nanos(0).plus_secs(renewal.ttl_secs).0;

@@ -16,7 +16,7 @@ use crate::error_table::LEASE_NOT_FOUND;
 use crate::history::{History, LeaseTimeToLiveResponse, Operation, Outcome, Request, Response};
 use crate::lives::Bounds;
 use crate::options::Options;
-use crate::revision_order::{Replayed, puts_of};
+use crate::revision_order::{Cause, Replayed, puts_of};
 use crate::types::{LeaseId, Nanos, Revision};
 use crate::verdict::{Oracle, Violation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +29,10 @@ struct Judge<'a, 'h> {
     options: &'a Options,
     /// The keys of each lease, as they were from a revision on.
     keys: BTreeMap<LeaseId, Vec<(Revision, BTreeSet<Bytes>)>>,
+    /// For each lease granted once: the moment from which, and until which, nothing speaks against its life.
+    lives: Vec<(LeaseId, Nanos, Nanos)>,
+    /// When each lease was surely gone.
+    gone: BTreeMap<LeaseId, Nanos>,
 }
 
 /// Judges every answer about leases.
@@ -39,7 +43,22 @@ pub fn check<'h>(
     options: &Options,
 ) -> Vec<Violation> {
     let keys = keys_over_time(history, replayed);
-    let judge = Judge { history, book, replayed, bounds: Bounds::new(history, replayed), options, keys };
+    let mut judge = Judge {
+        history,
+        book,
+        replayed,
+        bounds: Bounds::new(history, replayed),
+        options,
+        keys,
+        lives: Vec::new(),
+        gone: BTreeMap::new(),
+    };
+    for (lease, story) in book.stories() {
+        judge.lives.extend(book.possible_life(story).map(|(from, until)| (lease, from, until)));
+        if let Some(gone) = judge.gone_by(lease) {
+            judge.gone.insert(lease, gone);
+        }
+    }
     let mut violations: Vec<Violation> =
         history.operations.iter().filter_map(|operation| judge.operation(operation)).collect();
     violations.extend(judge.leftovers());
@@ -133,8 +152,7 @@ impl Judge<'_, '_> {
         let revoked = story.revokes.iter().filter_map(answered).min();
         let ended = self.replayed.model.dead_since(lease).filter(|revision| !self.is_guess(*revision));
         let seen = ended.and_then(|revision| self.replayed.slots.first_sight(revision)).map(|seen| seen.at);
-        // A lease that ended without keys has no revision of its own to be seen at.
-        let seen = seen.filter(|_| ended.is_some_and(|revision| self.ended_with_keys(lease, revision)));
+        let seen = seen.filter(|_| ended.is_some_and(|revision| self.made(lease, revision)));
         revoked.into_iter().chain(seen).min()
     }
 
@@ -143,9 +161,15 @@ impl Judge<'_, '_> {
         self.replayed.ambiguous_from.is_some_and(|from| from <= revision)
     }
 
-    fn ended_with_keys(&self, lease: LeaseId, revision: Revision) -> bool {
-        let events = self.replayed.events.get(&revision).into_iter().flatten();
-        events.filter_map(|event| event.prev_kv.as_ref()).any(|before| before.lease == lease)
+    /// Whether the lease's end is what made this revision; a lease may also end without keys, beside a revision.
+    fn made(&self, lease: LeaseId, revision: Revision) -> bool {
+        match self.replayed.causes.get(&revision) {
+            Some(Cause::Expiry(expired)) => *expired == lease,
+            Some(Cause::Answered(operation) | Cause::Unknown(operation)) => {
+                matches!(&operation.request, Request::LeaseRevoke(revoke) if revoke.id == lease)
+            }
+            _ => false,
+        }
     }
 
     fn missing(&self, operation: &Operation, lease: LeaseId) -> Option<Violation> {
@@ -162,7 +186,7 @@ impl Judge<'_, '_> {
     }
 
     fn undead(&self, operation: &Operation, lease: LeaseId) -> Option<Violation> {
-        let gone = self.gone_by(lease).filter(|gone| *gone < operation.invoked)?;
+        let gone = self.gone.get(&lease).filter(|gone| **gone < operation.invoked)?;
         self.complain(operation, format!("found lease {lease} alive, which was gone by {}", gone.as_secs()))
     }
 
@@ -229,10 +253,13 @@ impl Judge<'_, '_> {
             return None;
         }
         let listed: BTreeSet<LeaseId> = listed.iter().copied().collect();
-        let missing = self.book.stories().map(|(lease, _)| lease).find(|lease| {
-            !listed.contains(lease) && self.alive_throughout(*lease, operation.invoked, operation.returned)
+        let missing = self.lives.iter().find(|(lease, from, until)| {
+            *from < operation.invoked
+                && *until > operation.returned
+                && !listed.contains(lease)
+                && self.alive_throughout(*lease, operation.invoked, operation.returned)
         });
-        if let Some(lease) = missing {
+        if let Some((lease, ..)) = missing {
             return self
                 .complain(operation, format!("does not show lease {lease}, which was alive throughout"));
         }

@@ -127,10 +127,7 @@ impl Model {
 
     /// A key's pair as of a revision.
     pub fn pair_at(&self, key: &Bytes, at: Revision) -> Option<KeyValue> {
-        let history = self.keys.get(key)?;
-        let past = history.partition_point(|version| version.modified <= at);
-        let version = history.get(past.checked_sub(1)?)?;
-        pair(key, version)
+        pair_of(key, self.keys.get(key)?, at)
     }
 
     /// Runs a request so that its changes, if any, get revision `at`; says what it must answer.
@@ -346,8 +343,18 @@ impl Model {
     /// The pairs of a range as of a revision, by key.
     fn live_pairs(&self, key: &Bytes, range_end: &Bytes, at: Revision) -> Vec<KeyValue> {
         let Some(bounds) = span::bounds(key, range_end) else { return Vec::new() };
-        self.keys.range::<Bytes, _>(bounds).filter_map(|(key, _)| self.pair_at(key, at)).collect()
+        self.keys.range::<Bytes, _>(bounds).filter_map(|(key, history)| pair_of(key, history, at)).collect()
     }
+}
+
+/// The pair that a key's history shows at a revision; mostly the last one is asked for.
+fn pair_of(key: &Bytes, history: &[Version], at: Revision) -> Option<KeyValue> {
+    let last = history.last()?;
+    if last.modified <= at {
+        return pair(key, last);
+    }
+    let past = history.partition_point(|version| version.modified <= at);
+    pair(key, history.get(past.checked_sub(1)?)?)
 }
 
 fn pair(key: &Bytes, version: &Version) -> Option<KeyValue> {

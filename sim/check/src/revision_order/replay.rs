@@ -201,7 +201,8 @@ impl<'h> Replay<'_, 'h> {
         self.ambiguous = !self.choices.is_empty() || causes.len() > 1 || is_retry;
         let mut complaint = None;
         let mut fitting = Vec::new();
-        for cause in causes {
+        let mut untried = causes.into_iter();
+        for cause in untried.by_ref() {
             match self.attempt(revision, &cause) {
                 Ok(events) if !is_gap => {
                     self.pass(cause, events);
@@ -210,6 +211,10 @@ impl<'h> Replay<'_, 'h> {
                 Ok(_) => {
                     self.model.undo_to(self.model_floor(revision));
                     fitting.push(cause);
+                    // Two that fit make a choice; the others are tried only if the search comes back here.
+                    if fitting.len() == 2 {
+                        break;
+                    }
                 }
                 Err(violation) => {
                     complaint.get_or_insert(violation);
@@ -224,7 +229,7 @@ impl<'h> Replay<'_, 'h> {
             }
             return Err(self.blame(revision, complaint));
         };
-        let rest: Vec<_> = rest.collect();
+        let rest: Vec<_> = rest.chain(untried).collect();
         if is_retry || !rest.is_empty() {
             self.choices.push(Choice { place: self.path.len(), rest });
         }
@@ -305,6 +310,7 @@ impl<'h> Replay<'_, 'h> {
         let mut ended = BTreeSet::new();
         for operation in self.slots.revokes.get(&revision).into_iter().flatten() {
             if let Request::LeaseRevoke(revoke) = &operation.request
+                && operation.invoked <= seen_at
                 && !self.model.attached(revoke.id).is_empty()
                 && ended.insert(revoke.id)
             {

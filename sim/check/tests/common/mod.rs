@@ -3,7 +3,13 @@
 //! One operation takes effect at a time; its interval is drawn around that moment. Answers that never arrive take
 //! effect at once, later, or never. Local reads and watches come from members that lag.
 
-#![allow(clippy::as_conversions, reason = "small numbers")]
+#![allow(
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code: numbers are small, and a panic is a failed test"
+)]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use quorate_check::error_table::{COMPACTED, Code, FUTURE_REVISION};

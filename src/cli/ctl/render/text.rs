@@ -68,7 +68,10 @@ pub fn size(bytes: i64) -> String {
     if tenths < 100 {
         format!("{}.{} {name}", tenths / 10, tenths % 10)
     } else {
-        format!("{} {name}", (tenths + 5) / 10)
+        // Half a unit goes to the even neighbour: 20.5 kB is "20 kB", as it always was.
+        let (whole, rest) = (tenths / 10, tenths % 10);
+        let up = rest > 5 || (rest == 5 && whole % 2 == 1);
+        format!("{} {name}", whole + u128::from(up))
     }
 }
 

@@ -1,17 +1,21 @@
-//! Batches as bytes: the payload of log entries, on disk and between members.
+//! Everything persisted as bytes, and here: batches, the payload of log entries, on disk and between members.
 //!
 //! Equal batches give equal bytes. Keys and values of a decoded batch share the buffer it came in. Reading is
 //! strict: a format number above [`BATCH_FORMAT`], a command or an enum value unknown here is an error, because
 //! skipping it would let this member's state part from the others'. So any addition raises the format number.
 
+pub mod items;
+pub mod record;
+pub mod snapshot;
+
 use bytes::Bytes;
 use prost::Message;
 
+use crate::machine::codec::items::{member_from_pb, member_to_pb};
 use crate::machine::command::{
     AlarmKind, Batch, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Put, Range,
     Request, SortOrder, SortTarget, Txn, TxnOp,
 };
-use crate::machine::members::{member_from_pb, member_to_pb};
 use crate::pb::record as pb;
 use crate::types::{Incarnation, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
 
