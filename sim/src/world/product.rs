@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::env::Env;
+use quorate::machine::check::check_txn;
 use quorate::machine::command::{self, Answer, Command, CommandError, RangeReply};
 use quorate::node::{self, MemberConfig};
 use quorate::raft::pending::ProposeError;
@@ -104,11 +105,16 @@ pub enum Refusal {
     Unknown(String),
 }
 
-/// Proposes a command.
+/// Proposes a command, after the checks that a service makes before it does.
 ///
 /// # Errors
 /// [`Refusal`].
 pub async fn propose(member: &Member, command: Command) -> Result<Answer, Refusal> {
+    if let Command::Txn(txn) = &command
+        && let Err(error) = check_txn(txn, member.config().knobs.max_txn_ops)
+    {
+        return Ok(Answer { revision: member.status().revision, result: Err(error) });
+    }
     member.propose(command).await.map_err(|error| match error {
         ProposeError::TooManyRequests | ProposeError::TooLarge => {
             Refusal::NothingDone(Code::ResourceExhausted, format!("etcdserver: {error}"))
