@@ -11,6 +11,7 @@ use std::time::Duration;
 use quorate::env::Env;
 use quorate::machine::check::check_txn;
 use quorate::machine::command::{self, Answer, Command, CommandError, RangeReply};
+use quorate::machine::watch::{CatchUpBudget, WatchLimits};
 use quorate::node::{self, MemberConfig};
 use quorate::raft::pending::ProposeError;
 use quorate::storage::engine::EngineKind;
@@ -82,6 +83,9 @@ fn knobs(plan: &Plan) -> node::Knobs {
         snapshot_wal_bytes: knobs.snapshot_wal_bytes,
         keep_entries: knobs.keep_entries,
         batch_requests_max: usize::try_from(knobs.batch_requests_max).unwrap_or(usize::MAX),
+        // Small, so that watchers fall behind and are caught up in many steps.
+        watch_limits: WatchLimits { queue_responses_max: 32, short_scan_revisions: 4, ..WatchLimits::default() },
+        watch_catch_up: CatchUpBudget { records: 8, ..CatchUpBudget::default() },
         ..node::Knobs::default()
     }
 }
