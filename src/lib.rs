@@ -3,18 +3,27 @@
 //! # Code map
 //! - [`types`]: newtypes for everything that is counted or named.
 //! - [`machine`]: the replicated state machine; pure.
+//! - `cli`: the programs in the binary (plain build).
+//! - [`config`]: options of the server, typed and checked, and every limit.
 //! - [`env`]: the seams to clock, disk, entropy and threads.
 //! - [`pb`]: the wire types, generated.
 //! - [`peer`]: member-to-member transport.
+//! - [`raft`]: adapters of the consensus core.
+//! - [`node`]: wires one member.
 //! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
 //!
 //! # The dependency rule
 //! Imports only go down: `main, cli -> node -> service, http, raft, peer -> storage, env -> machine -> types`.
 //! `tests/tidy.rs` enforces it.
 
+#[cfg(not(madsim))]
+pub mod cli;
+pub mod config;
 pub mod env;
 pub mod machine;
+pub mod node;
 pub mod pb;
 pub mod peer;
+pub mod raft;
 pub mod storage;
 pub mod types;

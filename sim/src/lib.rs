@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The deterministic simulator: a seed makes a plan, a world runs it, a history records it, oracles judge it.
+//!
+//! # Code map
+//! - [`plan`]: what a run will do; seed to plan.
+//! - `world` (simulated build): members, network, disks, clocks, faults.
+//! - [`client`]: what clients ask, and how they reach members.
+//! - `run`, `settle` (simulated build): one run, and its end.
+//! - [`record`], [`trace`], [`figures`], [`report`]: what a run leaves behind.
+//! - [`sweep`]: many runs, a process each; [`mutants`]: the planted bugs, and how soon each is caught.
+//! - [`cli`], [`log`]: what the program is told, and what the product says.
+//!
+//! # Invariants
+//! One process runs one seed. No floating point and no unkeyed chance in plans. Whatever may differ between two
+//! processes of one seed (addresses, folders, host time) is never read by a run.
+//!
+//! Without `--cfg madsim` this crate compiles, tests its plain parts, and its program refuses to run.
+
+pub mod cli;
+pub mod client;
+pub mod figures;
+pub mod hooks;
+pub mod log;
+pub mod mutants;
+pub mod plan;
+pub mod record;
+pub mod report;
+#[cfg(madsim)]
+pub mod run;
+#[cfg(madsim)]
+mod settle;
+pub mod sweep;
+pub mod trace;
+#[cfg(madsim)]
+pub mod world;
+
+#[cfg(madsim)]
+mod obey;
+#[cfg(madsim)]
+pub use obey::obey;

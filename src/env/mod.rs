@@ -19,7 +19,7 @@ pub use deadline::within;
 pub use disk::{Disk, File, Lock, OpenMode, Space};
 #[cfg(madsim)]
 pub use hooks::armed;
-pub use work::{Worker, Workers, run};
+pub use work::{Completion, Job, Worker, Workers, run};
 
 /// A member's two clocks.
 pub trait Clock: Send + Sync + 'static {

@@ -384,3 +384,42 @@ pub enum CommandError {
     #[error("duplicate key given in txn request")]
     DuplicateKey,
 }
+
+impl Command {
+    /// Bytes of the keys and values that the command carries: what the limit on a request's size counts.
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            Command::Put(put) => put.key.len() + put.value.len(),
+            Command::DeleteRange(delete) => delete.range.start.len() + delete.range.wire_end().len(),
+            Command::Txn(txn) => txn.size_bytes(),
+            Command::LeaseExpire { ids } => ids.len() * size_of::<LeaseId>(),
+            Command::LeaseCheckpoint { remaining } => remaining.len() * size_of::<(LeaseId, TtlSecs)>(),
+            Command::MemberAttributes { name, client_urls, .. } => {
+                name.len() + client_urls.iter().map(String::len).sum::<usize>()
+            }
+            Command::Bootstrap { members } => members.len() * size_of::<Member>(),
+            Command::Compact(_)
+            | Command::LeaseGrant { .. }
+            | Command::LeaseRevoke { .. }
+            | Command::Alarm { .. }
+            | Command::Noop => 0,
+        }
+    }
+}
+
+impl Txn {
+    fn size_bytes(&self) -> usize {
+        let compared = |compare: &Compare| {
+            let value = if let CompareTarget::Value(value) = &compare.target { value.len() } else { 0 };
+            compare.range.start.len() + compare.range.wire_end().len() + value
+        };
+        let done = |op: &TxnOp| match op {
+            TxnOp::Range(range) => range.range.start.len() + range.range.wire_end().len(),
+            TxnOp::Put(put) => put.key.len() + put.value.len(),
+            TxnOp::DeleteRange(delete) => delete.range.start.len() + delete.range.wire_end().len(),
+            TxnOp::Txn(txn) => txn.size_bytes(),
+        };
+        let branches = self.success.iter().chain(&self.failure).map(done).sum::<usize>();
+        self.compares.iter().map(compared).sum::<usize>() + branches
+    }
+}

@@ -55,9 +55,35 @@ impl Event {
 pub struct Record {
     /// The change.
     pub event: Event,
-    /// In a revision's first record: the running sum of the hashes of all records superseded up to and
-    /// including this revision (see `hash.rs`). `None` in later records of the revision.
-    pub superseded_sum: Option<u128>,
+    /// In a revision's first record: the running sum over all records superseded up to and including this
+    /// revision (see `hash.rs`). `None` in later records of the revision.
+    pub superseded_sum: Option<Tally>,
+}
+
+/// Hash and size of a set of records, added up record by record; arithmetic wraps.
+///
+/// The sizes ride along with the hashes because a compaction gives space back to the quota by the same one
+/// subtraction that takes records out of the state hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Sum of the records' 128-bit hashes.
+    pub hash: u128,
+    /// Sum of the records' logical sizes, bytes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    /// The tally of both sets together.
+    #[must_use]
+    pub fn plus(self, other: Tally) -> Tally {
+        Tally { hash: self.hash.wrapping_add(other.hash), bytes: self.bytes.wrapping_add(other.bytes) }
+    }
+
+    /// The tally of this set without `other`, which must be a part of it.
+    #[must_use]
+    pub fn minus(self, other: Tally) -> Tally {
+        Tally { hash: self.hash.wrapping_sub(other.hash), bytes: self.bytes.wrapping_sub(other.bytes) }
+    }
 }
 
 /// Read access to stored history. A member answers from write buffer, cache and engine; models and tests from

@@ -5,8 +5,30 @@
 //!
 //! What is absent, and why: no async, I/O, clock, randomness, engine, consensus library or gRPC, so that it can
 //! be model-checked, replayed and read alone; time and ids come inside the command. No iteration over a
-//! HashMap, because its order is nobody's.
+//! HashMap, because its order is nobody's. No configuration of a member either: limits that members may set
+//! differently are checked before a request is proposed ([`check`], [`quota`]).
+//!
+//! Read first: [`command`] (what can be asked), [`effects`] (what comes of it), [`apply`] (how).
 
+pub mod alarm;
+pub mod apply;
+pub mod check;
+pub mod codec;
 pub mod command;
+pub mod dedupe;
 pub mod effects;
+pub mod hash;
+pub mod lease;
+pub mod load;
+pub mod members;
+pub mod mvcc;
+pub mod overlay;
 pub mod persist;
+pub mod quota;
+pub mod state;
+pub mod txn;
+pub mod watch;
+
+pub use codec::snapshot;
+pub use overlay::Overlay;
+pub use state::State;

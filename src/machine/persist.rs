@@ -1,6 +1,6 @@
 //! What is persisted of the state: buckets, and single writes to them.
 //!
-//! Each kind of persisted key has its codec in a file of its own beside the state it belongs to.
+//! The encodings of the values stand in `codec/`, the keys beside the state they belong to.
 
 use bytes::Bytes;
 

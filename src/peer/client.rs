@@ -11,7 +11,7 @@ use tonic::{Code, Status, Streaming};
 use crate::env::{Clock, within};
 use crate::pb::peer as pb;
 use crate::pb::peer::peer_client::PeerClient;
-use crate::types::{ClusterId, MemberId};
+use crate::types::{ClusterId, MemberId, Term};
 
 /// Connecting to a peer takes longer than this only when it cannot be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -222,6 +222,20 @@ impl Peers {
     ) -> Result<pb::ReadIndexResponse, PeerError> {
         let request = pb::ReadIndexRequest { sender: self.sender() };
         self.call(member, timeout, |mut client| async move { client.read_index(request).await }).await
+    }
+
+    /// Asks a voter whether this member still leads `term`.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn confirm(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        term: Term,
+    ) -> Result<pb::ConfirmResponse, PeerError> {
+        let request = pb::ConfirmRequest { sender: self.sender(), term: term.0 };
+        self.call(member, timeout, |mut client| async move { client.confirm(request).await }).await
     }
 
     /// Renews leases at the leader.

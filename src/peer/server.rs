@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::pb::peer as pb;
 use crate::pb::peer::peer_server::Peer;
-use crate::types::{ClusterId, MemberId};
+use crate::types::{ClusterId, MemberId, Term};
 
 /// Requests of an append stream, as they come in.
 pub type AppendRequests = Pin<Box<dyn Stream<Item = pb::AppendRequest> + Send>>;
@@ -45,6 +45,8 @@ pub trait PeerApi: Send + Sync + 'static {
     async fn forward(&self, request: pb::ForwardRequest) -> Result<pb::ForwardResponse, Status>;
     /// Confirms leadership and answers the read index.
     async fn read_index(&self) -> Result<pb::ReadIndexResponse, Status>;
+    /// Tells whether this member knows `leader` as the leader of `term`, and of no later one.
+    async fn confirm(&self, leader: MemberId, term: Term) -> Result<pb::ConfirmResponse, Status>;
     /// Renews leases.
     async fn lease_renew(&self, request: pb::LeaseRenewRequest) -> Result<pb::LeaseRenewResponse, Status>;
     /// Tells how long leases have left.
@@ -159,6 +161,15 @@ impl Peer for PeerServer {
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
         self.admit(request.into_inner().sender.as_ref())?;
         Ok(Response::new(self.api.read_index().await?))
+    }
+
+    async fn confirm(
+        &self,
+        request: Request<pb::ConfirmRequest>,
+    ) -> Result<Response<pb::ConfirmResponse>, Status> {
+        let request = request.into_inner();
+        let leader = self.admit(request.sender.as_ref())?;
+        Ok(Response::new(self.api.confirm(leader, Term(request.term)).await?))
     }
 
     async fn lease_renew(

@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use openraft::{EntryPayload, Membership, StoredMembership};
 use prost::Message;
 
 use crate::machine::codec;
+use crate::machine::command::Batch;
 use crate::raft::types::{LogBatch, PeerNode, RaftEntry, RaftMembership, RaftPayload, raft_log_id};
 use crate::storage::wal;
 use crate::types::LogId;
@@ -18,7 +19,7 @@ use crate::types::LogId;
 /// The payload is empty: a new leader's first entry.
 const TAG_BLANK: u8 = 0;
 /// The payload is a batch of requests.
-pub const TAG_BATCH: u8 = 1;
+const TAG_BATCH: u8 = 1;
 /// The payload is a membership.
 const TAG_MEMBERSHIP: u8 = 2;
 
@@ -94,8 +95,20 @@ pub fn decode_stored_membership(id: Option<LogId>, bytes: &[u8]) -> Result<RaftM
     Ok(StoredMembership::new(id.map(raft_log_id), decode_membership(bytes)?))
 }
 
-/// Turns an encoded batch and its decoded form into the log's payload. The bytes must carry [`TAG_BATCH`].
-pub fn log_batch(bytes: Bytes) -> Result<LogBatch, String> {
+/// A batch as the log carries it.
+pub fn encode_batch(batch: Batch) -> LogBatch {
+    let encoded = codec::encode_batch(&batch);
+    let mut bytes = BytesMut::with_capacity(encoded.len() + 1);
+    bytes.put_u8(TAG_BATCH);
+    bytes.put_slice(&encoded);
+    LogBatch { bytes: bytes.freeze(), batch: Arc::new(batch) }
+}
+
+/// Reads a batch as the log carries it.
+///
+/// # Errors
+/// When the bytes are no batch, or one of a newer version.
+pub fn decode_batch(bytes: Bytes) -> Result<LogBatch, String> {
     match bytes.split_first() {
         Some((&TAG_BATCH, rest)) => {
             let batch = codec::decode_batch(bytes.slice_ref(rest)).map_err(|error| error.to_string())?;
@@ -132,7 +145,7 @@ pub fn from_wal(at: LogId, payload: Bytes) -> Result<RaftEntry, EntryError> {
     let decoded = match payload.split_first() {
         Some((&TAG_BLANK, [])) => EntryPayload::Blank,
         Some((&TAG_MEMBERSHIP, rest)) => EntryPayload::Membership(decode_membership(rest).map_err(failed)?),
-        Some((&TAG_BATCH, _)) => EntryPayload::Normal(log_batch(payload).map_err(failed)?),
+        Some((&TAG_BATCH, _)) => EntryPayload::Normal(decode_batch(payload).map_err(failed)?),
         Some((tag, _)) => return Err(failed(format!("unknown kind {tag}"))),
         None => return Err(failed("empty payload".to_owned())),
     };

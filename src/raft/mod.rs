@@ -3,8 +3,27 @@
 //! Only this module names openraft: the core is young, and every byte on disk and on the wire is ours, so that
 //! it can be followed, or left, without touching a user's data.
 
+pub mod applied;
 pub mod codec;
+pub mod core;
+pub mod handle;
+pub mod lease;
+pub mod leadership;
 pub mod log_store;
+pub mod network;
+pub mod pending;
+pub mod proposer;
+pub mod read_index;
+pub mod replica;
 pub mod runtime;
+pub mod serve;
+pub mod snapshot;
+pub mod state_machine;
 pub mod types;
 pub mod watch;
+pub mod watch_driver;
+pub mod watch_hub;
+pub mod watch_stream;
+pub mod wire;
+
+pub use handle::{RaftHandle, RaftStatus};

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use openraft::impls::{OneshotResponder, leader_id_std};
-use openraft::{EntryPayload, alias};
+use openraft::impls::leader_id_std;
+use openraft::{EntryPayload, type_config::alias};
 
 use crate::machine::command::Batch;
 use crate::raft::runtime::Runtime;
@@ -19,7 +19,6 @@ openraft::declare_raft_types!(
         NodeId = u64,
         Node = PeerNode,
         LeaderId = leader_id_std::LeaderId<u64, u64>,
-        Responder<T> = OneshotResponder<Self, T> where T: openraft::OptionalSend + 'static,
         AsyncRuntime = Runtime,
 );
 

@@ -12,6 +12,8 @@ mod kind;
 pub mod redb;
 mod seal;
 
+pub mod redb;
+
 use std::fmt::Debug;
 
 use bytes::Bytes;

@@ -1,0 +1,170 @@
+//! The recorded form of a run: what clients saw, and the faults beside it. One JSON record a line.
+//!
+//! Invariant: operations and watches have unique ids; times are of one clock. Nothing here judges.
+
+mod operation;
+mod request;
+mod response;
+mod watch;
+
+pub use operation::{MemberAsked, Operation, Outcome};
+pub use request::{
+    Compact, Compare, CompareResult, CompareTarget, DeleteRange, HashKv, LeaseGrant, LeaseRef,
+    LeaseTimeToLive, Put, Range, Request, SortOrder, SortTarget, Txn, TxnOp,
+};
+pub use response::{
+    DeleteRangeResponse, Event, EventKind, HashKvResponse, Header, InnerResponse, KeyValue,
+    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveResponse, PutResponse,
+    RangeResponse, Response, StatusResponse, TxnResponse,
+};
+pub use watch::{Watch, WatchCreate, WatchEnd, WatchReceived};
+
+use crate::types::{MemberId, Nanos, Revision, is_default};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, Write};
+
+/// A fault that was injected; the oracles do not judge it, reports show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// When it began.
+    pub from: Nanos,
+    /// When it ended, if it did.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub until: Option<Nanos>,
+    /// Its family and kind, such as `network/partition`.
+    pub kind: String,
+    /// The member it hit, if it hit one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub member: Option<MemberId>,
+    /// More for people.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub note: String,
+}
+
+/// One life of a member's process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incarnation {
+    /// Whose life.
+    pub member: MemberId,
+    /// When it started.
+    pub started: Nanos,
+    /// When it ended, if it did.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stopped: Option<Nanos>,
+}
+
+/// Revisions that no operation made: an import, or a raised revision after a restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionJump {
+    /// The last revision before the jump.
+    pub from: Revision,
+    /// The revision after it; everything in between, and this one, changed no key.
+    pub to: Revision,
+}
+
+/// The end of the liveness phase: all was healed, and the harness waited its bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// When the cluster was healed.
+    pub healed: Nanos,
+    /// When the harness stopped waiting; everything due must have come by then.
+    pub at: Nanos,
+    /// The cluster's revision that everybody had to reach.
+    pub revision: Revision,
+}
+
+/// One line of a history file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// A client operation.
+    Operation(Operation),
+    /// A watch.
+    Watch(Watch),
+    /// A fault.
+    Fault(Fault),
+    /// A life of a member.
+    Incarnation(Incarnation),
+    /// A legal gap in the revisions.
+    RevisionJump(RevisionJump),
+    /// The end of the liveness phase.
+    Settled(Settled),
+}
+
+/// Everything a run recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// The client operations, in any order.
+    pub operations: Vec<Operation>,
+    /// The watches.
+    pub watches: Vec<Watch>,
+    /// The faults.
+    pub faults: Vec<Fault>,
+    /// The members' lives; a member without any is taken to have had one.
+    pub incarnations: Vec<Incarnation>,
+    /// The legal gaps.
+    pub jumps: Vec<RevisionJump>,
+    /// The end of the liveness phase, if there was one.
+    pub settled: Option<Settled>,
+}
+
+/// A history file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// Reading or writing failed.
+    #[error("history file: {0}")]
+    Io(#[from] std::io::Error),
+    /// A line is not a record.
+    #[error("history line {line}: {error}")]
+    Line {
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
+}
+
+impl History {
+    /// Puts one record where it belongs.
+    pub fn add(&mut self, record: Record) {
+        match record {
+            Record::Operation(operation) => self.operations.push(operation),
+            Record::Watch(watch) => self.watches.push(watch),
+            Record::Fault(fault) => self.faults.push(fault),
+            Record::Incarnation(life) => self.incarnations.push(life),
+            Record::RevisionJump(jump) => self.jumps.push(jump),
+            Record::Settled(settled) => self.settled = Some(settled),
+        }
+    }
+
+    /// Reads a history, one JSON record a line; blank lines are skipped.
+    pub fn read(source: impl BufRead) -> Result<History, HistoryError> {
+        let mut history = History::default();
+        for (number, line) in source.lines().enumerate() {
+            let line = line?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let record = serde_json::from_str(&line)
+                .map_err(|error| HistoryError::Line { line: number + 1, error })?;
+            history.add(record);
+        }
+        Ok(history)
+    }
+
+    /// Writes a history, one JSON record a line.
+    pub fn write(&self, mut target: impl Write) -> Result<(), HistoryError> {
+        let records = (self.incarnations.iter().map(|life| Record::Incarnation(*life)))
+            .chain(self.jumps.iter().map(|jump| Record::RevisionJump(*jump)))
+            .chain(self.operations.iter().map(|operation| Record::Operation(operation.clone())))
+            .chain(self.watches.iter().map(|watch| Record::Watch(watch.clone())))
+            .chain(self.faults.iter().map(|fault| Record::Fault(fault.clone())))
+            .chain(self.settled.iter().map(|settled| Record::Settled(*settled)));
+        for record in records {
+            serde_json::to_writer(&mut target, &record).map_err(std::io::Error::from)?;
+            target.write_all(b"\n")?;
+        }
+        target.flush()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! One watch: what was asked, every response as it came, and how it ended.
+//!
+//! A progress response for the whole stream (watch id -1) is recorded in every watch of that stream.
+
+use crate::bytes::Bytes;
+use crate::history::operation::MemberAsked;
+use crate::history::response::{Event, EventKind, Header};
+use crate::types::{ClientId, Nanos, Revision, WatchNo, is_default};
+use serde::{Deserialize, Serialize};
+
+/// What a watch asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchCreate {
+    /// The first key.
+    pub key: Bytes,
+    /// The end, in the API's convention.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub range_end: Bytes,
+    /// The first revision wanted; 0 is "from now on".
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub start_revision: Revision,
+    /// Whether idle progress is wanted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub progress_notify: bool,
+    /// Puts are not wanted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub no_put: bool,
+    /// Deletes are not wanted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub no_delete: bool,
+    /// Whether previous pairs are wanted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prev_kv: bool,
+    /// Whether large responses may be split.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fragment: bool,
+}
+
+/// One response of a watch stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchReceived {
+    /// When it came.
+    pub at: Nanos,
+    /// Its header.
+    pub header: Header,
+    /// The wire's watch id; -1 speaks for the stream.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub watch_id: i64,
+    /// The watch exists from here on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub created: bool,
+    /// The watch has ended.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub canceled: bool,
+    /// With a cancel: the revision that is compacted; 0 otherwise.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub compact_revision: Revision,
+    /// With a cancel: why.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cancel_reason: String,
+    /// More of the same response follows.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fragment: bool,
+    /// The events.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub events: Vec<Event>,
+}
+
+impl WatchReceived {
+    /// Whether this is a bookmark: it says only how far the watch has come.
+    pub fn is_progress(&self) -> bool {
+        !self.created && !self.canceled && !self.fragment && self.events.is_empty()
+    }
+}
+
+/// How a watch ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum WatchEnd {
+    /// It was live when the history ended.
+    #[default]
+    Open,
+    /// The client cancelled it.
+    ClientCancel {
+        /// When it asked for that.
+        at: Nanos,
+    },
+    /// The server cancelled it; the last response says why.
+    ServerCancel {
+        /// When that came.
+        at: Nanos,
+    },
+    /// The stream broke.
+    Broken {
+        /// When.
+        at: Nanos,
+        /// The error.
+        error: String,
+    },
+}
+
+/// One watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// Its name in the history.
+    pub id: WatchNo,
+    /// Who watched.
+    pub client: ClientId,
+    /// Which of the client's streams carried it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stream: u64,
+    /// Who was asked.
+    pub member: MemberAsked,
+    /// When it was asked for.
+    pub invoked: Nanos,
+    /// What was asked.
+    pub create: WatchCreate,
+    /// When the client asked the stream for progress.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub progress_requests: Vec<Nanos>,
+    /// What came.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub received: Vec<WatchReceived>,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub end: WatchEnd,
+}
+
+impl Watch {
+    /// Whether the watch wants this event.
+    pub fn wants(&self, event: &Event) -> bool {
+        let filtered = match event.kind {
+            EventKind::Put => self.create.no_put,
+            EventKind::Delete => self.create.no_delete,
+        };
+        !filtered && crate::span::covers(&self.create.key, &self.create.range_end, &event.kv.key)
+    }
+
+    /// Whether it sees every change there is.
+    pub fn is_full(&self) -> bool {
+        !self.create.no_put
+            && !self.create.no_delete
+            && crate::span::is_everything(&self.create.key, &self.create.range_end)
+    }
+
+    /// The response that created it, if one came and did not refuse.
+    pub fn created(&self) -> Option<&WatchReceived> {
+        self.received.iter().find(|response| response.created && !response.canceled)
+    }
+}

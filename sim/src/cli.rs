@@ -1,0 +1,137 @@
+//! The command line: what `cargo sim` is told.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::log::Filter;
+
+/// The deterministic simulator: any failure is a seed, and any seed replays exactly.
+#[derive(Debug, Parser)]
+#[command(name = "cargo sim", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run one seed, or one saved plan, and judge it.
+    Run(RunArgs),
+    /// Run many seeds, one process each, and sum up.
+    Sweep(SweepArgs),
+    /// List the planted bugs, or measure how soon each is caught.
+    Mutants(MutantsArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// The seed to make the plan from.
+    #[arg(long, value_name = "N", required_unless_present = "plan")]
+    pub seed: Option<u64>,
+    /// Run this plan instead of a seed's.
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    pub plan: Option<PathBuf>,
+    /// Give the same story another course.
+    #[arg(long, value_name = "N")]
+    pub schedule_seed: Option<u64>,
+    /// Arm a planted bug.
+    #[arg(long, value_name = "NAME")]
+    pub mutant: Option<String>,
+    /// Write the plan here before it runs.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Write every event of the trace here.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+    /// Write the history here, one JSON record a line.
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+    /// The product's log on standard error: a level, or target=level, by commas.
+    #[arg(long, value_name = "LEVEL", value_parser = |text: &str| Filter::parse(text))]
+    pub log: Option<Filter>,
+    /// Print the report as one line of JSON too.
+    #[arg(long, hide = true)]
+    pub json: bool,
+}
+
+/// Arguments of `sweep`.
+#[derive(Args, Clone, Debug)]
+pub struct SweepArgs {
+    /// The seeds, the last one left out.
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds)]
+    pub seeds: Range<u64>,
+    /// Processes at a time.
+    #[arg(long, value_name = "J", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
+    /// Arm a planted bug in every run.
+    #[arg(long, value_name = "NAME")]
+    pub mutant: Option<String>,
+    /// Start no more seeds after this many minutes.
+    #[arg(long, value_name = "M")]
+    pub minutes: Option<u64>,
+    /// Run one seed in so many twice and compare the traces; 0 for none.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub double_every: u64,
+    /// Take a run for hung after so many seconds of host time.
+    #[arg(long, value_name = "SECS", default_value_t = 600)]
+    pub seed_timeout: u64,
+    /// Stop at the first seed that fails.
+    #[arg(long)]
+    pub stop_at_first: bool,
+}
+
+/// Arguments of `mutants`.
+#[derive(Args, Clone, Debug)]
+pub struct MutantsArgs {
+    /// Run each until it is caught.
+    #[arg(long)]
+    pub check: bool,
+    /// Only this one.
+    #[arg(long, value_name = "NAME")]
+    pub mutant: Option<String>,
+    /// The seeds to try, the last one left out.
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds, default_value = "0..50")]
+    pub seeds: Range<u64>,
+    /// Processes at a time.
+    #[arg(long, value_name = "J", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
+}
+
+/// Reads `A..B`.
+fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
+    let wrong = || format!("{text:?}: two numbers are wanted, as 0..100, the first the smaller");
+    let (first, end) = text.split_once("..").ok_or_else(wrong)?;
+    let range = first.parse().map_err(|_| wrong())?..end.parse().map_err(|_| wrong())?;
+    if range.is_empty() { Err(wrong()) } else { Ok(range) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn seeds_are_a_range_that_holds_something() {
+        assert_eq!(parse_seeds("3..5"), Ok(3..5));
+        for wrong in ["5..3", "3..3", "3", "a..b", "..", "3...5"] {
+            assert!(parse_seeds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_run_needs_a_seed_or_a_plan_and_not_both() {
+        assert!(Cli::try_parse_from(["sim", "run", "--seed", "7"]).is_ok());
+        assert!(Cli::try_parse_from(["sim", "run", "--plan", "p.json"]).is_ok());
+        assert!(Cli::try_parse_from(["sim", "run"]).is_err());
+        assert!(Cli::try_parse_from(["sim", "run", "--seed", "7", "--plan", "p.json"]).is_err());
+    }
+}

@@ -1,0 +1,109 @@
+//! Members called as objects: a task on the member's node, with a drawn delay on the way there and back.
+//!
+//! A kill of the member ends the task, and the client knows nothing. A client's own time-out leaves the task
+//! running, as a cancelled call may still be carried out.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use quorate_check::error_table::Code;
+use quorate_check::history::{Header, Request};
+use quorate_check::types::{MemberId, OpId, Revision};
+
+use super::api::{Api, Reply};
+use super::convert::{self, Call};
+use crate::plan::MemberIndex;
+use crate::plan::dice::{Dice, Purpose};
+use crate::world::World;
+use crate::world::product::{self, Member, Refusal};
+
+/// Calls the members of a world.
+#[derive(Clone)]
+pub struct Direct {
+    world: World,
+}
+
+impl Direct {
+    /// A way to call the members of this world.
+    pub fn new(world: World) -> Direct {
+        Direct { world }
+    }
+}
+
+impl Api for Direct {
+    fn call(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        attempt: u64,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+        let mut dice = Dice::keyed_twice(self.world.plan().schedule_seed, Purpose::CallDelay, id.0, attempt);
+        let latency = self.world.plan().knobs.client_latency_us;
+        let there = Duration::from_micros(latency.draw(&mut dice));
+        let back = Duration::from_micros(latency.draw(&mut dice));
+        let world = self.world.clone();
+        Box::pin(async move {
+            madsim::time::sleep(there).await;
+            let Some((node, object)) = world.reach(member) else { return Reply::NotSent };
+            let task = node.spawn(async move {
+                let reply = answer(&object, &request).await;
+                madsim::time::sleep(back).await;
+                reply
+            });
+            task.await.unwrap_or_else(|_| Reply::Unknown("the member died".to_owned()))
+        })
+    }
+
+    fn members(&self) -> u8 {
+        u8::try_from(self.world.plan().members.len()).unwrap_or(u8::MAX)
+    }
+
+    fn member_id(&self, member: MemberIndex) -> MemberId {
+        MemberId(product::member_id(member).0)
+    }
+}
+
+/// What the member says, in the history's terms.
+async fn answer(member: &Member, request: &Request) -> Reply {
+    let header = |revision: quorate::types::Revision| {
+        let status = product::status(member);
+        Header {
+            cluster_id: quorate_check::types::ClusterId(status.cluster.0),
+            member_id: MemberId(status.member.0),
+            revision: Revision(revision.0),
+            raft_term: quorate_check::types::Term(status.term.0),
+        }
+    };
+    match convert::call(request) {
+        Call::Propose(command) => match product::propose(member, command).await {
+            Ok(answer) => match answer.result {
+                Ok(reply) => match convert::response(request, reply) {
+                    Some(response) => Reply::Answered(header(answer.revision), response),
+                    None => Reply::Refused(Code::Internal, "an answer of another kind".to_owned()),
+                },
+                Err(error) => refused(error),
+            },
+            Err(refusal) => not_answered(refusal),
+        },
+        Call::Range { range, serializable } => match product::range(member, range, !serializable).await {
+            Ok((revision, Ok(reply))) => Reply::Answered(header(revision), convert::range_response(reply)),
+            Ok((_, Err(error))) => refused(error),
+            Err(refusal) => not_answered(refusal),
+        },
+        Call::Unsupported => Reply::Refused(Code::Unimplemented, "not offered by an object".to_owned()),
+    }
+}
+
+fn refused(error: quorate::machine::command::CommandError) -> Reply {
+    let (code, text) = convert::refusal(error);
+    Reply::Refused(code, text)
+}
+
+fn not_answered(refusal: Refusal) -> Reply {
+    match refusal {
+        Refusal::NothingDone(code, text) => Reply::Refused(code, text),
+        Refusal::Unknown(text) => Reply::Unknown(text),
+    }
+}

@@ -1,0 +1,23 @@
+//! Clients: they turn a plan's symbols into requests, ask members, and write down what came of it.
+//!
+//! `memory` what a client has seen; `resolve` symbols to requests; `api` the seam to the members; `convert`
+//! requests and answers in the product's own types; `direct` members called as objects; `session` one client.
+
+#[cfg(madsim)]
+mod api;
+pub mod convert;
+#[cfg(madsim)]
+mod direct;
+mod memory;
+mod resolve;
+#[cfg(madsim)]
+mod session;
+
+#[cfg(madsim)]
+pub use api::{Api, Reply};
+#[cfg(madsim)]
+pub use direct::Direct;
+pub use memory::Memory;
+pub use resolve::{key_name, resolve};
+#[cfg(madsim)]
+pub use session::Session;

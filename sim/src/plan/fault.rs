@@ -1,0 +1,288 @@
+//! What will go wrong, and when. A fault names whom it strikes by role, which is settled when it strikes.
+
+use serde::{Deserialize, Serialize};
+
+use super::MemberIndex;
+
+/// One fault to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFault {
+    /// Its name, unique in the plan and never renumbered. Keys what a power loss does.
+    pub id: u64,
+    /// When it strikes, simulated milliseconds.
+    pub at_ms: u64,
+    /// How long it lasts: a member stays down, a link cut, a window open.
+    pub for_ms: u64,
+    /// What happens.
+    pub fault: Fault,
+}
+
+/// The families; each has its own switch and rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Family {
+    /// Processes die and start again.
+    Kill,
+    /// Machines lose power.
+    Power,
+    /// Processes stand still for a while.
+    Pause,
+    /// Links are cut.
+    Partition,
+    /// Messages are lost.
+    Loss,
+    /// Messages are slow, and overtake each other.
+    Delay,
+    /// Clocks jump and change their rate.
+    Clock,
+    /// A machine dies inside a chosen call of its disk.
+    DiskDeath,
+    /// A disk refuses a write or a sync.
+    DiskError,
+    /// A disk stands still.
+    DiskStall,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Family; 10] = [
+        Family::Kill,
+        Family::Power,
+        Family::Pause,
+        Family::Partition,
+        Family::Loss,
+        Family::Delay,
+        Family::Clock,
+        Family::DiskDeath,
+        Family::DiskError,
+        Family::DiskStall,
+    ];
+
+    /// Families that can take a leader away.
+    pub const UNSEATING: [Family; 3] = [Family::Kill, Family::Power, Family::Partition];
+}
+
+/// Whom a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// This member.
+    Member(MemberIndex),
+    /// Whoever leads; the first living member when nobody does.
+    Leader,
+    /// The `n`th living member that does not lead, counted round.
+    Follower(u8),
+}
+
+/// Which way a cut works, seen from the struck member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Nothing passes.
+    Both,
+    /// It hears nothing.
+    In,
+    /// It is not heard.
+    Out,
+}
+
+/// The class of disk calls that a disk fault counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskCall {
+    /// Writes and changes of length.
+    Write,
+    /// Syncs of files and folders.
+    Sync,
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fault {
+    /// The process is killed and starts again afterwards.
+    Kill {
+        /// Whose.
+        target: Target,
+    },
+    /// All processes are killed at once.
+    KillAll,
+    /// The process is killed, started, and killed again while it starts.
+    KillInStart {
+        /// Whose.
+        target: Target,
+        /// How long after the start the second kill comes.
+        after_ms: u64,
+    },
+    /// The machine loses power: what was not synced is kept, lost or torn.
+    PowerLoss {
+        /// Whose.
+        target: Target,
+    },
+    /// All machines lose power at once.
+    PowerLossAll,
+    /// A kill, a start, and then the power: data written before the kill and never synced is lost late.
+    KillThenPowerLoss {
+        /// Whose.
+        target: Target,
+        /// How long after the kill the power goes.
+        after_ms: u64,
+    },
+    /// The process stands still.
+    Pause {
+        /// Whose.
+        target: Target,
+    },
+    /// One member is cut off from all others.
+    Isolate {
+        /// Who.
+        target: Target,
+        /// Which way.
+        direction: Direction,
+    },
+    /// The members named by the bits of `side` are cut off from the rest.
+    Split {
+        /// Bit n stands for member n.
+        side: u8,
+        /// Which way, seen from that side.
+        direction: Direction,
+    },
+    /// One member hears everybody; the others are in two halves that do not hear each other.
+    Bridge {
+        /// Who stands between.
+        target: Target,
+    },
+    /// Messages are lost.
+    Loss {
+        /// Of a thousand.
+        permille: u64,
+    },
+    /// Messages are slow.
+    Delay {
+        /// The quickest, microseconds.
+        least_us: u64,
+        /// The slowest, microseconds.
+        most_us: u64,
+    },
+    /// The monotonic clock jumps forward, as after a suspend.
+    ClockJump {
+        /// Whose.
+        target: Target,
+        /// By how much.
+        by_ms: u64,
+    },
+    /// The monotonic clock runs at another rate for a while.
+    ClockRate {
+        /// Whose.
+        target: Target,
+        /// How much too fast, in millionths.
+        ppm: i64,
+    },
+    /// The wall clock is set.
+    WallJump {
+        /// Whose.
+        target: Target,
+        /// By how much; negative is back.
+        by_ms: i64,
+    },
+    /// The machine dies inside the `nth` call of its disk from now.
+    DiskDeath {
+        /// Whose.
+        target: Target,
+        /// Which calls are counted.
+        call: DiskCall,
+        /// 1 is the next one.
+        nth: u64,
+        /// The power goes, rather than the process alone.
+        power: bool,
+        /// How long after it is up again the power goes, if it does: what the next life has read of the page cache
+        /// must not be taken for durable. Milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        power_after_ms: Option<u64>,
+    },
+    /// The `nth` call of the disk from now fails.
+    DiskError {
+        /// Whose.
+        target: Target,
+        /// Which calls are counted.
+        call: DiskCall,
+        /// 1 is the next one.
+        nth: u64,
+    },
+    /// The next call of the disk takes long: as long as the fault lasts.
+    DiskStall {
+        /// Whose.
+        target: Target,
+        /// Which call.
+        call: DiskCall,
+    },
+}
+
+impl Fault {
+    /// The name of [`Fault::ClockJump`], which the oracles must know of.
+    pub const CLOCK_JUMP: &str = "clock/jump";
+
+    /// Whom it strikes, when it strikes one.
+    pub fn target(&self) -> Option<Target> {
+        match *self {
+            Fault::Kill { target }
+            | Fault::KillInStart { target, .. }
+            | Fault::PowerLoss { target }
+            | Fault::KillThenPowerLoss { target, .. }
+            | Fault::Pause { target }
+            | Fault::Isolate { target, .. }
+            | Fault::Bridge { target }
+            | Fault::ClockJump { target, .. }
+            | Fault::ClockRate { target, .. }
+            | Fault::WallJump { target, .. }
+            | Fault::DiskDeath { target, .. }
+            | Fault::DiskError { target, .. }
+            | Fault::DiskStall { target, .. } => Some(target),
+            Fault::KillAll
+            | Fault::PowerLossAll
+            | Fault::Split { .. }
+            | Fault::Loss { .. }
+            | Fault::Delay { .. } => None,
+        }
+    }
+
+    /// The family it belongs to.
+    pub fn family(&self) -> Family {
+        match self {
+            Fault::Kill { .. } | Fault::KillAll | Fault::KillInStart { .. } => Family::Kill,
+            Fault::PowerLoss { .. } | Fault::PowerLossAll | Fault::KillThenPowerLoss { .. } => Family::Power,
+            Fault::Pause { .. } => Family::Pause,
+            Fault::Isolate { .. } | Fault::Split { .. } | Fault::Bridge { .. } => Family::Partition,
+            Fault::Loss { .. } => Family::Loss,
+            Fault::Delay { .. } => Family::Delay,
+            Fault::ClockJump { .. } | Fault::ClockRate { .. } | Fault::WallJump { .. } => Family::Clock,
+            Fault::DiskDeath { .. } => Family::DiskDeath,
+            Fault::DiskError { .. } => Family::DiskError,
+            Fault::DiskStall { .. } => Family::DiskStall,
+        }
+    }
+
+    /// Family and kind, for histories and reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Fault::Kill { .. } => "kill/one",
+            Fault::KillAll => "kill/all",
+            Fault::KillInStart { .. } => "kill/in-start",
+            Fault::PowerLoss { .. } => "power/one",
+            Fault::PowerLossAll => "power/all",
+            Fault::KillThenPowerLoss { .. } => "power/after-kill",
+            Fault::Pause { .. } => "pause/one",
+            Fault::Isolate { .. } => "partition/isolate",
+            Fault::Split { .. } => "partition/split",
+            Fault::Bridge { .. } => "partition/bridge",
+            Fault::Loss { .. } => "loss/window",
+            Fault::Delay { .. } => "delay/window",
+            Fault::ClockJump { .. } => Fault::CLOCK_JUMP,
+            Fault::ClockRate { .. } => "clock/rate",
+            Fault::WallJump { .. } => "clock/wall",
+            Fault::DiskDeath { .. } => "disk-death/armed",
+            Fault::DiskError { .. } => "disk-error/eio",
+            Fault::DiskStall { .. } => "disk-stall/one",
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Draws the families of a seed, then its faults: spread over the run, with every third one meant to take the
+//! leader away.
+
+use std::collections::BTreeSet;
+
+use crate::plan::dice::{Dice, Purpose};
+use crate::plan::fault::{Direction, DiskCall};
+use crate::plan::{Family, Fault, MemberIndex, PlannedFault, Target};
+
+/// No fault before this: the cluster has to come up first. Milliseconds.
+const QUIET_START_MS: u64 = 3_000;
+/// No fault in the last part of the run, milliseconds.
+const QUIET_END_MS: u64 = 6_000;
+
+/// The families of a seed: a random half, with at least one that can take a leader away.
+pub(super) fn families(seed: u64) -> BTreeSet<Family> {
+    let mut dice = Dice::keyed(seed, Purpose::Swarm, 0);
+    let rate = dice.between(300, 700);
+    let mut families: BTreeSet<Family> = Family::ALL.into_iter().filter(|_| dice.permille(rate)).collect();
+    if !Family::UNSEATING.iter().any(|family| families.contains(family)) {
+        families.extend(dice.pick(&Family::UNSEATING));
+    }
+    families
+}
+
+/// The faults of a seed, by time.
+pub(super) fn draw(
+    seed: u64,
+    members: u8,
+    duration_ms: u64,
+    families: &BTreeSet<Family>,
+) -> Vec<PlannedFault> {
+    let mut dice = Dice::keyed(seed, Purpose::Fault, 0);
+    let count = dice.between(14, 26);
+    let room = duration_ms.saturating_sub(QUIET_START_MS + QUIET_END_MS);
+    let slot = (room / count).max(1);
+    // Crashes inside calls reach what no other fault does, so they come more often than the rest.
+    let deaths = std::iter::repeat_n(Family::DiskDeath, 2).filter(|family| families.contains(family));
+    let all: Vec<Family> = families.iter().copied().chain(deaths).collect();
+    let unseating: Vec<Family> =
+        all.iter().copied().filter(|family| Family::UNSEATING.contains(family)).collect();
+    (0..count)
+        .map(|nth| {
+            let mut dice = Dice::keyed(seed, Purpose::Fault, nth + 1);
+            let at_ms = QUIET_START_MS + nth * slot + dice.below(slot);
+            let unseat = nth % 3 == 0;
+            let family = dice.pick(if unseat { &unseating } else { &all }).copied().unwrap_or(Family::Kill);
+            let target = if unseat { Target::Leader } else { anyone(&mut dice, members) };
+            let (fault, for_ms) = fault(&mut dice, family, target, members, unseat);
+            PlannedFault { id: nth + 1, at_ms, for_ms, fault }
+        })
+        .collect()
+}
+
+fn anyone(dice: &mut Dice, members: u8) -> Target {
+    let number = u8::try_from(dice.below(u64::from(members))).unwrap_or(0);
+    match dice.below(10) {
+        0..=2 => Target::Leader,
+        3..=6 => Target::Follower(number),
+        _ => Target::Member(MemberIndex(number)),
+    }
+}
+
+fn direction(dice: &mut Dice) -> Direction {
+    dice.weighted(&[(6, Direction::Both), (2, Direction::In), (2, Direction::Out)]).unwrap_or(Direction::Both)
+}
+
+fn call(dice: &mut Dice) -> DiskCall {
+    if dice.permille(500) { DiskCall::Write } else { DiskCall::Sync }
+}
+
+/// A fault of this family, and how long it lasts in milliseconds.
+fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: bool) -> (Fault, u64) {
+    // Long enough that the others notice, short enough that a quorum is there most of the time.
+    let down = if unseat { dice.between(1_500, 4_000) } else { dice.between(50, 3_000) };
+    match family {
+        Family::Kill => match if unseat { 0 } else { dice.below(10) } {
+            0..=5 => (Fault::Kill { target }, down),
+            6 | 7 => (Fault::KillInStart { target, after_ms: dice.between(1, 60) }, down),
+            _ => (Fault::KillAll, dice.between(20, 1_000)),
+        },
+        Family::Power => match if unseat { 0 } else { dice.below(10) } {
+            0..=4 => (Fault::PowerLoss { target }, down),
+            5..=7 => (Fault::KillThenPowerLoss { target, after_ms: dice.between(1, 1_500) }, down),
+            _ => (Fault::PowerLossAll, dice.between(20, 1_000)),
+        },
+        Family::Pause => (Fault::Pause { target }, dice.between(100, 5_000)),
+        Family::Partition => {
+            let long = dice.between(1_500, 5_000);
+            match if unseat { 0 } else { dice.below(10) } {
+                0..=4 => (Fault::Isolate { target, direction: direction(dice) }, long),
+                5..=7 => {
+                    // Neither nobody nor everybody.
+                    let everybody = (1_u64 << members) - 1;
+                    let side = u8::try_from(dice.between(1, everybody - 1)).unwrap_or(1);
+                    (Fault::Split { side, direction: direction(dice) }, long)
+                }
+                _ => (Fault::Bridge { target }, long),
+            }
+        }
+        Family::Loss => (Fault::Loss { permille: dice.between(20, 400) }, dice.between(500, 5_000)),
+        Family::Delay => {
+            let most_us = dice.between(20, 600) * 1000;
+            (Fault::Delay { least_us: 1_000, most_us }, dice.between(500, 5_000))
+        }
+        Family::Clock => match dice.below(3) {
+            0 => (Fault::ClockJump { target, by_ms: dice.between(100, 20_000) }, 0),
+            1 => {
+                (Fault::ClockRate { target, ppm: dice.signed(-10_000, 10_000) }, dice.between(1_000, 15_000))
+            }
+            _ => (Fault::WallJump { target, by_ms: dice.signed(-86_400_000, 86_400_000) }, 0),
+        },
+        Family::DiskDeath => {
+            let (call, power) = (call(dice), dice.permille(600));
+            let nth = if dice.permille(700) { dice.between(1, 8) } else { dice.between(1, 60) };
+            let again = !power && dice.permille(500);
+            let power_after_ms = again.then(|| dice.between(1, 400));
+            (Fault::DiskDeath { target, call, nth, power, power_after_ms }, dice.between(50, 2_000))
+        }
+        Family::DiskError => (
+            Fault::DiskError { target, call: call(dice), nth: dice.between(1, 40) },
+            dice.between(200, 2_000),
+        ),
+        Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
+    }
+}

@@ -1,0 +1,32 @@
+//! Draws the product's knobs and the world's base conditions.
+
+use crate::plan::dice::{Dice, Purpose};
+use crate::plan::{Knobs, Span};
+
+/// The knobs of a seed.
+pub(super) fn draw(seed: u64) -> Knobs {
+    let mut dice = Dice::keyed(seed, Purpose::Knobs, 0);
+    let election_ms = dice.between(4, 12) * 100;
+    let far = dice.permille(300);
+    let slow_disk = dice.permille(250);
+    let lossy = dice.permille(300);
+    let late = dice.permille(500);
+    let disturbed = dice.permille(500);
+    Knobs {
+        heartbeat_ms: (election_ms / dice.between(5, 10)).max(40),
+        election_ms,
+        wal_segment_bytes: 64 << 10,
+        snapshot_entries: dice.between(30, 80),
+        snapshot_wal_bytes: dice.between(128, 1024) << 10,
+        keep_entries: dice.between(5, 60),
+        batch_requests_max: dice.weighted(&[(3, 1), (3, 4), (6, 64)]).unwrap_or(64),
+        latency_us: if far { Span::new(1_000, dice.between(5, 20) * 1000) } else { Span::new(100, 1_500) },
+        loss_permille: if lossy { dice.between(1, 10) } else { 0 },
+        client_latency_us: Span::new(1_000, dice.between(1, 8) * 1000),
+        disk_sync_us: if slow_disk { Span::new(1_000, 12_000) } else { Span::new(100, 1_500) },
+        disk_read_us: Span::new(5, if slow_disk { 1_000 } else { 100 }),
+        late_job_permille: if late { dice.between(10, 200) } else { 0 },
+        late_job_us: Span::new(1_000, dice.between(1, 10) * 1000),
+        disturbance_permille: if disturbed { dice.between(5, 100) } else { 0 },
+    }
+}

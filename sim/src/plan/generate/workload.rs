@@ -1,0 +1,291 @@
+//! Draws what clients do: few keys, so that they meet; every seed its own mixture.
+
+use quorate_check::history::{CompareResult, SortOrder, SortTarget};
+use quorate_check::types::{ClientId, OpId};
+
+use crate::plan::MemberIndex;
+use crate::plan::dice::{Dice, Purpose};
+use crate::plan::operation::{
+    Against, Ask, ClientPlan, CompareAsk, DeleteAsk, Keys, PlannedOp, PutAsk, RangeAsk, RevisionAt, StepAsk,
+    TxnAsk, op_id,
+};
+
+/// Clients wait for the first leader, milliseconds.
+const FIRST_OP_MS: u64 = 1_000;
+/// How deep transactions within transactions go.
+const TXN_DEPTH_MAX: u32 = 2;
+
+/// The kinds of operation that a mixture weighs.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Put,
+    Delete,
+    Range,
+    Txn,
+    Compact,
+    LeaseGrant,
+    LeaseRevoke,
+}
+
+/// What one seed's clients are like.
+#[derive(Clone, Debug)]
+struct Mixture {
+    keys: u64,
+    kinds: [(u64, Kind); 7],
+    serializable_permille: u64,
+    old_read_permille: u64,
+    leased_permille: u64,
+    wander_permille: u64,
+    members: u8,
+}
+
+/// The clients of a seed.
+pub(super) fn clients(seed: u64, members: u8, duration_ms: u64) -> Vec<ClientPlan> {
+    let mut shape = Dice::keyed(seed, Purpose::Shape, 1);
+    let count = shape.between(6, 10);
+    let operations = shape.between(3_000, 4_500);
+    let gap_ms = ((duration_ms - FIRST_OP_MS) * count / operations).max(1);
+    let mixture = mixture(seed, members);
+    (1..=count).map(|id| client(seed, ClientId(id), gap_ms, duration_ms, &mixture)).collect()
+}
+
+fn mixture(seed: u64, members: u8) -> Mixture {
+    let mut dice = Dice::keyed(seed, Purpose::Swarm, 1);
+    let keys = dice.between(5, 30);
+    let kinds = [
+        (dice.between(250, 450), Kind::Put),
+        (dice.between(20, 120), Kind::Delete),
+        (dice.between(150, 350), Kind::Range),
+        (dice.between(50, 250), Kind::Txn),
+        (dice.between(2, 12), Kind::Compact),
+        (if dice.permille(700) { dice.between(5, 25) } else { 0 }, Kind::LeaseGrant),
+        (if dice.permille(700) { dice.between(5, 25) } else { 0 }, Kind::LeaseRevoke),
+    ];
+    Mixture {
+        keys,
+        kinds,
+        serializable_permille: dice.between(0, 400),
+        old_read_permille: dice.between(0, 300),
+        leased_permille: dice.between(0, 150),
+        wander_permille: dice.between(0, 500),
+        members,
+    }
+}
+
+/// What a client has asked so far, for later operations to refer to.
+#[derive(Debug, Default)]
+struct Past {
+    grants: Vec<OpId>,
+    puts: Vec<OpId>,
+}
+
+/// How many of its latest grants and puts a client still refers to.
+const REMEMBERED: usize = 4;
+
+impl Past {
+    fn note(&mut self, id: OpId, ask: &Ask) {
+        let list = match ask {
+            Ask::LeaseGrant { .. } => &mut self.grants,
+            Ask::Put(_) => &mut self.puts,
+            _ => return,
+        };
+        list.push(id);
+        if list.len() > REMEMBERED {
+            list.remove(0);
+        }
+    }
+}
+
+fn client(seed: u64, id: ClientId, gap_ms: u64, duration_ms: u64, mixture: &Mixture) -> ClientPlan {
+    let mut own = Dice::keyed(seed, Purpose::Client, id.0);
+    let home = own.below(u64::from(mixture.members));
+    let mut past = Past::default();
+    let mut operations = Vec::new();
+    let mut at_ms = FIRST_OP_MS + own.below(gap_ms);
+    for nth in 1.. {
+        let mut dice = Dice::keyed(seed, Purpose::Operation, op_id(id, nth).0);
+        let away = dice.permille(mixture.wander_permille);
+        let member = if away { dice.below(u64::from(mixture.members)) } else { home };
+        let ask = Draw { dice: &mut dice, mixture, past: &past }.ask();
+        past.note(op_id(id, nth), &ask);
+        operations.push(PlannedOp {
+            id: op_id(id, nth),
+            at_ms,
+            member: MemberIndex(u8::try_from(member).unwrap_or(0)),
+            timeout_ms: dice.between(2_000, 5_000),
+            ask,
+        });
+        at_ms += dice.between(gap_ms / 4, gap_ms * 7 / 4);
+        if at_ms >= duration_ms {
+            break;
+        }
+    }
+    ClientPlan { id, operations }
+}
+
+/// Draws one operation.
+struct Draw<'a> {
+    dice: &'a mut Dice,
+    mixture: &'a Mixture,
+    past: &'a Past,
+}
+
+impl Draw<'_> {
+    fn ask(&mut self) -> Ask {
+        match self.dice.weighted(&self.mixture.kinds).unwrap_or(Kind::Put) {
+            Kind::Put => Ask::Put(self.put()),
+            Kind::Delete => Ask::Delete(self.delete()),
+            Kind::Range => Ask::Range(self.range()),
+            Kind::Txn => Ask::Txn(self.txn(1)),
+            Kind::Compact => Ask::Compact { at: RevisionAt::Back(self.dice.signed(0, 150)) },
+            Kind::LeaseGrant => Ask::LeaseGrant { ttl_secs: self.dice.signed(2, 60) },
+            Kind::LeaseRevoke => match self.dice.pick(&self.past.grants) {
+                Some(grant) => Ask::LeaseRevoke { grant: *grant },
+                None => Ask::LeaseGrant { ttl_secs: self.dice.signed(2, 60) },
+            },
+        }
+    }
+
+    fn key(&mut self) -> u16 {
+        u16::try_from(self.dice.below(self.mixture.keys)).unwrap_or(0)
+    }
+
+    fn keys(&mut self) -> Keys {
+        match self.dice.below(20) {
+            0..=10 => Keys::One(self.key()),
+            11..=13 => {
+                let first = self.key();
+                let span = u16::try_from(self.dice.below(self.mixture.keys)).unwrap_or(0);
+                Keys::Between(first, first.saturating_add(span))
+            }
+            14 => {
+                // The wrong way round: an empty range is legal.
+                let first = self.key();
+                Keys::Between(first, first / 2)
+            }
+            15 | 16 => Keys::Ten(self.key() / 10),
+            17 => Keys::From(self.key()),
+            _ => Keys::All,
+        }
+    }
+
+    fn put(&mut self) -> PutAsk {
+        let leased = self.dice.permille(self.mixture.leased_permille);
+        let lease = if leased { self.dice.pick(&self.past.grants).copied() } else { None };
+        let ignore_value = self.dice.permille(30);
+        PutAsk {
+            key: self.key(),
+            lease,
+            prev_kv: self.dice.permille(300),
+            ignore_value,
+            ignore_lease: lease.is_none() && self.dice.permille(30),
+        }
+    }
+
+    fn delete(&mut self) -> DeleteAsk {
+        let keys = if self.dice.permille(700) { Keys::One(self.key()) } else { self.keys() };
+        DeleteAsk { keys, prev_kv: self.dice.permille(500) }
+    }
+
+    fn range(&mut self) -> RangeAsk {
+        let old = self.dice.permille(self.mixture.old_read_permille);
+        let at = match self.dice.below(20) {
+            _ if !old => RevisionAt::Now,
+            0 => RevisionAt::Ahead(self.dice.signed(1, 50)),
+            _ => RevisionAt::Back(self.dice.signed(0, 100)),
+        };
+        let sorted = self.dice.permille(150);
+        RangeAsk {
+            keys: self.keys(),
+            limit: if self.dice.permille(200) { self.dice.signed(1, 5) } else { 0 },
+            at,
+            serializable: self.dice.permille(self.mixture.serializable_permille),
+            count_only: self.dice.permille(100),
+            keys_only: self.dice.permille(80),
+            sort_order: if sorted { self.order() } else { SortOrder::None },
+            sort_target: if sorted { self.target() } else { SortTarget::Key },
+            modified_since: self.dice.permille(50).then_some(RevisionAt::Back(self.dice.signed(0, 50))),
+        }
+    }
+
+    fn order(&mut self) -> SortOrder {
+        if self.dice.permille(500) { SortOrder::Ascend } else { SortOrder::Descend }
+    }
+
+    fn target(&mut self) -> SortTarget {
+        let targets =
+            [SortTarget::Key, SortTarget::Version, SortTarget::Create, SortTarget::Mod, SortTarget::Value];
+        self.dice.pick(&targets).copied().unwrap_or_default()
+    }
+
+    fn txn(&mut self, depth: u32) -> TxnAsk {
+        let compares = (0..self.dice.between(0, 2)).map(|_| self.compare()).collect();
+        TxnAsk { compares, success: self.branch(depth), failure: self.branch(depth) }
+    }
+
+    /// A branch; mostly without a key written twice, which is refused.
+    fn branch(&mut self, depth: u32) -> Vec<StepAsk> {
+        let mut written = std::collections::BTreeSet::new();
+        let careless = self.dice.permille(20);
+        let mut steps = Vec::new();
+        for _ in 0..self.dice.between(0, 3) {
+            let step = match self.dice.below(20) {
+                0..=9 => StepAsk::Put(self.put()),
+                10..=15 => StepAsk::Range(self.range_inside()),
+                16 | 17 => StepAsk::Delete(DeleteAsk { keys: Keys::One(self.key()), prev_kv: true }),
+                _ if depth < TXN_DEPTH_MAX => StepAsk::Txn(self.txn(depth + 1)),
+                _ => StepAsk::Range(self.range_inside()),
+            };
+            if careless || fresh(&step, &mut written) {
+                steps.push(step);
+            }
+        }
+        steps
+    }
+
+    /// Ranges in a transaction read the present: the transaction is one moment.
+    fn range_inside(&mut self) -> RangeAsk {
+        let mut range = self.range();
+        range.at = RevisionAt::Now;
+        range.serializable = false;
+        range
+    }
+
+    fn compare(&mut self) -> CompareAsk {
+        let key = self.key();
+        let results =
+            [CompareResult::Equal, CompareResult::Greater, CompareResult::Less, CompareResult::NotEqual];
+        let result = self.dice.pick(&results).copied().unwrap_or_default();
+        let against = match self.dice.below(12) {
+            0 | 1 => Against::Version(self.dice.signed(0, 3)),
+            2 | 3 => Against::VersionSeen(key),
+            4..=6 => Against::ModSeen(key),
+            7 => Against::Mod(RevisionAt::Back(self.dice.signed(0, 30))),
+            8 => Against::Create(RevisionAt::Back(self.dice.signed(0, 60))),
+            9 | 10 => match self.dice.pick(&self.past.puts) {
+                Some(put) => Against::ValueOf(*put),
+                None => Against::Version(0),
+            },
+            _ => match self.dice.pick(&self.past.grants) {
+                Some(grant) => Against::LeaseOf(*grant),
+                None => Against::Version(1),
+            },
+        };
+        let keys = if self.dice.permille(850) { Keys::One(key) } else { self.keys() };
+        CompareAsk { keys, result, against }
+    }
+}
+
+/// Whether this step writes no key that an earlier one wrote; notes what it writes, at every depth.
+fn fresh(step: &StepAsk, written: &mut std::collections::BTreeSet<u16>) -> bool {
+    match step {
+        StepAsk::Put(put) => written.insert(put.key),
+        StepAsk::Delete(DeleteAsk { keys: Keys::One(key), .. }) => written.insert(*key),
+        StepAsk::Delete(_) => false,
+        StepAsk::Range(_) => true,
+        StepAsk::Txn(txn) => {
+            // The branches exclude each other, but staying clear of both is simpler and loses nothing.
+            txn.success.iter().chain(&txn.failure).all(|step| fresh(step, written))
+        }
+    }
+}

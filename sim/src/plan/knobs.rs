@@ -1,0 +1,61 @@
+//! The product's knobs and the world's base conditions for one run.
+//!
+//! Product knobs are small on purpose: a minute of simulated time must see segments change, snapshots and purges.
+
+use serde::{Deserialize, Serialize};
+
+/// From one number to another, both included; the unit is in the field's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The least.
+    pub least: u64,
+    /// The most.
+    pub most: u64,
+}
+
+impl Span {
+    /// A span.
+    pub const fn new(least: u64, most: u64) -> Span {
+        Span { least, most }
+    }
+
+    /// A number from the span.
+    pub fn draw(self, dice: &mut super::dice::Dice) -> u64 {
+        dice.between(self.least.min(self.most), self.most)
+    }
+}
+
+/// Everything that is set once for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Knobs {
+    /// How often a leader says that it lives.
+    pub heartbeat_ms: u64,
+    /// The shortest election timeout; the longest is twice of it.
+    pub election_ms: u64,
+    /// Size of a WAL segment.
+    pub wal_segment_bytes: u64,
+    /// Entries between two snapshots.
+    pub snapshot_entries: u64,
+    /// Or WAL bytes between two snapshots.
+    pub snapshot_wal_bytes: u64,
+    /// Entries kept behind a snapshot.
+    pub keep_entries: u64,
+    /// The most requests in one batch.
+    pub batch_requests_max: u64,
+    /// How long a message between members is under way.
+    pub latency_us: Span,
+    /// Messages lost of a thousand, all the time.
+    pub loss_permille: u64,
+    /// How long a message between a client and a member is under way.
+    pub client_latency_us: Span,
+    /// How long a sync of the disk takes.
+    pub disk_sync_us: Span,
+    /// How long a read of the disk takes.
+    pub disk_read_us: Span,
+    /// Jobs of a thousand that a worker starts late.
+    pub late_job_permille: u64,
+    /// How late such a job starts.
+    pub late_job_us: Span,
+    /// Legal disturbances taken, of a thousand that product code offers.
+    pub disturbance_permille: u64,
+}

@@ -1,0 +1,162 @@
+//! A plan: everything a run will do, written down before it starts.
+//!
+//! A seed makes a plan; a run, a replay and a shrink act on the plan, so a saved failure survives every change to
+//! the generator. Operations refer to each other by name ("the lease granted by operation 300017") and to
+//! revisions relatively, and all chance inside a run is drawn by key, so that one thing taken out of a plan does
+//! not re-roll the rest.
+//!
+//! Plain data: nothing here runs anything.
+
+pub mod dice;
+pub mod fault;
+pub mod generate;
+mod knobs;
+pub mod operation;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use fault::{Family, Fault, PlannedFault, Target};
+pub use knobs::{Knobs, Span};
+pub use operation::{Ask, ClientPlan, PlannedOp};
+
+/// The form of plan this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// A member's place in the plan, from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MemberIndex(pub u8);
+
+impl std::fmt::Display for MemberIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "m{}", u32::from(self.0) + 1)
+    }
+}
+
+/// Everything a run will do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The form of this plan; see [`VERSION`].
+    pub version: u32,
+    /// The seed it was made from. Keys entropy and disks too.
+    pub seed: u64,
+    /// Orders tasks and draws network latencies; another one gives the same story another course.
+    pub schedule_seed: u64,
+    /// How long clients and faults are at work, simulated milliseconds.
+    pub duration_ms: u64,
+    /// The members.
+    pub members: Vec<MemberPlan>,
+    /// The product's knobs and the world's base conditions.
+    pub knobs: Knobs,
+    /// The fault families this seed drew; for people.
+    pub families: BTreeSet<Family>,
+    /// The clients with their operations.
+    pub clients: Vec<ClientPlan>,
+    /// The faults, by time.
+    pub faults: Vec<PlannedFault>,
+}
+
+/// One member's own conditions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberPlan {
+    /// How much too fast its monotonic clock runs, in millionths; negative is slow.
+    pub clock_ppm: i64,
+    /// By how much its wall clock is wrong, milliseconds.
+    pub wall_offset_ms: i64,
+}
+
+/// A plan that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The file cannot be read or written.
+    #[error("plan {path}: {error}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the host said.
+        error: std::io::Error,
+    },
+    /// It is not the JSON of a plan.
+    #[error("plan {path}: {error}")]
+    Json {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        error: serde_json::Error,
+    },
+    /// It says something that cannot be run.
+    #[error("plan {path}: {what}")]
+    Nonsense {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl Plan {
+    /// Reads a plan and checks it.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn load(path: &Path) -> Result<Plan, PlanError> {
+        let shown = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|error| PlanError::Io { path: shown.clone(), error })?;
+        let plan: Plan =
+            serde_json::from_str(&text).map_err(|error| PlanError::Json { path: shown.clone(), error })?;
+        plan.check().map_err(|what| PlanError::Nonsense { path: shown, what })?;
+        Ok(plan)
+    }
+
+    /// Writes the plan.
+    ///
+    /// # Errors
+    /// [`PlanError`].
+    pub fn save(&self, path: &Path) -> Result<(), PlanError> {
+        let shown = path.display().to_string();
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| PlanError::Json { path: shown.clone(), error })?;
+        text.push('\n');
+        std::fs::write(path, text).map_err(|error| PlanError::Io { path: shown, error })
+    }
+
+    /// Says what in this plan cannot be run, if anything.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn check(&self) -> Result<(), String> {
+        if self.version != VERSION {
+            return Err(format!("its version is {}, this program reads {VERSION}", self.version));
+        }
+        let members = self.members.len();
+        if members == 0 || members > usize::from(u8::MAX) {
+            return Err(format!("{members} members cannot form a cluster"));
+        }
+        let mut ids = BTreeSet::new();
+        for (client, op) in self.operations() {
+            if usize::from(op.member.0) >= members {
+                return Err(format!("operation {} of {} asks a member that is not there", op.id, client.id));
+            }
+            if !ids.insert(op.id) {
+                return Err(format!("operation {} is there twice", op.id));
+            }
+        }
+        for fault in &self.faults {
+            if let Some(Target::Member(index)) = fault.fault.target()
+                && usize::from(index.0) >= members
+            {
+                return Err(format!("fault {} strikes a member that is not there", fault.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every operation with its client.
+    pub fn operations(&self) -> impl Iterator<Item = (&ClientPlan, &PlannedOp)> {
+        self.clients.iter().flat_map(|client| client.operations.iter().map(move |op| (client, op)))
+    }
+}

@@ -1,0 +1,232 @@
+//! What clients will ask, in symbols: nothing here depends on what a run has answered so far.
+
+use quorate_check::history::{CompareResult, SortOrder, SortTarget};
+use quorate_check::types::{ClientId, OpId};
+use serde::{Deserialize, Serialize};
+
+use super::MemberIndex;
+
+/// One client: it sends its operations one after the other, none before its time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientPlan {
+    /// Its name.
+    pub id: ClientId,
+    /// Its operations, by time.
+    pub operations: Vec<PlannedOp>,
+}
+
+/// One operation to come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedOp {
+    /// Its name, unique in the plan and never renumbered.
+    pub id: OpId,
+    /// Not before this simulated time, milliseconds.
+    pub at_ms: u64,
+    /// The member asked first; others follow when it cannot be reached.
+    pub member: MemberIndex,
+    /// How long the client waits for the answer.
+    pub timeout_ms: u64,
+    /// What is asked.
+    pub ask: Ask,
+}
+
+/// What is asked, with symbols for leases, revisions and values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "call", rename_all = "snake_case")]
+pub enum Ask {
+    /// Write a key; the value is the operation's name.
+    Put(PutAsk),
+    /// Read.
+    Range(RangeAsk),
+    /// Delete.
+    Delete(DeleteAsk),
+    /// Compare, then one of two branches.
+    Txn(TxnAsk),
+    /// Compact below a revision.
+    Compact {
+        /// Which.
+        at: RevisionAt,
+    },
+    /// Make a lease; its id follows from the operation's.
+    LeaseGrant {
+        /// Seconds it lives.
+        ttl_secs: i64,
+    },
+    /// End a lease.
+    LeaseRevoke {
+        /// The operation that granted it.
+        grant: OpId,
+    },
+}
+
+/// A set of keys, by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keys {
+    /// One key.
+    One(u16),
+    /// From a key to before another.
+    Between(u16, u16),
+    /// All keys that begin as this ten does: 1 stands for keys 10 to 19.
+    Ten(u16),
+    /// From a key on.
+    From(u16),
+    /// Every key.
+    All,
+}
+
+/// A revision as a client would name it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevisionAt {
+    /// The present.
+    #[default]
+    Now,
+    /// This many below the newest that this client has seen.
+    Back(i64),
+    /// This many above the newest that this client has seen.
+    Ahead(i64),
+}
+
+/// A put.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutAsk {
+    /// The key's number.
+    pub key: u16,
+    /// The operation that granted the lease to attach.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<OpId>,
+    /// Whether the previous pair is wanted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prev_kv: bool,
+    /// Keep the present value.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ignore_value: bool,
+    /// Keep the present lease.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ignore_lease: bool,
+}
+
+/// A read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeAsk {
+    /// Which keys.
+    pub keys: Keys,
+    /// The most pairs wanted; 0 is no limit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub limit: i64,
+    /// As of when.
+    #[serde(default)]
+    pub at: RevisionAt,
+    /// The member may answer from what it has.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub serializable: bool,
+    /// Only the count is wanted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub count_only: bool,
+    /// No values are wanted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keys_only: bool,
+    /// In which order.
+    #[serde(default)]
+    pub sort_order: SortOrder,
+    /// By what.
+    #[serde(default)]
+    pub sort_target: SortTarget,
+    /// Only keys modified since, if given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modified_since: Option<RevisionAt>,
+}
+
+/// A delete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteAsk {
+    /// Which keys.
+    pub keys: Keys,
+    /// Whether the deleted pairs are wanted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prev_kv: bool,
+}
+
+/// A transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxnAsk {
+    /// All must hold for the success branch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compares: Vec<CompareAsk>,
+    /// What runs if they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub success: Vec<StepAsk>,
+    /// What runs otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failure: Vec<StepAsk>,
+}
+
+/// One operation within a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum StepAsk {
+    /// Write.
+    Put(PutAsk),
+    /// Read.
+    Range(RangeAsk),
+    /// Delete.
+    Delete(DeleteAsk),
+    /// A transaction within.
+    Txn(TxnAsk),
+}
+
+/// One condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompareAsk {
+    /// Which keys; it must hold for each.
+    pub keys: Keys,
+    /// How the stored side relates to the other.
+    pub result: CompareResult,
+    /// What is compared with what.
+    pub against: Against,
+}
+
+/// What a condition is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Against {
+    /// The version with a number.
+    Version(i64),
+    /// The version with what this client last saw of the key; 0 when it saw none.
+    VersionSeen(u16),
+    /// The mod revision with what this client last saw of the key; 0 when it saw none.
+    ModSeen(u16),
+    /// The mod revision with a revision.
+    Mod(RevisionAt),
+    /// The create revision with a revision.
+    Create(RevisionAt),
+    /// The value with what this operation of this client wrote.
+    ValueOf(OpId),
+    /// The lease with the one that this operation granted.
+    LeaseOf(OpId),
+}
+
+/// How far apart two clients' operation names are.
+pub const OPS_PER_CLIENT: u64 = 100_000;
+
+/// The name of a client's `nth` operation.
+pub fn op_id(client: ClientId, nth: u64) -> OpId {
+    assert!(nth < OPS_PER_CLIENT, "a client has fewer operations than names");
+    OpId(client.0 * OPS_PER_CLIENT + nth)
+}
+
+/// The client that an operation's name belongs to, and its number there.
+pub fn op_parts(id: OpId) -> (ClientId, u64) {
+    (ClientId(id.0 / OPS_PER_CLIENT), id.0 % OPS_PER_CLIENT)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+fn is_zero(value: &i64) -> bool {
+    *value == 0
+}

@@ -1,0 +1,226 @@
+//! Everything that is written down while a run goes on: history, trace, findings, counts.
+//!
+//! One record a run, shared by clients, faults, disks and the monitor. It outlives a panic of the run, so that
+//! even then there is something to show.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use quorate_check::history::{Fault, History, Incarnation, Operation, Outcome, Settled};
+use quorate_check::types::{MemberId, Nanos, OpId};
+use quorate_check::verdict::Class;
+
+use crate::figures::Figures;
+use crate::report::Finding;
+use crate::trace::Trace;
+
+/// The record of a run.
+#[derive(Debug, Default)]
+pub struct Record(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    history: History,
+    /// Operations that have been sent and not ended; what is left here when the run ends is unknown.
+    open: BTreeMap<OpId, Operation>,
+    /// The time of the last event.
+    last: Nanos,
+    trace: Trace,
+    findings: Vec<Finding>,
+    figures: Figures,
+}
+
+/// What a run leaves behind.
+#[derive(Debug)]
+pub struct Written {
+    /// The history for the oracles.
+    pub history: History,
+    /// What the runner itself found.
+    pub findings: Vec<Finding>,
+    /// The counts.
+    pub figures: Figures,
+    /// The trace.
+    pub trace: Trace,
+}
+
+/// A fault in the history that has not ended.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenFault(usize);
+
+impl Inner {
+    fn event(&mut self, at: Nanos, what: fmt::Arguments<'_>) {
+        self.last = self.last.max(at);
+        self.trace.event(at.0, what);
+    }
+}
+
+impl Record {
+    /// A record with this trace.
+    pub fn new(trace: Trace) -> Record {
+        Record(Mutex::new(Inner { trace, ..Inner::default() }))
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes an event into the trace.
+    pub fn event(&self, at: Nanos, what: fmt::Arguments<'_>) {
+        self.inner().event(at, what);
+    }
+
+    /// Notes an operation that is about to be sent; its outcome is a guess until it ends.
+    pub fn sent(&self, operation: Operation) {
+        let mut inner = self.inner();
+        let Operation { id, client, member, request, .. } = &operation;
+        inner.event(operation.invoked, format_args!("invoke {id} {client} {} {request:?}", member.index));
+        inner.open.insert(operation.id, operation);
+    }
+
+    /// Writes down how an operation has ended; `None` when it was never sent after all.
+    pub fn ended(&self, id: OpId, at: Nanos, outcome: Option<Outcome>) {
+        let mut inner = self.inner();
+        inner.event(at, format_args!("return {id} {outcome:?}"));
+        let operation = inner.open.remove(&id);
+        if let Some((operation, outcome)) = operation.zip(outcome) {
+            inner.history.operations.push(Operation { returned: at, outcome, ..operation });
+        }
+    }
+
+    /// Writes down that a fault began.
+    pub fn fault_begins(&self, at: Nanos, kind: &str, member: Option<MemberId>, note: String) -> OpenFault {
+        let mut inner = self.inner();
+        inner.event(at, format_args!("fault {kind} {member:?} {note}"));
+        inner.figures.faults += 1;
+        inner.history.faults.push(Fault { from: at, until: None, kind: kind.to_owned(), member, note });
+        OpenFault(inner.history.faults.len() - 1)
+    }
+
+    /// Writes down that a fault ended.
+    pub fn fault_ends(&self, at: Nanos, fault: OpenFault) {
+        let mut inner = self.inner();
+        let Some(fault) = inner.history.faults.get_mut(fault.0) else { return };
+        fault.until = Some(at);
+        let kind = fault.kind.clone();
+        inner.event(at, format_args!("end of {kind}"));
+    }
+
+    /// Writes down that a member's process started.
+    pub fn life_begins(&self, at: Nanos, member: MemberId) {
+        let mut inner = self.inner();
+        inner.event(at, format_args!("start {member}"));
+        inner.history.incarnations.push(Incarnation { member, started: at, stopped: None });
+    }
+
+    /// Writes down that a member's process ended.
+    pub fn life_ends(&self, at: Nanos, member: MemberId, how: &str) {
+        let mut inner = self.inner();
+        inner.event(at, format_args!("end {member} {how}"));
+        inner.figures.crashes += 1;
+        let last = inner.history.incarnations.iter_mut().rev().find(|life| life.member == member);
+        if let Some(life) = last {
+            life.stopped.get_or_insert(at);
+        }
+    }
+
+    /// Writes down the end of the liveness phase.
+    pub fn settled(&self, settled: Settled) {
+        self.inner().history.settled = Some(settled);
+    }
+
+    /// Writes down something that is wrong.
+    pub fn finding(&self, at: Nanos, finding: Finding) {
+        let mut inner = self.inner();
+        inner.event(at, format_args!("finding {}", finding.sentence));
+        if !inner.findings.contains(&finding) {
+            inner.findings.push(finding);
+        }
+    }
+
+    /// Whether something so wrong was found that going on is of no use.
+    pub fn is_over(&self) -> bool {
+        self.inner().findings.iter().any(|finding| finding.class != Class::Liveness)
+    }
+
+    /// Changes the counts.
+    pub fn count(&self, change: impl FnOnce(&mut Figures)) {
+        change(&mut self.inner().figures);
+    }
+
+    /// The largest revision that any answer carried.
+    pub fn newest_revision(&self) -> quorate_check::types::Revision {
+        let inner = self.inner();
+        let answers = inner.history.operations.iter().filter_map(Operation::answer);
+        answers.map(|(header, _)| header.revision).max().unwrap_or_default()
+    }
+
+    /// Takes everything out.
+    pub fn take(&self) -> Written {
+        let mut inner = std::mem::take(&mut *self.inner());
+        inner.trace.flush();
+        let last = inner.last;
+        let open = std::mem::take(&mut inner.open).into_values();
+        inner.history.operations.extend(open.map(|operation| Operation {
+            returned: last.max(operation.invoked),
+            outcome: Outcome::Unknown { reason: "the run ended".to_owned() },
+            ..operation
+        }));
+        inner.figures.simulated_ms = last.0 / 1_000_000;
+        Written {
+            history: inner.history,
+            findings: inner.findings,
+            figures: inner.figures,
+            trace: inner.trace,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_check::history::{MemberAsked, Request};
+    use quorate_check::types::ClientId;
+
+    fn operation(id: u64, invoked: u64) -> Operation {
+        Operation {
+            id: OpId(id),
+            client: ClientId(1),
+            member: MemberAsked::default(),
+            invoked: Nanos(invoked),
+            returned: Nanos(invoked),
+            request: Request::Status,
+            outcome: Outcome::Unknown { reason: String::new() },
+        }
+    }
+
+    #[test]
+    fn what_was_under_way_when_the_run_ended_is_in_the_history_as_unknown() {
+        let record = Record::default();
+        for id in 1..=3 {
+            record.sent(operation(id, id));
+        }
+        record.ended(OpId(1), Nanos(8), Some(Outcome::Unknown { reason: "no answer in time".to_owned() }));
+        record.ended(OpId(2), Nanos(9), None);
+        let written = record.take();
+        let seen: Vec<(u64, u64)> = written
+            .history
+            .operations
+            .iter()
+            .map(|operation| (operation.id.0, operation.returned.0))
+            .collect();
+        assert_eq!(seen, [(1, 8), (3, 9)], "operation 2 was never sent");
+        assert!(written.history.operations.iter().all(Operation::is_unknown));
+    }
+
+    #[test]
+    fn liveness_trouble_does_not_end_a_run_and_anything_graver_does() {
+        let record = Record::default();
+        record.finding(Nanos(1), Finding::new(Class::Liveness, "settle", "slow"));
+        assert!(!record.is_over());
+        record.finding(Nanos(2), Finding::new(Class::Safety, "monitor", "they differ"));
+        record.finding(Nanos(3), Finding::new(Class::Safety, "monitor", "they differ"));
+        assert!(record.is_over());
+        assert_eq!(record.take().findings.len(), 2, "the same finding counts once");
+    }
+}

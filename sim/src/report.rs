@@ -1,0 +1,166 @@
+//! What one run says in the end: for people, and as one line of JSON for the sweep that started it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use quorate_check::verdict::Class;
+use serde::{Deserialize, Serialize};
+
+use crate::figures::Figures;
+
+/// The outcome of one run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The plan's seed.
+    pub seed: u64,
+    /// The planted bug that was armed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<String>,
+    /// Whether its place in the code was reached.
+    #[serde(default)]
+    pub mutant_reached: bool,
+    /// The verdict's class.
+    pub class: Class,
+    /// Every violation in a sentence, the gravest first, each with who found it.
+    pub violations: Vec<Finding>,
+    /// The run in numbers.
+    pub figures: Figures,
+    /// The hash over all events, in hex.
+    pub trace: String,
+    /// How many events there were.
+    pub events: u64,
+    /// How often each mark was reached.
+    pub marks: BTreeMap<String, u64>,
+    /// Host time, milliseconds.
+    pub wall_ms: u64,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Its class.
+    pub class: Class,
+    /// Who found it.
+    pub by: String,
+    /// What is wrong, in one sentence.
+    pub sentence: String,
+    /// More, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
+}
+
+/// What a report's line begins with on standard output, so that nothing else is taken for one.
+pub const LINE_PREFIX: &str = "quorate-sim-report ";
+/// How many findings the first screen shows.
+const SHOWN_MAX: usize = 6;
+
+/// Which class counts when there are several: broken promises before silence before trouble of our own.
+pub fn gravity(class: Class) -> u8 {
+    match class {
+        Class::Safety => 5,
+        Class::Crash => 4,
+        Class::Liveness => 3,
+        Class::Nondeterminism => 2,
+        Class::Harness => 1,
+        Class::Pass => 0,
+    }
+}
+
+impl Finding {
+    /// A finding of the runner itself.
+    pub fn new(class: Class, by: &str, sentence: impl Into<String>) -> Finding {
+        Finding { class, by: by.to_owned(), sentence: sentence.into(), details: Vec::new() }
+    }
+}
+
+impl Report {
+    /// The report of a run that ended before it could say anything itself.
+    pub fn lost(seed: u64, class: Class, sentence: impl Into<String>) -> Report {
+        Report {
+            seed,
+            mutant: None,
+            mutant_reached: false,
+            class,
+            violations: vec![Finding::new(class, "runner", sentence)],
+            figures: Figures::default(),
+            trace: String::new(),
+            events: 0,
+            marks: BTreeMap::new(),
+            wall_ms: 0,
+        }
+    }
+
+    /// The line for the sweep.
+    ///
+    /// # Errors
+    /// When the report has no JSON form, which would be a fault of this program.
+    pub fn to_line(&self) -> Result<String, serde_json::Error> {
+        Ok(format!("{LINE_PREFIX}{}", serde_json::to_string(self)?))
+    }
+
+    /// Finds the report in what a run wrote to standard output.
+    pub fn from_output(output: &str) -> Option<Report> {
+        let line = output.lines().find_map(|line| line.strip_prefix(LINE_PREFIX))?;
+        serde_json::from_str(line).ok()
+    }
+
+    /// The first finding in one line.
+    pub fn headline(&self) -> String {
+        match self.violations.first() {
+            Some(first) => format!("[{}] {}", first.by, first.sentence),
+            None => "nothing is wrong".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let figures = &self.figures;
+        writeln!(f, "seed {}: {}", self.seed, self.class)?;
+        for finding in self.violations.iter().take(SHOWN_MAX) {
+            writeln!(f, "  {} [{}] {}", finding.class, finding.by, finding.sentence)?;
+            for line in finding.details.iter().take(4) {
+                writeln!(f, "      {line}")?;
+            }
+        }
+        if let Some(more) = self.violations.len().checked_sub(SHOWN_MAX).filter(|more| *more > 0) {
+            writeln!(f, "  and {more} more")?;
+        }
+        if let Some(mutant) = &self.mutant {
+            let reached =
+                if self.mutant_reached { "its place was reached" } else { "its place was never reached" };
+            writeln!(f, "  planted: {mutant}; {reached}")?;
+        }
+        writeln!(
+            f,
+            "  {} ms simulated in {} ms: {} operations ({}.{} % known), {} faults, {} crashes, {} leader changes",
+            figures.simulated_ms,
+            self.wall_ms,
+            figures.operations,
+            figures.known_permille / 10,
+            figures.known_permille % 10,
+            figures.faults,
+            figures.crashes,
+            figures.leader_changes
+        )?;
+        writeln!(
+            f,
+            "  {} WAL segments, {} snapshots, {} installs and purges, {} messages",
+            figures.wal_segments, figures.snapshots_built, figures.installs_and_purges, figures.messages
+        )?;
+        write!(f, "  trace {} over {} events", self.trace, self.events)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_found_again_among_other_output() {
+        let report = Report::lost(7, Class::Safety, "two leaders in term 3");
+        let output = format!("noise\n{}\nmore noise\n", report.to_line().unwrap());
+        assert_eq!(Report::from_output(&output), Some(report));
+        assert_eq!(Report::from_output("noise"), None);
+    }
+}

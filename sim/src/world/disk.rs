@@ -1,0 +1,50 @@
+//! A member's disk: built from the plan, its calls in the trace, its armed deaths brought to the world.
+
+use quorate_disk::{Action, Config, Crash, Latency, Range, SimDisk};
+
+use super::{Seat, World, product};
+use crate::plan::dice::{Dice, Purpose};
+use crate::plan::{MemberIndex, Plan};
+
+/// The disk of a member.
+pub(super) fn build(plan: &Plan, member: MemberIndex) -> SimDisk {
+    let seed = Dice::keyed(plan.seed, Purpose::Disk, u64::from(member.0)).bits();
+    let knobs = &plan.knobs;
+    let latency = Latency {
+        read: Range::micros(knobs.disk_read_us.least, knobs.disk_read_us.most),
+        sync: Range::micros(knobs.disk_sync_us.least, knobs.disk_sync_us.most),
+        ..Latency::default()
+    };
+    SimDisk::new(Config { latency, ..Config::new(seed) })
+}
+
+/// Sets the disk's hooks: every change into the trace, every armed death to the world.
+pub(super) fn watch(world: &World, seat: &Seat) {
+    let (record, time, index) = (world.record().clone(), world.time().clone(), seat.index);
+    seat.disk.observe(Box::new(move |event| {
+        if event.action == Action::Read {
+            return;
+        }
+        if event.action == Action::Rename && event.ok && product::becomes_segment(event.path) {
+            record.count(|figures| figures.wal_segments += 1);
+        }
+        let path = event.path.display();
+        record.event(
+            time.now(),
+            format_args!(
+                "disk {index} {:?} {path} {}+{} {:016x} {}",
+                event.action, event.offset, event.len, event.hash, event.ok
+            ),
+        );
+    }));
+    let (weak, index) = (std::sync::Arc::downgrade(&world.inner), seat.index);
+    seat.disk.on_death(Box::new(move |crash| {
+        if let Some(inner) = weak.upgrade() {
+            let how = match crash {
+                Crash::Kill => "died inside a disk call",
+                Crash::PowerLoss => "lost power inside a disk call",
+            };
+            World { inner }.died_in_disk(index, how);
+        }
+    }));
+}

@@ -1,0 +1,112 @@
+//! What a plan does to the world: each fault a task of its own that waits for its time, settles whom it strikes,
+//! strikes, waits, and lets go. One family a file.
+
+mod clock;
+mod disk;
+mod network;
+mod process;
+
+use std::time::Duration;
+
+use madsim::task::JoinHandle;
+use quorate_check::types::Nanos;
+
+use super::World;
+use crate::plan::{Family, Fault, MemberIndex, PlannedFault, Target};
+
+impl World {
+    /// Starts all faults of the plan. The handles end them, for the time when everything is healed.
+    pub fn start_faults(&self) -> Vec<JoinHandle<()>> {
+        let faults = self.inner.plan.faults.clone();
+        let tasks = faults.into_iter().map(|planned| {
+            let world = self.clone();
+            self.inner.supervisor.spawn(async move {
+                world.inner.time.sleep_until(Nanos(planned.at_ms * 1_000_000)).await;
+                if !world.inner.record.is_over() {
+                    world.strike(planned).await;
+                }
+            })
+        });
+        tasks.collect()
+    }
+
+    /// Ends everything that is wrong with the world: links, weather, clocks, holds, pauses, armed disks. What
+    /// disks have lost stays lost, and clocks keep their own rates.
+    pub fn heal(&self) {
+        self.inner.record.event(self.now(), format_args!("heal"));
+        self.inner.network.heal();
+        for seat in &self.inner.seats {
+            seat.clock.set_rate(None);
+        }
+        self.release_all();
+    }
+
+    async fn strike(&self, planned: PlannedFault) {
+        let struck = planned.fault.target().map(|target| self.settle(target));
+        let member = struck.map(|index| self.seat(index).id);
+        let note = struck.map(|index| index.to_string()).unwrap_or_default();
+        let note = format!("{}{}{}", planned.id, if note.is_empty() { "" } else { " " }, note);
+        let open = self.inner.record.fault_begins(self.now(), planned.fault.name(), member, note);
+        // Whole-cluster faults have no member; the first stands in where one is asked for.
+        let struck = struck.unwrap_or_default();
+        let strike =
+            Strike { world: self, id: planned.id, for_: Duration::from_millis(planned.for_ms), struck };
+        match planned.fault.family() {
+            Family::Kill | Family::Power | Family::Pause => process::strike(&strike, planned.fault).await,
+            Family::Partition | Family::Loss | Family::Delay => network::strike(&strike, planned.fault).await,
+            Family::Clock => clock::strike(&strike, planned.fault).await,
+            Family::DiskDeath | Family::DiskError | Family::DiskStall => {
+                disk::strike(&strike, planned.fault).await;
+            }
+        }
+        self.inner.record.fault_ends(self.now(), open);
+    }
+
+    /// Whom a fault strikes now.
+    fn settle(&self, target: Target) -> MemberIndex {
+        let living = self.living();
+        let leader = self.leader();
+        let first = living.first().copied().unwrap_or_default();
+        match target {
+            Target::Member(index) => index,
+            Target::Leader => leader.unwrap_or(first),
+            Target::Follower(nth) => {
+                let followers: Vec<MemberIndex> =
+                    living.into_iter().filter(|index| Some(*index) != leader).collect();
+                let nth = usize::from(nth).checked_rem(followers.len());
+                nth.and_then(|nth| followers.get(nth)).copied().unwrap_or(first)
+            }
+        }
+    }
+}
+
+/// Keys a fault's second crash apart from its first.
+const SECOND: u64 = 1 << 32;
+
+/// A fault that is striking.
+struct Strike<'a> {
+    world: &'a World,
+    /// The plan's number of the fault; keys what a crash does.
+    id: u64,
+    /// How long it lasts.
+    for_: Duration,
+    /// Whom it strikes.
+    struck: MemberIndex,
+}
+
+impl Strike<'_> {
+    async fn last(&self) {
+        self.wait(self.for_).await;
+    }
+
+    async fn wait(&self, span: Duration) {
+        if !span.is_zero() {
+            self.world.inner.time.sleep(span).await;
+        }
+    }
+}
+
+/// A fault that its family's file does not know is a fault of this program.
+fn unknown(fault: Fault) {
+    debug_assert!(false, "a fault was sent to the wrong family: {fault:?}");
+}

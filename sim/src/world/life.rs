@@ -1,0 +1,334 @@
+//! Starts and ends of members.
+//!
+//! A member is down while at least one fault holds it down, and starts when the last one lets go. Every end, of
+//! whatever kind, goes through [`World::end`]: fence the disk, kill the node, then forget the member. A member
+//! that ends by itself, or refuses to start, without an injected reason is a crash of the product.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use madsim::runtime::NodeHandle;
+use quorate::env::Env;
+use quorate_check::verdict::Class;
+use quorate_disk::Crash;
+
+use super::clock::SimClock;
+use super::entropy::SimEntropy;
+use super::process::SimProcess;
+use super::product::{self, Member, Status};
+use super::workers::SimWorkers;
+use super::{Seat, World};
+use crate::plan::MemberIndex;
+
+/// How long after an end of its own a member is started again, as a host's service manager would.
+const RESTART_AFTER: Duration = Duration::from_millis(500);
+
+/// What is known of a member's process.
+#[derive(Default)]
+pub(super) struct Life {
+    /// Counts starts and ends; an event of another life is stale.
+    number: u64,
+    phase: Phase,
+    /// Faults that hold it down.
+    holds: u32,
+    /// Faults that pause it.
+    pauses: u32,
+    /// Disk errors were injected: until the counter of struck faults passes what was excused, ends are not ours
+    /// to blame.
+    errors_injected: bool,
+    errors_excused: u64,
+    /// What follows an armed death.
+    death: Option<Death>,
+    member: Option<Member>,
+}
+
+/// What follows when a machine dies inside a call of its disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Death {
+    /// How long it stays down.
+    pub(super) down_for: Duration,
+    /// How long after it is let go the power goes too.
+    pub(super) power_after: Option<Duration>,
+    /// Keys that power loss.
+    pub(super) event: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Down,
+    Starting,
+    Up,
+}
+
+impl World {
+    /// Starts every member.
+    pub fn start_all(&self) {
+        for seat in &self.inner.seats {
+            self.start(seat);
+        }
+    }
+
+    /// The member as an object with the node it runs on, when it runs.
+    pub fn reach(&self, index: MemberIndex) -> Option<(NodeHandle, Member)> {
+        let seat = self.seat(index);
+        let member = seat.life().member.clone()?;
+        Some((self.inner.handle.get_node(seat.node)?, member))
+    }
+
+    /// The status of every member that runs.
+    pub fn statuses(&self) -> Vec<(MemberIndex, Status)> {
+        let running = self.inner.seats.iter().filter_map(|seat| {
+            let member = seat.life().member.clone()?;
+            Some((seat.index, product::status(&member)))
+        });
+        running.collect()
+    }
+
+    /// Members that run, or are about to.
+    pub(super) fn living(&self) -> Vec<MemberIndex> {
+        let living = self.inner.seats.iter().filter(|seat| seat.life().phase != Phase::Down);
+        living.map(|seat| seat.index).collect()
+    }
+
+    /// Whether the member is down or about to be up.
+    pub(super) fn is_down(&self, index: MemberIndex) -> bool {
+        self.seat(index).life().phase == Phase::Down
+    }
+
+    /// Ends the process, if one runs; the power may go even where none does. The member stays down until
+    /// [`World::release`].
+    pub fn hold(&self, index: MemberIndex, crash: Crash, event: u64) {
+        let seat = self.seat(index);
+        seat.life().holds += 1;
+        self.crash(seat, crash, event);
+    }
+
+    /// Ends the process, or what the end of one has left, without holding it down any longer.
+    pub(super) fn crash_again(&self, index: MemberIndex, crash: Crash, event: u64) {
+        self.crash(self.seat(index), crash, event);
+    }
+
+    fn crash(&self, seat: &Seat, crash: Crash, event: u64) {
+        match crash {
+            Crash::Kill => seat.disk.kill(event),
+            Crash::PowerLoss => seat.disk.power_loss(event),
+        }
+        let how = match crash {
+            Crash::Kill => "killed",
+            Crash::PowerLoss => "lost power",
+        };
+        self.end(seat, how);
+    }
+
+    /// Lets go of a member; it starts when nobody holds it any more.
+    pub fn release(&self, index: MemberIndex) {
+        let seat = self.seat(index);
+        let start = {
+            let mut life = seat.life();
+            life.holds = life.holds.saturating_sub(1);
+            life.holds == 0 && life.phase == Phase::Down
+        };
+        if start {
+            self.start(seat);
+        }
+    }
+
+    /// Whether the time of faults is over.
+    fn is_healed(&self) -> bool {
+        self.inner.healed.load(Ordering::Relaxed)
+    }
+
+    /// Lets go of every member, for good: nothing armed, nobody paused, everybody up.
+    pub(super) fn release_all(&self) {
+        self.inner.healed.store(true, Ordering::Relaxed);
+        for seat in &self.inner.seats {
+            seat.disk.disarm();
+            seat.disk.clear_faults();
+            let (resume, start) = {
+                let mut life = seat.life();
+                life.holds = 0;
+                (std::mem::take(&mut life.pauses) > 0, life.phase == Phase::Down)
+            };
+            if resume {
+                self.inner.handle.resume(seat.node);
+            }
+            if start {
+                self.start(seat);
+            }
+        }
+    }
+
+    /// Lets the process stand still.
+    pub(super) fn pause(&self, index: MemberIndex) {
+        let seat = self.seat(index);
+        let mut life = seat.life();
+        life.pauses += 1;
+        if life.pauses == 1 && life.phase != Phase::Down {
+            self.inner.handle.pause(seat.node);
+        }
+    }
+
+    /// Takes one [`World::pause`] back.
+    pub(super) fn resume(&self, index: MemberIndex) {
+        let seat = self.seat(index);
+        let mut life = seat.life();
+        let before = life.pauses;
+        life.pauses = before.saturating_sub(1);
+        if before == 1 && life.phase != Phase::Down {
+            self.inner.handle.resume(seat.node);
+        }
+    }
+
+    /// The member's disk is armed: this follows when it dies.
+    pub(super) fn expect_death(&self, index: MemberIndex, death: Death) {
+        self.seat(index).life().death = Some(death);
+    }
+
+    /// Errors were injected into the member's disk: it may stop over them.
+    pub(super) fn expect_errors(&self, index: MemberIndex) {
+        let seat = self.seat(index);
+        let struck = seat.disk.counters().faults;
+        let mut life = seat.life();
+        if !life.errors_injected {
+            life.errors_injected = true;
+            life.errors_excused = struck;
+        }
+    }
+
+    /// An armed death has happened: the disk is fenced already.
+    pub(super) fn died_in_disk(&self, index: MemberIndex, how: &str) {
+        let seat = self.seat(index);
+        let death = {
+            let mut life = seat.life();
+            life.holds += 1;
+            life.death.take()
+        };
+        self.end(seat, how);
+        let Some(death) = death else { return self.release_after(index, RESTART_AFTER) };
+        self.release_after(index, death.down_for);
+        if let Some(power_after) = death.power_after {
+            let world = self.clone();
+            self.inner.supervisor.spawn(async move {
+                world.inner.time.sleep(death.down_for + power_after).await;
+                if !world.is_healed() {
+                    world.hold(index, Crash::PowerLoss, death.event);
+                    world.release_after(index, RESTART_AFTER);
+                }
+            });
+        }
+    }
+
+    /// The process of this life ended itself, or refused to start.
+    pub(super) fn stopped_itself(&self, index: MemberIndex, number: u64, why: &str) {
+        let seat = self.seat(index);
+        let struck = seat.disk.counters().faults;
+        let excused = {
+            let mut life = seat.life();
+            if life.number != number || life.phase == Phase::Down {
+                return;
+            }
+            let excused = life.errors_injected && struck > life.errors_excused;
+            if excused {
+                life.errors_excused = struck;
+            }
+            life.holds += 1;
+            excused
+        };
+        // The disk must be fenced before anything else of the process runs.
+        seat.disk.kill(number);
+        self.end(seat, why);
+        if excused {
+            self.release_after(index, RESTART_AFTER);
+        } else {
+            self.finding(Class::Crash, "member", format!("{index} {why}"));
+        }
+    }
+
+    fn release_after(&self, index: MemberIndex, wait: Duration) {
+        let world = self.clone();
+        self.inner.supervisor.spawn(async move {
+            world.inner.time.sleep(wait).await;
+            world.release(index);
+        });
+    }
+
+    /// Ends what runs on the member's node. The disk is fenced already.
+    fn end(&self, seat: &Seat, how: &str) {
+        let member = {
+            let mut life = seat.life();
+            if life.phase == Phase::Down {
+                return;
+            }
+            life.phase = Phase::Down;
+            life.number += 1;
+            life.member.take()
+        };
+        // Tasks of a paused node would be dropped inside the executor's own lock.
+        self.inner.handle.resume(seat.node);
+        self.inner.handle.kill(seat.node);
+        self.inner.record.life_ends(self.now(), seat.id, how);
+        drop(member);
+    }
+
+    fn start(&self, seat: &Seat) {
+        let (number, paused) = {
+            let mut life = seat.life();
+            assert_eq!(life.phase, Phase::Down, "a member starts only when it is down");
+            life.phase = Phase::Starting;
+            life.number += 1;
+            (life.number, life.pauses > 0)
+        };
+        self.inner.record.life_begins(self.now(), seat.id);
+        // A new process on the same host; the first time it only replaces one that never ran.
+        self.inner.handle.restart(seat.node);
+        let Some(node) = self.inner.handle.get_node(seat.node) else { return };
+        let env = self.env(seat, node.clone(), number);
+        let (world, index) = (self.clone(), seat.index);
+        node.spawn(async move {
+            let started = product::start(world.plan(), index, env).await;
+            world.started(index, number, started);
+        });
+        if paused {
+            self.inner.handle.pause(seat.node);
+        }
+    }
+
+    fn started(&self, index: MemberIndex, number: u64, started: Result<Member, String>) {
+        match started {
+            Err(why) => self.stopped_itself(index, number, &format!("refused to start: {why}")),
+            Ok(member) => {
+                let seat = self.seat(index);
+                let mut life = seat.life();
+                if life.number == number && life.phase == Phase::Starting {
+                    life.phase = Phase::Up;
+                    life.member = Some(member);
+                    drop(life);
+                    self.inner.record.event(self.now(), format_args!("up {index}"));
+                }
+            }
+        }
+    }
+
+    fn env(&self, seat: &Seat, node: NodeHandle, life: u64) -> Env {
+        let plan = &self.inner.plan;
+        // What an earlier life owed the clock died with it.
+        let _ = seat.disk.take_latency();
+        Env {
+            clock: Arc::new(SimClock(seat.clock.clone())),
+            disk: seat.disk.mount(),
+            entropy: Arc::new(SimEntropy::new(plan.seed, seat.index, life)),
+            workers: Arc::new(SimWorkers {
+                node,
+                disk: seat.disk.clone(),
+                time: self.inner.time.clone(),
+                knobs: plan.knobs,
+                schedule_seed: plan.schedule_seed,
+                member: seat.index,
+                life,
+            }),
+            process: Arc::new(SimProcess { world: self.clone(), member: seat.index, life }),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The simulated world: members on their nodes, the network between them, their disks and clocks.
+//!
+//! `product` the product's entry points, all in one place; `life` starts and ends of members; `clock`, `entropy`,
+//! `workers`, `process`, `disk` the seams that a member gets; `network` links and weather; `faults` what a plan
+//! does to all of it; `monitor` what is watched all the time.
+//!
+//! Invariants: a member's disk is fenced before its node is killed, and its node is killed before it starts
+//! again; no lock is held across an await or while a member is dropped.
+
+mod clock;
+mod disk;
+mod entropy;
+mod faults;
+mod life;
+mod monitor;
+mod network;
+mod process;
+pub mod product;
+mod time;
+mod workers;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use madsim::runtime::{Handle, NodeHandle};
+use madsim::task::NodeId;
+use quorate_check::types::{MemberId, Nanos};
+use quorate_check::verdict::Class;
+use quorate_disk::SimDisk;
+
+use crate::plan::{MemberIndex, Plan};
+use crate::record::Record;
+use crate::report::Finding;
+
+pub use time::Time;
+
+/// A simulated world. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct World {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    plan: Plan,
+    record: Arc<Record>,
+    handle: Handle,
+    time: Time,
+    /// The node that faults, clients and the monitor run on; it never dies.
+    supervisor: NodeHandle,
+    network: network::Network,
+    seats: Vec<Seat>,
+    monitor: Mutex<monitor::Seen>,
+    /// The time of faults is over.
+    healed: AtomicBool,
+}
+
+/// One member's place: what outlives its processes.
+struct Seat {
+    index: MemberIndex,
+    id: MemberId,
+    node: NodeId,
+    clock: Arc<clock::HostClock>,
+    disk: SimDisk,
+    state: Mutex<life::Life>,
+}
+
+impl Seat {
+    fn life(&self) -> MutexGuard<'_, life::Life> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    /// Builds the world of a plan inside a running simulation. No member runs yet.
+    pub fn new(plan: Plan, record: Arc<Record>) -> World {
+        let handle = Handle::current();
+        let time = Time::current();
+        let supervisor = handle.create_node().name("supervisor").build();
+        let mut seats = Vec::new();
+        for (number, member) in (0_u8..).zip(&plan.members) {
+            let index = MemberIndex(number);
+            let address = product::address(index);
+            let node = handle.create_node().name(index.to_string()).ip(address.ip()).build();
+            seats.push(Seat {
+                index,
+                id: MemberId(product::member_id(index).0),
+                node: node.id(),
+                clock: Arc::new(clock::HostClock::new(time.clone(), *member)),
+                disk: disk::build(&plan, index),
+                state: Mutex::default(),
+            });
+        }
+        let nodes = seats.iter().map(|seat| seat.node).collect();
+        let network = network::Network::new(nodes, plan.knobs);
+        let inner = Inner {
+            plan,
+            record,
+            handle,
+            time,
+            supervisor,
+            network,
+            seats,
+            monitor: Mutex::default(),
+            healed: AtomicBool::new(false),
+        };
+        let world = World { inner: Arc::new(inner) };
+        for seat in &world.inner.seats {
+            disk::watch(&world, seat);
+        }
+        world
+    }
+
+    /// The plan that the world was built for.
+    pub fn plan(&self) -> &Plan {
+        &self.inner.plan
+    }
+
+    /// Simulated time.
+    pub fn time(&self) -> &Time {
+        &self.inner.time
+    }
+
+    /// Where everything is written down.
+    pub fn record(&self) -> &Arc<Record> {
+        &self.inner.record
+    }
+
+    /// The node that never dies.
+    pub fn supervisor(&self) -> &NodeHandle {
+        &self.inner.supervisor
+    }
+
+    /// The members' places.
+    pub fn members(&self) -> impl Iterator<Item = MemberIndex> + '_ {
+        self.inner.seats.iter().map(|seat| seat.index)
+    }
+
+    fn now(&self) -> Nanos {
+        self.inner.time.now()
+    }
+
+    fn seat(&self, index: MemberIndex) -> &Seat {
+        let seat = self.inner.seats.get(usize::from(index.0));
+        #[expect(clippy::expect_used, reason = "plans are checked before they run")]
+        seat.expect("a plan names only members that it has")
+    }
+
+    fn monitor(&self) -> MutexGuard<'_, monitor::Seen> {
+        self.inner.monitor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down something that is wrong.
+    pub fn finding(&self, class: Class, by: &str, sentence: impl Into<String>) {
+        self.inner.record.finding(self.now(), Finding::new(class, by, sentence));
+    }
+}

@@ -1,0 +1,119 @@
+//! What is watched all through a run: equal hashes at equal positions, one leader a term, and the counts.
+//!
+//! Two members that have applied the same entry must have the same state, at every moment; and a member that was
+//! started again must come back to what it was. Both are the same check: one table from entry to hash.
+//!
+//! Source of the leader check: election safety, Raft paper (Ongaro and Ousterhout 2014), figure 3.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use quorate::types::{LogId, MemberId, Term};
+use quorate_check::verdict::Class;
+
+use super::World;
+use super::product::Status;
+use crate::plan::MemberIndex;
+
+/// How often members are looked at.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// How often the network's message count goes into the trace, in looks.
+const LOOKS_PER_MESSAGE_COUNT: u64 = 5;
+
+/// What was seen so far.
+#[derive(Default)]
+pub(super) struct Seen {
+    looks: u64,
+    /// The state's hash at each entry, and who showed it first.
+    hashes: BTreeMap<LogId, (u128, MemberIndex)>,
+    /// Who led each term.
+    leaders: BTreeMap<Term, MemberId>,
+    /// The last leader seen.
+    last_leader: Option<MemberIndex>,
+    /// How far each member has purged its log.
+    purged: BTreeMap<MemberIndex, LogId>,
+}
+
+impl World {
+    /// Watches the members for as long as the run lasts.
+    pub fn start_monitor(&self) {
+        let world = self.clone();
+        self.inner.supervisor.spawn(async move {
+            loop {
+                world.look();
+                world.inner.time.sleep(INTERVAL).await;
+            }
+        });
+    }
+
+    /// Looks at every running member once.
+    pub fn look(&self) {
+        let statuses = self.statuses();
+        let now = self.now();
+        let mut findings = Vec::new();
+        {
+            let mut seen = self.monitor();
+            for (index, status) in &statuses {
+                findings.extend(seen.hash(*index, status));
+                findings.extend(seen.leader(status));
+                if seen.purge(*index, status) {
+                    self.inner.record.count(|figures| figures.installs_and_purges += 1);
+                }
+            }
+            let leading = statuses.iter().filter(|(_, status)| status.is_leader);
+            if let Some((leader, _)) = leading.max_by_key(|(_, status)| status.term)
+                && seen.last_leader != Some(*leader)
+            {
+                let change = seen.last_leader.replace(*leader).is_some();
+                self.inner.record.event(now, format_args!("leader {leader}"));
+                self.inner.record.count(|figures| figures.leader_changes += u64::from(change));
+            }
+            seen.looks += 1;
+            if seen.looks.is_multiple_of(LOOKS_PER_MESSAGE_COUNT) {
+                let messages = self.inner.network.messages();
+                self.inner.record.event(now, format_args!("messages {messages}"));
+                self.inner.record.count(|figures| figures.messages = messages);
+            }
+        }
+        for finding in findings {
+            self.finding(Class::Safety, "monitor", finding);
+        }
+    }
+
+    /// The member that leads, as far as can be seen: of several that believe so, the one with the newest term.
+    pub(super) fn leader(&self) -> Option<MemberIndex> {
+        let statuses = self.statuses();
+        let leading = statuses.iter().filter(|(_, status)| status.is_leader);
+        leading.max_by_key(|(_, status)| status.term).map(|(index, _)| *index)
+    }
+}
+
+impl Seen {
+    /// Whether the member has purged more of its log than ever before.
+    fn purge(&mut self, index: MemberIndex, status: &Status) -> bool {
+        let Some(purged) = status.purged else { return false };
+        let before = self.purged.entry(index).or_default();
+        let more = purged > *before;
+        *before = purged.max(*before);
+        more
+    }
+
+    fn hash(&mut self, index: MemberIndex, status: &Status) -> Option<String> {
+        let (Some(at), hash) = status.hash else { return None };
+        let (first, by) = *self.hashes.entry(at).or_insert((hash, index));
+        (first != hash).then(|| {
+            format!(
+                "{index} and {by} have applied the same entry {at} and differ: {hash:032x} and {first:032x}"
+            )
+        })
+    }
+
+    fn leader(&mut self, status: &Status) -> Option<String> {
+        if !status.is_leader {
+            return None;
+        }
+        let first = *self.leaders.entry(status.term).or_insert(status.member);
+        (first != status.member)
+            .then(|| format!("{} and {first} both lead term {}", status.member, status.term.0))
+    }
+}

@@ -1,0 +1,169 @@
+//! The product's entry points, all in one place: how a member is started, asked and looked at.
+//!
+//! Nothing else in the world names the product's own types of requests, statuses or errors, except where clients
+//! convert them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate::env::Env;
+use quorate::machine::command::{self, Answer, Command, CommandError, RangeReply};
+use quorate::node::{self, MemberConfig};
+use quorate::raft::pending::ProposeError;
+use quorate::storage::engine::EngineKind;
+use quorate::types::{ClusterId, LogId, MemberId, Revision, Term};
+use quorate_check::error_table::Code;
+
+use crate::plan::{MemberIndex, Plan};
+
+/// A running member.
+pub type Member = Arc<node::Member>;
+
+/// The port that peers call.
+const PEER_PORT: u16 = 2380;
+/// The port that clients call.
+const CLIENT_PORT: u16 = 2379;
+/// The cluster that every simulated member belongs to.
+const CLUSTER: ClusterId = ClusterId(0xC1);
+/// The first member's id; the others follow.
+const FIRST_MEMBER: u64 = 0xA1;
+
+/// The id of a member.
+pub fn member_id(index: MemberIndex) -> MemberId {
+    MemberId(FIRST_MEMBER + u64::from(index.0))
+}
+
+/// Where a member's peers reach it.
+pub fn address(index: MemberIndex) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, index.0 + 1)), PEER_PORT)
+}
+
+/// Starts a member.
+///
+/// # Errors
+/// Why it refused, in one line.
+pub async fn start(plan: &Plan, index: MemberIndex, env: Env) -> Result<Member, String> {
+    node::start(config(plan, index), env).await.map_err(|error| error.to_string())
+}
+
+fn config(plan: &Plan, index: MemberIndex) -> MemberConfig {
+    let members = (0_u8..).zip(&plan.members).map(|(number, _)| {
+        let index = MemberIndex(number);
+        command::Member {
+            id: member_id(index),
+            name: index.to_string(),
+            peer_urls: vec![format!("http://{}", address(index))],
+            ..command::Member::default()
+        }
+    });
+    MemberConfig {
+        name: index.to_string(),
+        member: member_id(index),
+        cluster: CLUSTER,
+        data_dir: PathBuf::from("/data"),
+        members: members.collect(),
+        peer_listen: address(index),
+        client_urls: vec![format!("http://{}:{CLIENT_PORT}", address(index).ip())],
+        engine: EngineKind::Redb,
+        knobs: knobs(plan),
+    }
+}
+
+fn knobs(plan: &Plan) -> node::Knobs {
+    let knobs = &plan.knobs;
+    node::Knobs {
+        heartbeat_interval: Duration::from_millis(knobs.heartbeat_ms),
+        election_timeout: Duration::from_millis(knobs.election_ms),
+        wal_segment_bytes: knobs.wal_segment_bytes,
+        snapshot_entries: knobs.snapshot_entries,
+        snapshot_wal_bytes: knobs.snapshot_wal_bytes,
+        keep_entries: knobs.keep_entries,
+        batch_requests_max: usize::try_from(knobs.batch_requests_max).unwrap_or(usize::MAX),
+        ..node::Knobs::default()
+    }
+}
+
+/// Whether a file that is renamed becomes a segment of the write-ahead log: a spare that is put to use.
+pub fn becomes_segment(from: &Path) -> bool {
+    from.extension().is_some_and(|extension| extension == "spare")
+}
+
+/// The mark of a snapshot built.
+pub const MARK_SNAPSHOT_BUILT: &str = "snapshot built";
+/// The mark of a snapshot installed.
+pub const MARK_SNAPSHOT_INSTALLED: &str = "snapshot installed";
+
+/// A call that brought no answer.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// Nothing was done.
+    NothingDone(Code, String),
+    /// It may have been done.
+    Unknown(String),
+}
+
+/// Proposes a command.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn propose(member: &Member, command: Command) -> Result<Answer, Refusal> {
+    member.propose(command).await.map_err(|error| match error {
+        ProposeError::TooManyRequests | ProposeError::TooLarge => {
+            Refusal::NothingDone(Code::ResourceExhausted, format!("etcdserver: {error}"))
+        }
+        _ => Refusal::Unknown(error.to_string()),
+    })
+}
+
+/// What a read brought: the store's revision, and what was found or refused.
+pub type RangeAnswer = (Revision, Result<RangeReply, CommandError>);
+
+/// Reads a range.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn range(
+    member: &Member,
+    range: command::Range,
+    linearizable: bool,
+) -> Result<RangeAnswer, Refusal> {
+    member.range(range, linearizable).await.map_err(|error| Refusal::Unknown(error.to_string()))
+}
+
+/// What is watched of a member.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its id.
+    pub member: MemberId,
+    /// Its term.
+    pub term: Term,
+    /// Who leads, as far as it knows.
+    pub leader: Option<MemberId>,
+    /// Whether it leads.
+    pub is_leader: bool,
+    /// The store's revision.
+    pub revision: Revision,
+    /// The last entry applied, with the state's hash there.
+    pub hash: (Option<LogId>, u128),
+    /// The last entry purged.
+    pub purged: Option<LogId>,
+}
+
+/// A member's status now.
+pub fn status(member: &Member) -> Status {
+    let status = member.status();
+    Status {
+        cluster: status.cluster,
+        member: status.member,
+        term: status.raft.term,
+        leader: status.raft.leader,
+        is_leader: status.raft.is_leader,
+        revision: status.revision,
+        hash: status.hash,
+        purged: status.raft.purged,
+    }
+}

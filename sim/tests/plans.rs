@@ -1,0 +1,112 @@
+//! Plans as a seed makes them: the same every time, the same after a trip through JSON, and varied enough.
+
+use std::collections::BTreeSet;
+
+use quorate_sim::plan::generate::generate;
+use quorate_sim::plan::operation::{Ask, op_parts};
+use quorate_sim::plan::{Family, Plan, Target};
+
+/// Seeds within which everything must have come up.
+const SEEDS: u64 = 200;
+
+#[test]
+fn a_seed_makes_one_plan() {
+    for seed in [0, 1, 7, u64::MAX] {
+        let first = serde_json::to_string(&generate(seed)).unwrap();
+        assert_eq!(first, serde_json::to_string(&generate(seed)).unwrap(), "seed {seed}");
+    }
+    assert_ne!(generate(1).clients, generate(2).clients);
+    assert_ne!(generate(1).faults, generate(2).faults);
+}
+
+#[test]
+fn a_plan_survives_json() {
+    for seed in 0..20 {
+        let plan = generate(seed);
+        let text = serde_json::to_string_pretty(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_plan_survives_a_file_and_nonsense_is_refused() {
+    let path = std::env::temp_dir().join(format!("quorate-plan-{}.json", std::process::id()));
+    let mut plan = generate(3);
+    plan.save(&path).unwrap();
+    assert_eq!(Plan::load(&path).unwrap(), plan);
+    plan.members.truncate(1);
+    plan.save(&path).unwrap();
+    assert!(Plan::load(&path).unwrap_err().to_string().contains("not there"));
+    plan.version += 1;
+    plan.save(&path).unwrap();
+    assert!(Plan::load(&path).unwrap_err().to_string().contains("version"));
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn every_plan_can_be_run_and_is_eventful() {
+    for seed in 0..SEEDS {
+        let plan = generate(seed);
+        assert_eq!(plan.check(), Ok(()), "seed {seed}");
+        assert!([3, 5].contains(&plan.members.len()), "seed {seed}");
+        assert!(plan.duration_ms >= 60_000, "seed {seed}");
+        assert!(plan.operations().count() >= 2_500, "seed {seed}: {}", plan.operations().count());
+        assert!(plan.faults.len() >= 10, "seed {seed}");
+        let unseating = |fault: &&quorate_sim::plan::PlannedFault| {
+            fault.fault.target() == Some(Target::Leader) && Family::UNSEATING.contains(&fault.fault.family())
+        };
+        assert!(plan.faults.iter().filter(unseating).count() >= 4, "seed {seed}");
+        assert!(plan.faults.is_sorted_by_key(|fault| fault.at_ms), "seed {seed}");
+        for fault in &plan.faults {
+            assert!(plan.families.contains(&fault.fault.family()), "seed {seed}: {fault:?}");
+            assert!(fault.at_ms < plan.duration_ms, "seed {seed}: {fault:?}");
+        }
+    }
+}
+
+#[test]
+fn the_swarm_covers_every_family_and_every_kind_and_leaves_each_out_too() {
+    let mut drawn = BTreeSet::new();
+    let mut left_out = BTreeSet::new();
+    let mut kinds = BTreeSet::new();
+    let mut calls = BTreeSet::new();
+    for seed in 0..SEEDS {
+        let plan = generate(seed);
+        for family in Family::ALL {
+            if plan.families.contains(&family) { &mut drawn } else { &mut left_out }.insert(family);
+        }
+        kinds.extend(plan.faults.iter().map(|fault| fault.fault.name()));
+        calls.extend(plan.operations().map(|(_, op)| match op.ask {
+            Ask::Put(_) => "put",
+            Ask::Range(_) => "range",
+            Ask::Delete(_) => "delete",
+            Ask::Txn(_) => "txn",
+            Ask::Compact { .. } => "compact",
+            Ask::LeaseGrant { .. } => "grant",
+            Ask::LeaseRevoke { .. } => "revoke",
+        }));
+    }
+    assert_eq!(drawn.into_iter().collect::<Vec<_>>(), Family::ALL);
+    assert_eq!(left_out.into_iter().collect::<Vec<_>>(), Family::ALL);
+    assert_eq!(kinds.len(), 18, "{kinds:?}");
+    assert_eq!(calls.len(), 7, "{calls:?}");
+}
+
+#[test]
+fn operations_refer_only_to_earlier_ones_of_their_client() {
+    for seed in 0..20 {
+        for (client, op) in generate(seed).operations() {
+            let (owner, nth) = op_parts(op.id);
+            assert_eq!(owner, client.id);
+            let referred = match &op.ask {
+                Ask::LeaseRevoke { grant } => Some(*grant),
+                Ask::Put(put) => put.lease,
+                _ => None,
+            };
+            if let Some(referred) = referred {
+                assert_eq!(op_parts(referred).0, client.id);
+                assert!(op_parts(referred).1 < nth, "{referred} before {}", op.id);
+            }
+        }
+    }
+}

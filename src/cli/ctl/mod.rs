@@ -1,0 +1,135 @@
+//! `quorate ctl`: a client with the grammar, the output and the exit codes of `etcdctl`.
+//!
+//! [`args`] is the grammar, [`client`] the connection, [`render`] the formats; each command has a file. Words are
+//! checked before the cluster is spoken to. What is not here yet: TLS, auth management, members' changes,
+//! `elect`, `lock`, snapshots, interactive watching; asking for them is an error, never a silence.
+
+pub mod args;
+pub mod client;
+pub mod endpoint;
+pub mod error;
+pub mod kv;
+pub mod lease;
+pub mod member;
+pub mod number;
+pub mod render;
+pub mod txn;
+pub mod watch;
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use crate::cli::version::API_VERSION;
+use crate::config::duration;
+use args::{Command, CommandLine, Global};
+use client::{Client, Target};
+use error::{CtlError, Exit};
+use render::Style;
+
+/// Runs the client; `args` begins with the program's name. Returns the process exit code.
+pub fn run(args: Vec<String>, env: &[(String, String)]) -> u8 {
+    let line = match CommandLine::try_parse_from(args::with_environment(args, env)) {
+        Ok(line) => line,
+        Err(asked) if matches!(asked.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return exit_of(emit(asked.to_string().as_bytes()));
+        }
+        Err(error) => {
+            let text = error.to_string();
+            // The first letter is clap's lower case; scripts look for `Error: `.
+            let text = text.strip_prefix("error: ").map_or(text.clone(), |rest| format!("Error: {rest}"));
+            let _ = emit_error(&text);
+            return Exit::Error.code();
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit_of(Err(CtlError::from(error))),
+    };
+    exit_of(runtime.block_on(execute(line)).and_then(|output| emit(&output)))
+}
+
+fn exit_of(result: Result<(), CtlError>) -> u8 {
+    match result {
+        Ok(()) => 0,
+        Err(error) => {
+            if !error.text.is_empty() {
+                // Nothing can be said where standard error is closed; the exit code still speaks.
+                let _ = emit_error(&format!("Error: {error}\n"));
+            }
+            error.exit.code()
+        }
+    }
+}
+
+async fn execute(line: CommandLine) -> Result<Vec<u8>, CtlError> {
+    let style = Style::new(&line.global.write_out, line.global.hex)?;
+    let target = target(&line.global)?;
+    let connect = async || -> Result<Client, CtlError> { target.connect().await };
+    match line.command {
+        Command::Put(command) => kv::put(connect, style, command).await,
+        Command::Get(command) => kv::get(connect, style, command).await,
+        Command::Del(command) => kv::del(connect, style, command).await,
+        Command::Txn(command) => txn::txn(connect, style, command).await,
+        Command::Watch(command) => watch::watch(connect, style, command).await,
+        Command::Lease(command) => lease::lease(connect, style, command).await,
+        Command::Compaction(command) => kv::compaction(connect, command).await,
+        Command::Member(command) => member::member(connect, style, command).await,
+        Command::Endpoint(command) => endpoint::endpoint(&target, style, command).await,
+        Command::Version => Ok(version().into_bytes()),
+    }
+}
+
+fn version() -> String {
+    let level = API_VERSION.rsplit_once('.').map_or(API_VERSION, |(level, _)| level);
+    format!("etcdctl version: {API_VERSION}\nAPI version: {level}\n")
+}
+
+fn target(global: &Global) -> Result<Target, CtlError> {
+    for (name, value) in [("cert", &global.cert), ("key", &global.key), ("cacert", &global.cacert)] {
+        if !value.is_empty() {
+            return Err(CtlError::new(Exit::BadFeature, format!("--{name}: TLS is not supported yet")));
+        }
+    }
+    if !global.insecure_transport {
+        return Err(CtlError::new(Exit::BadFeature, "--insecure-transport=false: TLS is not supported yet"));
+    }
+    let time = |name: &str, text: &str| -> Result<Duration, CtlError> {
+        duration::parse(text).map_err(|why| {
+            CtlError::new(Exit::Error, format!("invalid argument {text:?} for \"--{name}\" flag: {why}"))
+        })
+    };
+    let user = match (global.user.split_once(':'), global.password.as_str()) {
+        _ if global.user.is_empty() => None,
+        (Some((name, password)), "") => Some((name.to_owned(), password.to_owned())),
+        (None, "") => {
+            return Err(CtlError::bad_args("--user needs a password: --user=name:password, or --password"));
+        }
+        // With --password, a colon is part of the name.
+        (_, password) => Some((global.user.clone(), password.to_owned())),
+    };
+    Ok(Target {
+        endpoints: global.endpoints.clone(),
+        dial_timeout: time("dial-timeout", &global.dial_timeout)?,
+        command_timeout: time("command-timeout", &global.command_timeout)?,
+        keepalive_time: time("keepalive-time", &global.keepalive_time)?,
+        keepalive_timeout: time("keepalive-timeout", &global.keepalive_timeout)?,
+        user,
+    })
+}
+
+/// Writes to standard output, at once: what is printed has happened.
+fn emit(bytes: &[u8]) -> Result<(), CtlError> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(bytes)?;
+    output.flush()?;
+    Ok(())
+}
+
+/// Writes to standard error.
+fn emit_error(text: &str) -> Result<(), CtlError> {
+    std::io::stderr().lock().write_all(text.as_bytes())?;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! The programs in the one binary: the server, and the client `ctl`.
+//!
+//! Called through a link named `etcd` or `etcdctl` the binary is that program, so that it can be dropped in.
+//! Programs may read files and the environment; what they learn goes down as plain values. Plain build only.
+
+pub mod ctl;
+mod serve;
+pub mod version;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs the program that the command line asks for.
+pub fn main() -> ExitCode {
+    // Arguments that are not Unicode cannot name anything here; their remains then fail as unknown.
+    let args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let env: Vec<(String, String)> = std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .collect();
+    let code = match program(&args) {
+        Program::Ctl(args) => ctl::run(args, &env),
+        Program::Serve(args) => serve::run(&args, &env),
+        Program::Missing(name) => {
+            eprintln!("quorate: {name} is not supported yet");
+            1
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// What the binary was called to be.
+#[derive(Debug, PartialEq, Eq)]
+enum Program {
+    /// The client; arguments with the program's name.
+    Ctl(Vec<String>),
+    /// The server; arguments without the program's name.
+    Serve(Vec<String>),
+    /// A program that is not here.
+    Missing(&'static str),
+}
+
+fn program(args: &[String]) -> Program {
+    let called = args.first().map_or("", String::as_str);
+    let name = Path::new(called).file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+    let rest = args.get(1..).unwrap_or_default();
+    match (name, rest) {
+        ("etcdctl", _) => Program::Ctl(args.to_vec()),
+        ("etcdutl", _) => Program::Missing("etcdutl"),
+        ("etcd", rest) => Program::Serve(rest.to_vec()),
+        (_, [word, rest @ ..]) if word == "ctl" => {
+            let named = std::iter::once("quorate ctl".to_owned());
+            Program::Ctl(named.chain(rest.iter().cloned()).collect())
+        }
+        (_, [word, ..]) if word == "util" => Program::Missing("quorate util"),
+        (_, rest) => Program::Serve(rest.to_vec()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_and_the_first_word_choose_the_program() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        for (args, want) in [
+            (&["quorate"][..], Program::Serve(words(&[]))),
+            (&["/bin/quorate", "--name=a"], Program::Serve(words(&["--name=a"]))),
+            (&["quorate", "ctl", "get", "a"], Program::Ctl(words(&["quorate ctl", "get", "a"]))),
+            (&["/usr/bin/etcdctl", "get", "a"], Program::Ctl(words(&["/usr/bin/etcdctl", "get", "a"]))),
+            (&["./etcd", "--name=a"], Program::Serve(words(&["--name=a"]))),
+            (&["etcd", "ctl"], Program::Serve(words(&["ctl"]))),
+            (&["etcdutl", "version"], Program::Missing("etcdutl")),
+        ] {
+            assert_eq!(program(&words(args)), want, "{args:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Every limit of the server, by name and with its unit last.
+//!
+//! A queue, buffer, batch or retry without a line here has no limit, and that is a bug. Values marked *default* can
+//! be set by a flag; the others are the API's or ours. Nothing here is computed at run time.
+
+use std::time::Duration;
+
+// Requests.
+
+/// Default: the largest request a client may send, in bytes of its encoding.
+pub const REQUEST_BYTES_MAX: usize = 1_572_864;
+/// What a gRPC message may be larger than the request in it, in bytes.
+pub const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
+/// Above this a request limit is accepted with a warning, in bytes.
+pub const REQUEST_BYTES_WARN: usize = 10 * 1024 * 1024;
+/// Default: operations in a transaction, on each level of nesting.
+pub const TXN_OPS_MAX: usize = 128;
+/// Committed but not yet applied log entries above which new requests are refused ("too many requests").
+pub const APPLY_LAG_ENTRIES_MAX: u64 = 5_000;
+/// What a request may take on top of two election timeouts.
+pub const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
+/// After this a read index round without an answer is asked again.
+pub const READ_INDEX_RETRY_AFTER: Duration = Duration::from_millis(500);
+
+// Ranges and snapshots for clients.
+
+/// Keys in the first piece of a streamed range.
+pub const RANGE_STREAM_FIRST_KEYS: usize = 10;
+/// The largest piece of a snapshot stream, in bytes.
+pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 32 * 1024;
+
+// Watches.
+
+/// Revisions in one catch-up message of a watcher.
+pub const WATCH_REVISIONS_PER_MESSAGE_MAX: usize = 1_000;
+/// Responses waiting in one watch stream before its watchers fall back to catching up from history.
+pub const WATCH_STREAM_RESPONSES_MAX: usize = 128;
+/// Default: how often an idle watcher is told the revision.
+pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// The shortest progress interval that may be asked for.
+pub const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+// Leases.
+
+/// The longest lease, in seconds.
+pub const LEASE_TTL_SECS_MAX: i64 = 9_000_000_000;
+/// Expired leases that one step proposes to revoke.
+pub const LEASE_EXPIRIES_PER_STEP_MAX: usize = 500;
+/// Expired leases revoked per second, so that a mass expiry leaves room for clients.
+pub const LEASE_EXPIRIES_PER_SEC_MAX: usize = 1_000;
+/// How often a leader looks for expired leases: with the step above, this makes the rate above.
+pub const LEASE_TICK: Duration = Duration::from_millis(500);
+/// Steps of expiry that may wait for the quorum at once.
+pub const LEASE_EXPIRY_BATCHES_IN_FLIGHT_MAX: usize = 2;
+/// After an expiry that was refused or lost, the lease is tried again.
+pub const LEASE_EXPIRY_RETRY_AFTER: Duration = Duration::from_secs(3);
+/// Remainders that one step checkpoints.
+pub const LEASE_CHECKPOINTS_PER_STEP_MAX: usize = 1_000;
+/// Default: the least time between two checkpoints of one lease; leases that live no longer have none.
+pub const LEASE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// Leases that a new leader takes over at a time; applying waits for that long.
+pub const LEASE_TAKE_OVER_STEP: usize = 256;
+/// Keep-alives (or questions) that share one quorum round and one call to the leader.
+pub const LEASE_GROUP_MAX: usize = 1_000;
+/// Groups of keep-alives, and of questions, on their way at once.
+pub const LEASE_GROUPS_IN_FLIGHT_MAX: usize = 4;
+
+// Space.
+
+/// Default: logical bytes that the store may hold.
+pub const QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Above this a quota is accepted with a warning, in bytes.
+pub const QUOTA_BYTES_WARN: u64 = 8 * 1024 * 1024 * 1024;
+
+// Consensus.
+
+/// Default: time between heartbeats.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
+/// Default: silence after which a follower stands for election.
+pub const ELECTION_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// The longest election timeout that makes sense: beyond it a cluster is down rather than careful.
+pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(50_000);
+/// An election timeout is at least this many heartbeats.
+pub const ELECTION_HEARTBEATS_MIN: u32 = 5;
+/// Default: log entries between snapshots.
+pub const SNAPSHOT_ENTRIES: u64 = 10_000;
+/// Default: log entries kept behind a snapshot for members that lag.
+pub const SNAPSHOT_CATCHUP_ENTRIES: u64 = 5_000;
+/// Default: learners in a cluster.
+pub const LEARNERS_MAX: u32 = 1;
+
+// Compaction.
+
+/// Default: revisions removed in one step.
+pub const COMPACTION_BATCH_REVISIONS: u64 = 1_000;
+/// Default: pause between two steps.
+pub const COMPACTION_PAUSE: Duration = Duration::from_millis(10);
+/// Hashes of past compactions that stay comparable.
+pub const COMPACTION_HASHES_KEPT: usize = 10;

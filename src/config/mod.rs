@@ -1,0 +1,23 @@
+//! What the server is told: options from flags, environment or file, checked and typed; and every limit.
+//!
+//! The way of an option: [`flags`] names it, [`settings`] collects what was set (and refuses contradictions),
+//! [`serve`] turns the texts into one plain [`ServeConfig`]. Everything here is a pure function of its arguments:
+//! reading files and the environment is the caller's work, so that all of it can be tested as tables.
+
+pub mod duration;
+pub mod error;
+#[cfg(not(madsim))]
+pub mod file;
+pub mod flags;
+pub mod ids;
+pub mod initial_cluster;
+pub mod limits;
+pub mod serve;
+pub mod settings;
+pub mod url;
+
+pub use error::ConfigError;
+pub use initial_cluster::InitialCluster;
+pub use serve::{AutoCompaction, ClusterState, Loaded, LogConfig, LogFormat, ServeConfig, StorageEngine};
+pub use settings::Settings;
+pub use url::{Scheme, Url};

@@ -1,0 +1,170 @@
+//! Tables: options in, configuration or one-line refusal out.
+
+use super::*;
+
+fn load(args: &[&str]) -> Result<Loaded, ConfigError> {
+    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+    ServeConfig::from_settings(Settings::from_args(&args, &[])?)
+}
+
+fn config(args: &[&str]) -> ServeConfig {
+    load(args).unwrap().config
+}
+
+#[test]
+fn the_defaults_are_a_cluster_of_one() {
+    let Loaded { config, warnings } = load(&[]).unwrap();
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!((config.name.as_str(), config.data_dir.to_str()), ("default", Some("default.etcd")));
+    assert_eq!(config.verify_bootstrap(), Ok(()));
+    assert_eq!(config.initial_cluster.len(), 1);
+    assert_eq!(
+        config.initial_cluster.cluster_id(&config.initial_cluster_token).to_string(),
+        "cdf818194e3a8c32"
+    );
+    assert_eq!(config.storage_engine, StorageEngine::Redb);
+    assert_eq!(config.heartbeat_interval, limits::HEARTBEAT_INTERVAL);
+    assert_eq!(config.election_timeout, limits::ELECTION_TIMEOUT);
+    assert_eq!(config.request_timeout(), Duration::from_secs(7));
+    assert_eq!(config.quota_bytes, Some(limits::QUOTA_BYTES));
+    assert_eq!(config.request_bytes_max, limits::REQUEST_BYTES_MAX);
+    assert_eq!(config.txn_ops_max, limits::TXN_OPS_MAX);
+    assert_eq!(config.snapshot_entries, limits::SNAPSHOT_ENTRIES);
+    assert_eq!(config.snapshot_catchup_entries, limits::SNAPSHOT_CATCHUP_ENTRIES);
+    assert_eq!(config.learners_max, limits::LEARNERS_MAX);
+    assert_eq!(config.watch_progress_interval, limits::WATCH_PROGRESS_INTERVAL);
+    assert_eq!(config.compaction_batch_revisions, limits::COMPACTION_BATCH_REVISIONS);
+    assert_eq!(config.compaction_pause, limits::COMPACTION_PAUSE);
+    assert_eq!(config.auto_compaction, AutoCompaction::Off);
+    assert_eq!(config.keepalive.interval, Some(Duration::from_secs(7200)));
+    assert!(config.pre_vote && config.strict_reconfig && config.gateway);
+}
+
+#[test]
+fn a_member_of_three() {
+    let config = config(&[
+        "--name=m2",
+        "--listen-peer-urls=http://0.0.0.0:2380",
+        "--listen-client-urls=http://0.0.0.0:2379,http://127.0.0.1:2479",
+        "--advertise-client-urls=http://m2.example:2379",
+        "--initial-advertise-peer-urls=http://m2.example:2380",
+        "--initial-cluster=m1=http://m1.example:2380,m2=http://m2.example:2380,m3=http://m3.example:2380",
+        "--initial-cluster-state=existing",
+        "--storage-engine=sled",
+    ]);
+    assert_eq!(config.initial_cluster.len(), 3);
+    assert_eq!(config.listen_client_urls.len(), 2);
+    assert_eq!(config.initial_cluster_state, ClusterState::Existing);
+    assert_eq!(config.storage_engine, StorageEngine::Sled);
+    assert_eq!(config.verify_bootstrap(), Ok(()));
+}
+
+#[test]
+fn a_named_member_alone_is_its_own_cluster() {
+    let config = config(&["--name=solo", "--initial-advertise-peer-urls=http://10.0.0.1:2380"]);
+    assert_eq!(config.verify_bootstrap(), Ok(()));
+    assert_eq!(config.data_dir.to_str(), Some("solo.etcd"));
+}
+
+#[test]
+fn bootstrap_needs_itself_among_the_first_members() {
+    let stranger = config(&["--name=x", "--initial-cluster=a=http://localhost:2380"]);
+    let error = stranger.verify_bootstrap().unwrap_err().to_string();
+    assert_eq!(error, "couldn't find local name \"x\" in the initial cluster configuration");
+    let moved = config(&["--name=a", "--initial-cluster=a=http://localhost:9999"]);
+    let error = moved.verify_bootstrap().unwrap_err().to_string();
+    assert!(error.contains("--initial-cluster has a=http://localhost:9999 but"), "{error}");
+}
+
+#[test]
+fn values_in_their_own_syntax() {
+    for (args, want) in [
+        (&["--auto-compaction-retention=5"][..], AutoCompaction::Periodic(Duration::from_secs(5 * 3600))),
+        (&["--auto-compaction-retention=30m"], AutoCompaction::Periodic(Duration::from_secs(1800))),
+        (
+            &["--auto-compaction-mode=revision", "--auto-compaction-retention=1000"],
+            AutoCompaction::Revisions(1000),
+        ),
+        (&["--auto-compaction-mode=revision"], AutoCompaction::Off),
+    ] {
+        assert_eq!(config(args).auto_compaction, want, "{args:?}");
+    }
+    assert_eq!(config(&["--quota-backend-bytes=-1"]).quota_bytes, None);
+    assert_eq!(config(&["--quota-backend-bytes=5"]).quota_bytes, Some(5));
+    let gates = config(&["--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true"]);
+    assert!(gates.corruption_checks.initial);
+    assert_eq!(gates.corruption_checks.compact_hash_every, Some(Duration::from_secs(60)));
+    assert_eq!(config(&["--grpc-keepalive-interval=0s"]).keepalive.interval, None);
+    assert!(config(&["--log-outputs=stdout"]).log.to_stdout);
+}
+
+#[test]
+fn refusals_are_one_line_that_names_the_option() {
+    for (args, want) in [
+        (
+            &["--heartbeat-interval=x"][..],
+            "invalid value \"x\" for --heartbeat-interval: want a whole number in range",
+        ),
+        (&["--heartbeat-interval=0"], "--heartbeat-interval and --election-timeout must be greater than 0"),
+        (
+            &["--election-timeout=400"],
+            "--election-timeout[400ms] should be at least as 5 times as --heartbeat-interval[100ms]",
+        ),
+        (
+            &["--election-timeout=60000"],
+            "--election-timeout[60000ms] is too long, and should be set less than 50000ms",
+        ),
+        (
+            &["--listen-client-urls=http://localhost:1"],
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        (&["--listen-peer-urls=http://db.example:1"], "expected IP in URL for binding"),
+        (&["--listen-peer-urls=localhost:1"], "URL scheme must be http, https, unix, or unixs"),
+        (&["--listen-peer-urls="], "want at least one URL"),
+        (&["--listen-peer-urls=https://localhost:1"], "TLS is not supported yet"),
+        (&["--initial-cluster=a"], "invalid value \"a\" for --initial-cluster: want name=url"),
+        (&["--initial-cluster-state=old"], "want one of new, existing"),
+        (&["--storage-engine=bbolt"], "want one of redb, sled"),
+        (&["--pre-vote=maybe"], "want true or false"),
+        (&["--grpc-keepalive-interval=5"], "want a duration like 100ms, 5s or 1h30m"),
+        (&["--bcrypt-cost=3"], "want 4 to 31"),
+        (&["--max-learners=0"], "--max-learners must be greater than 0"),
+        (&["--auto-compaction-mode=revision", "--auto-compaction-retention=1h"], "want a whole number"),
+        (&["--auth-token=jwt,sign-method=RS256"], "only simple tokens are supported yet"),
+        (&["--feature-gates=Nope=true"], "unrecognized feature gate: Nope"),
+        (&["--feature-gates=InitialCorruptCheck"], "want Name=true or Name=false"),
+        (&["--log-outputs=etcd.log"], "etcd.log is not supported yet"),
+        (&["--cert-file=a.pem"], "--cert-file is not supported yet: without TLS"),
+        (&["--client-cert-auth"], "--client-cert-auth is not supported yet: without TLS"),
+        (&["--peer-auto-tls"], "--peer-auto-tls is not supported yet"),
+        (&["--discovery-srv=example.com"], "--discovery-srv is not supported yet: the member would start"),
+        (&["--force-new-cluster"], "--force-new-cluster is not supported yet"),
+    ] {
+        let error = load(args).unwrap_err().to_string();
+        assert!(error.contains(want), "{args:?}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn harmless_options_are_warned_about_only_when_they_were_meant() {
+    for args in [
+        &["--client-cert-auth=false"][..],
+        &["--max-wals=5"],
+        &["--logger=zap"],
+        &["--backend-batch-interval=0"],
+    ] {
+        assert_eq!(load(args).unwrap().warnings, Vec::<String>::new(), "{args:?}");
+    }
+    for (args, want) in [
+        (&["--max-wals=9"][..], "--max-wals=9 has no effect: segments are recycled"),
+        (&["--unsafe-no-fsync"], "--unsafe-no-fsync=true has no effect: every acknowledged write is synced"),
+        (&["--max-request-bytes=20000000"], "--max-request-bytes=20000000 is more than the recommended"),
+        (&["--quota-backend-bytes=99000000000"], "--quota-backend-bytes is more than the recommended"),
+        (&["--feature-gates=LeaseCheckpoint=true"], "feature gate LeaseCheckpoint has no effect"),
+    ] {
+        let warnings = load(args).unwrap().warnings;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.contains(want)), "{warnings:?}");
+    }
+}

@@ -1,0 +1,86 @@
+//! The member list that clients see, and the ids that must never come back.
+//!
+//! Which members vote is the consensus library's own record; it follows this list.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::machine::command::Member;
+use crate::types::MemberId;
+
+const PRESENT: u8 = 0;
+const REMOVED: u8 = 1;
+
+/// The members, and those removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    by_id: BTreeMap<MemberId, Member>,
+    removed: BTreeSet<MemberId>,
+}
+
+/// What a members bucket's key names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberKey {
+    /// A member of the cluster; the value is the member.
+    Present(MemberId),
+    /// An id that was removed; the value is empty.
+    Removed(MemberId),
+}
+
+impl MemberKey {
+    /// The key's bytes.
+    pub fn encode(self) -> Bytes {
+        let (kind, id) = match self {
+            MemberKey::Present(id) => (PRESENT, id),
+            MemberKey::Removed(id) => (REMOVED, id),
+        };
+        let mut key = vec![kind];
+        key.extend_from_slice(&id.0.to_be_bytes());
+        key.into()
+    }
+
+    /// Reads a key.
+    pub fn decode(key: &[u8]) -> Option<MemberKey> {
+        let (kind, id) = key.split_first()?;
+        let id = MemberId(u64::from_be_bytes(<[u8; 8]>::try_from(id).ok()?));
+        match *kind {
+            PRESENT => Some(MemberKey::Present(id)),
+            REMOVED => Some(MemberKey::Removed(id)),
+            _ => None,
+        }
+    }
+}
+
+impl Members {
+    /// One member.
+    pub fn get(&self, id: MemberId) -> Option<&Member> {
+        self.by_id.get(&id)
+    }
+
+    /// All members by id.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Member> {
+        self.by_id.values()
+    }
+
+    /// Whether this id belonged to a member that was removed.
+    pub fn is_removed(&self, id: MemberId) -> bool {
+        self.removed.contains(&id)
+    }
+
+    /// Whether the initial list has been applied.
+    pub fn is_bootstrapped(&self) -> bool {
+        !self.by_id.is_empty() || !self.removed.is_empty()
+    }
+
+    /// Adds or replaces a member; answers the one before.
+    pub(crate) fn put(&mut self, member: Member) -> Option<Member> {
+        assert!(!self.is_removed(member.id), "a removed id never comes back");
+        self.by_id.insert(member.id, member)
+    }
+
+    /// Takes over a removed id.
+    pub(crate) fn restore_removed(&mut self, id: MemberId) {
+        self.removed.insert(id);
+    }
+}

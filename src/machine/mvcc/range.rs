@@ -1,0 +1,225 @@
+//! Ranges: what the key space holds at a revision, in the API's order, cut and filtered as it defines.
+//!
+//! The index is walked first, in steps whose length the caller chooses, so that nobody has to hold the state
+//! still for long; values are read afterwards, from records, which never change. A reader that lets go of the
+//! state between steps must keep physical compaction behind its revision (see `compact.rs`); if it did not, a
+//! step answers "compacted" and never something wrong.
+
+use std::cmp::Ordering;
+
+use bytes::Bytes;
+
+use crate::machine::command::{CommandError, KeyValue, Range, RangeReply, SortOrder, SortTarget};
+use crate::machine::effects::{Event, Records, RecordsError};
+use crate::machine::mvcc::Mvcc;
+use crate::types::{KeyRange, LeaseId, RevPair, Revision};
+
+/// A key as a range found it in the index: everything but value and lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The key.
+    pub key: Bytes,
+    /// Where its value lies.
+    pub at: RevPair,
+    /// The revision that created it.
+    pub created: Revision,
+    /// Its version.
+    pub version: i64,
+}
+
+/// One step's outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chunk {
+    /// Keys living at the revision, in key order.
+    pub found: Vec<Found>,
+    /// Where the next step starts; `None` at the end of the range.
+    pub resume: Option<Bytes>,
+}
+
+impl Mvcc {
+    /// The revision a read means: 0 and below are the current one.
+    ///
+    /// # Errors
+    /// The revision lies in the future or has been compacted.
+    pub(crate) fn read_revision(&self, asked: Revision, current: Revision) -> Result<Revision, CommandError> {
+        if asked > current {
+            return Err(CommandError::FutureRevision);
+        }
+        let revision = if asked.0 <= 0 { current } else { asked };
+        if revision < self.compacted { Err(CommandError::Compacted(self.compacted)) } else { Ok(revision) }
+    }
+
+    /// Walks at most `budget` keys of the index, from `resume` on, and answers those living at `revision`.
+    ///
+    /// # Errors
+    /// Physical compaction has passed the revision.
+    pub fn chunk(
+        &self,
+        range: &KeyRange,
+        revision: Revision,
+        resume: Option<&[u8]>,
+        budget: usize,
+    ) -> Result<Chunk, CommandError> {
+        if revision < self.sweep.pruned() {
+            return Err(CommandError::Compacted(self.compacted));
+        }
+        let mut chunk = Chunk::default();
+        for (walked, (key, history)) in self.index.range(range, resume).enumerate() {
+            if walked >= budget {
+                chunk.resume = Some(key.clone());
+                break;
+            }
+            if let Some(change) = history.visible_at(revision) {
+                let (created, version) = (change.created, change.version);
+                chunk.found.push(Found { key: key.clone(), at: change.at, created, version });
+            }
+        }
+        Ok(chunk)
+    }
+}
+
+/// A range on its way: first [`RangeCursor::step`] until done, then [`RangeCursor::finish`].
+#[derive(Clone, Debug)]
+pub struct RangeCursor {
+    query: Range,
+    revision: Revision,
+    resume: Option<Bytes>,
+    found: Vec<Found>,
+    count: i64,
+    /// Keys to keep while walking; `None` keeps all.
+    keep: Option<usize>,
+}
+
+impl RangeCursor {
+    /// Begins `query` at the revision it means while the store is at `current`.
+    ///
+    /// # Errors
+    /// The revision lies in the future or has been compacted.
+    pub(crate) fn begin(kv: &Mvcc, query: Range, current: Revision) -> Result<RangeCursor, CommandError> {
+        let revision = kv.read_revision(query.revision, current)?;
+        let keep = if query.count_only { Some(0) } else { keep(&query) };
+        Ok(RangeCursor { query, revision, resume: None, found: Vec::new(), count: 0, keep })
+    }
+
+    /// The revision the range reads at.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Walks at most `budget` more keys of the index; whether the walk is done.
+    ///
+    /// # Errors
+    /// Physical compaction has passed the range's revision.
+    pub(crate) fn step_in(&mut self, kv: &Mvcc, budget: usize) -> Result<bool, CommandError> {
+        let mut chunk = kv.chunk(&self.query.range, self.revision, self.resume.as_deref(), budget.max(1))?;
+        self.count = self.count.saturating_add(i64::try_from(chunk.found.len()).unwrap_or(i64::MAX));
+        if let Some(keep) = self.keep {
+            chunk.found.truncate(keep.saturating_sub(self.found.len()));
+        }
+        let passes = |found: &Found| passes(&self.query, found);
+        self.found.extend(chunk.found.into_iter().filter(passes));
+        self.resume = chunk.resume;
+        Ok(self.resume.is_none())
+    }
+
+    /// Sorts, cuts, and reads the values; needs the state no more.
+    ///
+    /// # Errors
+    /// A record could not be read.
+    pub fn finish(mut self, records: &dyn Records) -> Result<RangeReply, RecordsError> {
+        assert!(self.resume.is_none(), "a range is finished after its walk");
+        let query = &self.query;
+        if query.count_only {
+            return Ok(RangeReply { kvs: Vec::new(), more: false, count: self.count });
+        }
+        let limit = usize::try_from(query.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        let more = self.found.len() > limit;
+        let by_value = query.sort_target == SortTarget::Value;
+        if !by_value {
+            sort(query, &mut self.found, |query, a, b| match query.sort_target {
+                SortTarget::Version => a.version.cmp(&b.version),
+                SortTarget::Create => a.created.cmp(&b.created),
+                SortTarget::Mod => a.at.main.cmp(&b.at.main),
+                SortTarget::Key | SortTarget::Value => a.key.cmp(&b.key),
+            });
+            self.found.truncate(limit);
+        }
+        let from_index = query.keys_only && !by_value;
+        let mut kvs = Vec::with_capacity(self.found.len());
+        for found in self.found {
+            kvs.push(if from_index { found.without_value() } else { read(records, found)? });
+        }
+        if by_value {
+            sort(query, &mut kvs, |_, a, b| a.value.cmp(&b.value));
+            kvs.truncate(limit);
+            if query.keys_only {
+                kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+            }
+        }
+        Ok(RangeReply { kvs, more, count: self.count })
+    }
+}
+
+impl Found {
+    /// The key without value, and (as the API has it for such answers) without lease.
+    pub fn without_value(self) -> KeyValue {
+        KeyValue {
+            key: self.key,
+            create_revision: self.created,
+            mod_revision: self.at.main,
+            version: self.version,
+            value: Bytes::new(),
+            lease: LeaseId::NONE,
+        }
+    }
+}
+
+/// The key-value that the index found.
+///
+/// # Errors
+/// The record cannot be read or is not the one the index knows.
+pub fn read(records: &dyn Records, found: Found) -> Result<KeyValue, RecordsError> {
+    match records.record(found.at)?.event {
+        Event::Put(kv) if kv.key == found.key && kv.version == found.version => Ok(kv),
+        other => Err(RecordsError(format!(
+            "record {}/{} should write {:?} for the {}th time, but is {other:?}",
+            found.at.main, found.at.sub, found.key, found.version
+        ))),
+    }
+}
+
+/// How many keys in key order decide the answer. The API cuts by key before it sorts when no order is asked
+/// for, whatever the target; it looks one key further, to know of more.
+fn keep(query: &Range) -> Option<usize> {
+    let filtered = [
+        query.min_mod_revision,
+        query.max_mod_revision,
+        query.min_create_revision,
+        query.max_create_revision,
+    ];
+    let as_stored = query.sort_order == SortOrder::None
+        || (query.sort_target == SortTarget::Key && query.sort_order == SortOrder::Ascend);
+    let cut_by_key = as_stored && filtered.iter().all(|filter| filter.0 == 0);
+    let limit = usize::try_from(query.limit).ok().filter(|limit| *limit > 0);
+    limit.filter(|_| cut_by_key).map(|limit| limit.saturating_add(1))
+}
+
+fn passes(query: &Range, found: &Found) -> bool {
+    let (changed, created) = (found.at.main, found.created);
+    let at_least = |revision: Revision, bound: Revision| bound.0 == 0 || revision >= bound;
+    let at_most = |revision: Revision, bound: Revision| bound.0 == 0 || revision <= bound;
+    at_least(changed, query.min_mod_revision)
+        && at_most(changed, query.max_mod_revision)
+        && at_least(created, query.min_create_revision)
+        && at_most(created, query.max_create_revision)
+}
+
+/// Sorts in the order asked for; equals stay in key order. `items` come in key order.
+fn sort<T>(query: &Range, items: &mut [T], compare: impl Fn(&Range, &T, &T) -> Ordering) {
+    match (query.sort_target, query.sort_order) {
+        (SortTarget::Key, SortOrder::None | SortOrder::Ascend) => {}
+        (SortTarget::Key, SortOrder::Descend) => items.reverse(),
+        (_, SortOrder::Descend) => items.sort_by(|a, b| compare(query, b, a)),
+        (_, SortOrder::None | SortOrder::Ascend) => items.sort_by(|a, b| compare(query, a, b)),
+    }
+}

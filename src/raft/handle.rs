@@ -1,0 +1,141 @@
+//! The consensus core of one member, as the rest of Quorate uses it.
+
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::RaftError;
+use openraft::impls::ProgressResponder;
+use openraft::{Raft, ServerState};
+
+use crate::raft::leadership::Leadership;
+use crate::raft::proposer::WriteError;
+use crate::raft::state_machine::StateMachine;
+use crate::raft::types::{LogBatch, TypeConfig, log_id};
+use crate::types::{LogId, MemberId, Term};
+
+/// The core itself; only this module names it.
+pub type Core = Raft<TypeConfig, StateMachine>;
+
+/// A handle to the consensus core. Cheap to clone.
+#[derive(Clone)]
+pub struct RaftHandle {
+    core: Core,
+    leadership: Leadership,
+}
+
+/// What a member knows of the cluster at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaftStatus {
+    /// The current term.
+    pub term: Term,
+    /// Who leads, as far as this member knows.
+    pub leader: Option<MemberId>,
+    /// Whether this member itself leads.
+    pub is_leader: bool,
+    /// Whether this member has no vote.
+    pub is_learner: bool,
+    /// The last entry in the log.
+    pub last: Option<u64>,
+    /// The last entry known committed.
+    pub committed: Option<LogId>,
+    /// The last entry applied.
+    pub applied: Option<LogId>,
+    /// The last entry covered by a snapshot.
+    pub snapshot: Option<LogId>,
+    /// The last entry purged.
+    pub purged: Option<LogId>,
+}
+
+impl RaftHandle {
+    /// A handle to `core`, whose leadership is confirmed through `leadership`.
+    pub fn new(core: Core, leadership: Leadership) -> RaftHandle {
+        RaftHandle { core, leadership }
+    }
+
+    /// The core, for the adapters of this module.
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
+
+    /// What this member knows now.
+    pub fn status(&self) -> RaftStatus {
+        let metrics = self.core.metrics();
+        let metrics = metrics.borrow_watched();
+        RaftStatus {
+            term: Term(metrics.current_term),
+            leader: metrics.current_leader.map(MemberId),
+            is_leader: metrics.state == ServerState::Leader,
+            is_learner: metrics.state == ServerState::Learner,
+            last: metrics.last_log_index,
+            committed: metrics.local_committed.as_ref().map(log_id),
+            applied: metrics.last_applied.as_ref().map(log_id),
+            snapshot: metrics.snapshot.as_ref().map(log_id),
+            purged: metrics.purged.as_ref().map(log_id),
+        }
+    }
+
+    /// Who leads, as far as this member knows.
+    pub fn leader(&self) -> Option<MemberId> {
+        let metrics = self.core.metrics();
+        let leader = metrics.borrow_watched().current_leader;
+        leader.map(MemberId)
+    }
+
+    /// Why the core has stopped by itself, if it has: its storage failed.
+    pub fn failure(&self) -> Option<String> {
+        let metrics = self.core.metrics();
+        let metrics = metrics.borrow_watched();
+        match &metrics.running_state {
+            Ok(()) | Err(openraft::errors::Fatal::Stopped) => None,
+            Err(error) => Some(format!("consensus: {error}")),
+        }
+    }
+
+    /// Appends a batch and waits until it is committed and applied here.
+    ///
+    /// # Errors
+    /// [`WriteError`] tells whether the batch was appended.
+    pub async fn write(&self, batch: LogBatch) -> Result<(), WriteError> {
+        self.core.client_write(batch).await.map(|_| ()).map_err(WriteError::from)
+    }
+
+    /// As [`RaftHandle::write`], but only by this member and only while it leads `term`: in any other case
+    /// nothing is appended.
+    ///
+    /// # Errors
+    /// [`WriteError`] tells whether the batch was appended.
+    pub async fn write_as_leader(&self, batch: LogBatch, term: Term) -> Result<(), WriteError> {
+        let (responder, outcome) = ProgressResponder::complete_only();
+        let sent = self.core.write(batch).with_leader(term.0).responder(responder).await;
+        sent.map_err(|_| WriteError::Stopped)?;
+        match outcome.await {
+            Ok(written) => written.map(|_| ()).map_err(|error| WriteError::from(RaftError::APIError(error))),
+            Err(_) => Err(WriteError::Stopped),
+        }
+    }
+
+    /// As the leader: an index that covers everything acknowledged before the call, confirmed by a quorum round
+    /// that began after it. `None` when this member does not lead or no quorum answered in `timeout`.
+    pub async fn read_index(&self, timeout: Duration) -> Option<LogId> {
+        self.leadership.confirm(timeout).await
+    }
+
+    /// As a voter: whether this member knows `leader` as the leader of `term`, and of no later one.
+    pub async fn agrees(&self, leader: MemberId, term: Term) -> bool {
+        self.leadership.agrees(leader, term).await
+    }
+
+    /// Takes a snapshot soon, so that the log can be purged.
+    pub async fn snapshot(&self) {
+        if let Err(error) = self.core.trigger().snapshot().await {
+            tracing::warn!(%error, "no snapshot can be taken");
+        }
+    }
+
+    /// Ends the core: it takes no more part in the cluster.
+    pub async fn shutdown(&self) {
+        if let Err(error) = self.core.shutdown().await {
+            tracing::warn!(%error, "the consensus core did not end cleanly");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! One member's copy of the state: the machine, its storage, its watchers, and the clients that wait for it.
+//!
+//! Applying a batch publishes in a fixed order: state, write buffer, watch events, answers, applied index.
+//! Whoever sees a later step sees all earlier ones.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::env::Env;
+use crate::machine::command::{Batch, CommandError, KeyValue, Range, RangeReply};
+use crate::machine::effects::{Event, Records, RecordsError};
+use crate::machine::lease::{Lease, parse_lease_key};
+use crate::machine::mvcc::record::record_key;
+use crate::machine::overlay::Overlay;
+use crate::machine::persist::{Bucket, Write};
+use crate::machine::state::{State, applied_write};
+use crate::machine::watch::{Previous, WatchLimits};
+use crate::raft::applied::Applied;
+use crate::raft::codec::{decode_stored_membership, encode_membership};
+use crate::raft::lease::deadlines::{Deadlines, Granted};
+use crate::raft::pending::{Pending, ProposeError};
+use crate::raft::types::{RaftMembership, log_id};
+use crate::raft::watch_hub::WatchHub;
+use crate::storage::engine::{Engine, EngineError};
+use crate::storage::store::Store;
+use crate::types::{Incarnation, LeaseId, LogId, LogIndex, MemberId, RevPair, Revision, Term};
+
+/// Under this key of the meta bucket stands the last applied membership, after the id of its entry.
+const MEMBERSHIP_KEY: &[u8] = b"membership";
+
+/// One committed entry, as it is applied.
+pub enum Committed {
+    /// A new leader's first entry.
+    Blank,
+    /// Client requests.
+    Batch(Arc<Batch>),
+    /// A membership.
+    Membership(RaftMembership),
+}
+
+/// The state of one member. Shared by the applier, readers and watchers.
+pub struct Replica {
+    env: Env,
+    member: MemberId,
+    incarnation: Incarnation,
+    state: RwLock<State>,
+    membership: Mutex<RaftMembership>,
+    store: Store,
+    watches: WatchHub,
+    deadlines: Mutex<Deadlines>,
+    applied: Arc<Applied>,
+    pending: Arc<Pending>,
+}
+
+impl Replica {
+    /// A replica over loaded state.
+    #[expect(clippy::too_many_arguments, reason = "each part is owned by the member that wires them")]
+    pub fn new(
+        env: Env,
+        member: MemberId,
+        incarnation: Incarnation,
+        state: State,
+        membership: RaftMembership,
+        store: Store,
+        watch_limits: WatchLimits,
+        lease_checkpoint_interval: Duration,
+        applied: Arc<Applied>,
+        pending: Arc<Pending>,
+    ) -> Replica {
+        let watches = WatchHub::new(watch_limits, state.revision());
+        let deadlines = Mutex::new(Deadlines::new(lease_checkpoint_interval));
+        if let Some(last) = state.applied() {
+            applied.advance(last);
+        }
+        let (state, membership) = (RwLock::new(state), Mutex::new(membership));
+        Replica { env, member, incarnation, state, membership, store, watches, deadlines, applied, pending }
+    }
+
+    /// The machine's state, for reading. Hold it shortly: applying waits for it.
+    pub fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where records are read.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The watchers.
+    pub fn watches(&self) -> &WatchHub {
+        &self.watches
+    }
+
+    /// The leases' deadlines, while this member leads. May be held while the state is read, never the other way
+    /// round.
+    pub fn deadlines(&self) -> MutexGuard<'_, Deadlines> {
+        self.deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whose replica this is.
+    pub fn member(&self) -> MemberId {
+        self.member
+    }
+
+    /// How far the log is applied.
+    pub fn applied(&self) -> &Arc<Applied> {
+        &self.applied
+    }
+
+    /// The last applied membership.
+    pub fn membership(&self) -> MutexGuard<'_, RaftMembership> {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Applies committed entries in order and publishes what they did.
+    ///
+    /// # Errors
+    /// When stored history cannot be read: the member must stop.
+    pub fn apply(&self, entries: Vec<(LogId, Committed)>) -> Result<(), RecordsError> {
+        let Some((last, _)) = entries.last() else { return Ok(()) };
+        let last = *last;
+        let mut writes = Vec::new();
+        let mut answers = Vec::new();
+        let mut events: Vec<Event> = Vec::new();
+        let mut leases = Vec::new();
+        let revision = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            let mut overlay = Overlay::new(&self.store);
+            for (at, entry) in entries {
+                match entry {
+                    Committed::Batch(batch) => {
+                        let effects = state.apply(&overlay, at, &batch)?;
+                        overlay.absorb(&effects.writes)?;
+                        leases.extend(effects.writes.iter().filter_map(lease_change));
+                        writes.extend(effects.writes);
+                        answers.extend(effects.answers);
+                        events.extend(effects.events);
+                    }
+                    Committed::Membership(membership) => {
+                        writes.push(membership_write(&membership));
+                        *self.membership() = membership;
+                        state.set_applied(at);
+                    }
+                    Committed::Blank => state.set_applied(at),
+                }
+            }
+            writes.push(applied_write(last));
+            self.store.push(writes);
+            state.revision()
+        };
+        self.watches.publish(&events, revision, self)?;
+        self.follow_leases(leases)?;
+        for (id, answer) in answers {
+            if id.member == self.member && id.incarnation == self.incarnation {
+                self.pending.answer(id.sequence, Ok(answer));
+            }
+        }
+        self.applied.advance(last);
+        Ok(())
+    }
+
+    /// Brings the deadlines in step with the leases bucket. Before the answers: whoever knows of a grant must
+    /// find it there, and whoever waits for an expiry must find the lease gone.
+    fn follow_leases(&self, changes: Vec<LeaseChange>) -> Result<(), RecordsError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let now = self.env.clock.monotonic();
+        let mut deadlines = self.deadlines();
+        for (id, value) in changes {
+            match value {
+                Some(value) => {
+                    let lease = Lease::decode(value).map_err(|error| RecordsError(error.to_string()))?;
+                    deadlines.granted(Granted { id, ttl: lease.ttl, remaining: lease.remaining }, now);
+                }
+                None => deadlines.ended(id),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a range of the applied state.
+    ///
+    /// # Errors
+    /// The outer error is fatal for the member; the inner one is the client's.
+    pub fn range(&self, range: &Range) -> Result<(Revision, Result<RangeReply, CommandError>), RecordsError> {
+        let state = self.state();
+        let reply = state.range(&self.store, range)?;
+        Ok((state.revision(), reply))
+    }
+
+    /// Deletes a little of what compactions have made unreadable; whether there is more to do.
+    pub fn compact_step(&self, budget: usize) -> bool {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let progress = state.compact_step(budget, None);
+        if !progress.remove.is_empty() {
+            // Pushed under the lock: no read can see an index entry whose record is gone.
+            self.store.push(progress.remove.into_iter().map(remove_write).collect());
+        }
+        !progress.done
+    }
+
+    /// Takes over an installed snapshot: its engine and the state loaded from it, at one moment for readers.
+    ///
+    /// # Errors
+    /// When the engine cannot be read: the member must stop.
+    pub fn install(
+        &self,
+        state: State,
+        membership: RaftMembership,
+        engine: Arc<dyn Engine>,
+    ) -> Result<(), EngineError> {
+        let last = state.applied();
+        let (revision, compacted) = (state.revision(), state.compacted());
+        {
+            let mut live = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            self.store.swap(engine)?;
+            *live = state;
+            *self.membership() = membership;
+        }
+        // Only who follows is sent a snapshot.
+        self.deadlines().resign();
+        self.watches.with(|hub| hub.snapshot_installed(revision, compacted));
+        for sequence in self.pending.waiting_sequences() {
+            if self.has_seen(sequence) {
+                crate::sometimes!("snapshot passed over a waiting request");
+                self.pending.answer(sequence, Err(ProposeError::AnswerLost));
+            }
+        }
+        if let Some(last) = last {
+            self.applied.advance(last);
+        }
+        Ok(())
+    }
+
+    /// Whether a request of this member's incarnation was applied.
+    fn has_seen(&self, sequence: u64) -> bool {
+        let state = self.state();
+        let sender = state.dedupe().sender(self.member);
+        sender.is_some_and(|sender| sender.incarnation() == self.incarnation && sender.has_seen(sequence))
+    }
+
+    /// The member stops: nothing it holds can be trusted to go on.
+    pub fn fatal(&self, reason: &str) {
+        self.env.process.fatal(reason);
+    }
+}
+
+impl Previous for Replica {
+    fn previous(&self, key: &[u8], at: Revision) -> Result<Option<KeyValue>, RecordsError> {
+        // Below the first revision there is nothing, and 0 would be read as "now".
+        if at < Revision::FIRST {
+            return Ok(None);
+        }
+        let Ok(Some(place)) = self.state().locate(key, at) else { return Ok(None) };
+        // The record is read with the state free, so a compaction may come in between and sweep it away.
+        match self.store.record(place) {
+            Ok(record) => match record.event {
+                Event::Put(kv) => Ok(Some(kv)),
+                Event::Delete { .. } => Ok(None),
+            },
+            Err(_) if self.state().compacted() > at => {
+                crate::sometimes!("previous value compacted while it was read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A lease, and what is stored of it now; `None` when it is gone.
+type LeaseChange = (LeaseId, Option<Bytes>);
+
+/// The change to a lease that a write is, if it is one.
+fn lease_change(write: &Write) -> Option<LeaseChange> {
+    let id = (write.bucket == Bucket::Leases).then(|| parse_lease_key(&write.key))??;
+    Some((id, write.value.clone()))
+}
+
+/// What deletes a record.
+fn remove_write(at: RevPair) -> Write {
+    Write { bucket: Bucket::Records, key: record_key(at), value: None }
+}
+
+/// What persists a membership.
+fn membership_write(membership: &RaftMembership) -> Write {
+    let mut value = Vec::new();
+    let id = membership.log_id().as_ref().map(log_id);
+    value.push(u8::from(id.is_some()));
+    let id = id.unwrap_or_default();
+    value.extend_from_slice(&id.term.0.to_be_bytes());
+    value.extend_from_slice(&id.index.0.to_be_bytes());
+    value.extend_from_slice(&encode_membership(membership.membership()));
+    Write { bucket: Bucket::Meta, key: Bytes::from_static(MEMBERSHIP_KEY), value: Some(Bytes::from(value)) }
+}
+
+/// Reads the membership that an engine holds; the empty one when there is none.
+///
+/// # Errors
+/// When what is stored is no membership.
+pub fn load_membership(stored: Option<Bytes>) -> Result<RaftMembership, String> {
+    let Some(stored) = stored else { return Ok(RaftMembership::default()) };
+    let (head, membership) = stored.split_at_checked(17).ok_or("stored membership is cut short")?;
+    let number =
+        |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).map_err(|_| "stored membership is cut short");
+    let (flag, id) = head.split_at_checked(1).ok_or("stored membership is cut short")?;
+    let (term, index) = id.split_at_checked(8).ok_or("stored membership is cut short")?;
+    let id = LogId { term: Term(number(term)?), index: LogIndex(number(index)?) };
+    decode_stored_membership((flag == [1]).then_some(id), membership)
+}
+
+/// The key under which [`load_membership`] finds its value in [`Bucket::Meta`].
+pub fn membership_key() -> &'static [u8] {
+    MEMBERSHIP_KEY
+}

@@ -1,0 +1,203 @@
+//! What a member does when its peers call: the consensus core's messages, forwarded batches, read indexes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use openraft::{Snapshot, SnapshotMeta};
+use tonic::Status;
+
+use crate::config::limits;
+use crate::pb::peer as pb;
+use crate::pb::peer::forward_response::Outcome as Forwarded;
+use crate::pb::peer::snapshot_part::Part;
+use crate::peer::{AppendAnswers, AppendRequests, PeerApi, SnapshotParts};
+use crate::raft::codec::{decode_batch, decode_stored_membership};
+use crate::raft::handle::RaftHandle;
+use crate::raft::lease::keeper::LeaseKeeper;
+use crate::raft::lease::requests::{remaining_out, ttls_out};
+use crate::raft::proposer::WriteError;
+use crate::raft::replica::Replica;
+use crate::raft::snapshot::{Receiving, SnapshotData};
+use crate::raft::wire::{
+    append_in, append_result_out, log_id_in, own_log_id_in, vote_in, vote_out, vote_request_in,
+    vote_response_out,
+};
+use crate::storage::state_dir::StateDir;
+use crate::types::{ClusterId, LeaseId, MemberId, Term};
+
+/// One member, as its peers meet it.
+pub struct PeerFront {
+    /// The cluster's id.
+    pub cluster: ClusterId,
+    /// This member's id.
+    pub member: MemberId,
+    /// The consensus core.
+    pub raft: RaftHandle,
+    /// The state.
+    pub replica: Arc<Replica>,
+    /// Where snapshots are received.
+    pub state_dir: StateDir,
+    /// The leases' deadlines, while this member leads.
+    pub leases: LeaseKeeper,
+    /// How long a quorum may take to confirm this member's leadership.
+    pub read_timeout: Duration,
+}
+
+fn stopped(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(format!("member stopped: {error}"))
+}
+
+/// The leases a peer asks about.
+fn lease_ids_in(ids: Vec<i64>) -> Result<Vec<LeaseId>, Status> {
+    if ids.len() > limits::LEASE_GROUP_MAX {
+        return Err(Status::invalid_argument(format!("{} leases in one call", ids.len())));
+    }
+    Ok(ids.into_iter().map(LeaseId).collect())
+}
+
+impl PeerFront {
+    fn leader_hint(&self) -> u64 {
+        self.raft.leader().unwrap_or_default().0
+    }
+
+    fn leads(&self) -> bool {
+        self.raft.leader() == Some(self.member)
+    }
+}
+
+#[tonic::async_trait]
+impl PeerApi for PeerFront {
+    fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    fn is_removed(&self, member: MemberId) -> bool {
+        self.replica.state().members().is_removed(member)
+    }
+
+    async fn append(&self, requests: AppendRequests) -> Result<AppendAnswers, Status> {
+        // An entry of a kind that this version does not know ends the stream: it must not reach the log.
+        let requests = requests.map(append_in).take_while(|request| {
+            if let Err(error) = request {
+                tracing::error!(%error, "an append from a peer was refused");
+            }
+            std::future::ready(request.is_ok())
+        });
+        let known = requests.filter_map(|request| std::future::ready(request.ok()));
+        let answers = self.raft.core().stream_append(known);
+        Ok(Box::pin(answers.map(|answer| match answer {
+            Ok(answer) => Ok(append_result_out(&answer)),
+            Err(fatal) => Err(stopped(fatal)),
+        })))
+    }
+
+    async fn vote(&self, request: pb::VoteRequest) -> Result<pb::VoteResponse, Status> {
+        let response = self.raft.core().vote(vote_request_in(&request)).await.map_err(stopped)?;
+        Ok(vote_response_out(&response))
+    }
+
+    async fn pre_vote(&self, request: pb::VoteRequest) -> Result<pb::VoteResponse, Status> {
+        let response = self.raft.core().pre_vote(vote_request_in(&request)).await.map_err(stopped)?;
+        Ok(vote_response_out(&response))
+    }
+
+    async fn install_snapshot(
+        &self,
+        header: pb::SnapshotHeader,
+        mut parts: SnapshotParts,
+    ) -> Result<pb::SnapshotResponse, Status> {
+        let damaged = |what: String| Status::data_loss(format!("snapshot: {what}"));
+        let mut staging = self.state_dir.staging().await.map_err(|error| damaged(error.to_string()))?;
+        let mut receiving = Receiving::default();
+        loop {
+            match parts.next().await.transpose()?.and_then(|part| part.part) {
+                Some(Part::Chunk(bytes)) => {
+                    if receiving.take(&mut staging, &bytes).await.map_err(damaged)? {
+                        break;
+                    }
+                }
+                Some(Part::Header(_)) | None => return Err(damaged("it ended early".to_owned())),
+            }
+        }
+        let membership_id = header.membership_id.as_ref().map(own_log_id_in);
+        let membership = decode_stored_membership(membership_id, &header.membership).map_err(damaged)?;
+        let meta =
+            SnapshotMeta { last_log_id: header.last.as_ref().map(log_id_in), last_membership: membership };
+        let snapshot = Snapshot { meta, snapshot: SnapshotData::Incoming(Box::new(staging)) };
+        let vote = vote_in(header.vote.as_ref());
+        let response = self.raft.core().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        Ok(pb::SnapshotResponse { vote: Some(vote_out(&response.vote)) })
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: pb::TransferLeaderRequest,
+    ) -> Result<pb::TransferLeaderResponse, Status> {
+        let from = vote_in(request.from.as_ref());
+        let last = request.last.as_ref().map(log_id_in);
+        let request = openraft::raft::TransferLeaderRequest::new(from, request.to, last);
+        let refused = self.raft.core().handle_transfer_leader(request).await.map_err(stopped)?;
+        Ok(pb::TransferLeaderResponse {
+            refused: match refused {
+                Ok(()) => None,
+                Err(openraft::raft::TransferLeaderError::VoteChanged { actual, .. }) => {
+                    Some(vote_out(&actual))
+                }
+                Err(openraft::raft::TransferLeaderError::LogNotFlushed { .. }) => Some(pb::Vote::default()),
+            },
+        })
+    }
+
+    async fn forward(&self, request: pb::ForwardRequest) -> Result<pb::ForwardResponse, Status> {
+        let batch = decode_batch(request.batch).map_err(Status::invalid_argument)?;
+        let outcome = match self.raft.write(batch).await {
+            Ok(()) => Forwarded::Committed,
+            Err(WriteError::NotLeader(_)) => Forwarded::NotLeader,
+            Err(WriteError::Unknown | WriteError::Stopped) => Forwarded::Unknown,
+        };
+        Ok(pb::ForwardResponse { outcome: outcome.into(), leader: self.leader_hint() })
+    }
+
+    async fn read_index(&self) -> Result<pb::ReadIndexResponse, Status> {
+        let id = self.raft.read_index(self.read_timeout).await;
+        Ok(pb::ReadIndexResponse {
+            leading: id.is_some(),
+            id: id.map(|id| pb::LogId { term: id.term.0, index: id.index.0 }),
+            leader: self.leader_hint(),
+        })
+    }
+
+    async fn confirm(&self, leader: MemberId, term: Term) -> Result<pb::ConfirmResponse, Status> {
+        Ok(pb::ConfirmResponse { confirmed: self.raft.agrees(leader, term).await })
+    }
+
+    async fn lease_renew(&self, request: pb::LeaseRenewRequest) -> Result<pb::LeaseRenewResponse, Status> {
+        let ids = lease_ids_in(request.leases)?;
+        let ttls = if self.leads() { self.leases.renew(&ids).await } else { None };
+        Ok(pb::LeaseRenewResponse {
+            leading: ttls.is_some(),
+            ttls: ttls.map(ttls_out).unwrap_or_default(),
+            leader: self.leader_hint(),
+        })
+    }
+
+    async fn lease_remaining(
+        &self,
+        request: pb::LeaseRemainingRequest,
+    ) -> Result<pb::LeaseRemainingResponse, Status> {
+        let ids = lease_ids_in(request.leases)?;
+        let remaining = if self.leads() { self.leases.remaining(&ids).await } else { None };
+        Ok(pb::LeaseRemainingResponse {
+            leading: remaining.is_some(),
+            remaining: remaining.map(remaining_out).unwrap_or_default(),
+            leader: self.leader_hint(),
+        })
+    }
+
+    async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status> {
+        let known = self.replica.state().members().is_bootstrapped()
+            && self.replica.state().members().get(from).is_some_and(|member| !member.name.is_empty());
+        Ok(pb::HelloResponse { cluster: self.cluster.0, member: self.member.0, known })
+    }
+}

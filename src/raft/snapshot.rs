@@ -1,0 +1,113 @@
+//! Snapshots between members: out of a pinned view of the engine, into a new engine beside the live one.
+//!
+//! Neither side ever holds a snapshot whole in memory: chunks are read, sent, checked and written one at a time.
+
+use bytes::Bytes;
+use futures_util::stream::{self, Stream, StreamExt};
+
+use crate::machine::persist::Bucket;
+use crate::machine::snapshot::{SnapshotDecoder, SnapshotEncoder, SnapshotFrame};
+use crate::pb::peer as pb;
+use crate::pb::peer::snapshot_part::Part;
+use crate::storage::engine::Reader;
+use crate::storage::state_dir::Staging;
+use crate::types::LogId;
+
+/// Key-value pairs in one chunk.
+const CHUNK_PAIRS_MAX: usize = 128;
+
+/// A snapshot as the consensus core hands it around.
+pub enum SnapshotData {
+    /// On its way to a peer: a view of the engine.
+    Outgoing(Box<dyn Reader>),
+    /// Received and checked: an engine that is complete but not live.
+    Incoming(Box<Staging>),
+}
+
+/// Where the sender stands.
+struct Sending {
+    reader: Box<dyn Reader>,
+    encoder: SnapshotEncoder,
+    buckets: std::slice::Iter<'static, Bucket>,
+    current: Option<(Bucket, Bytes)>,
+}
+
+fn chunk_part(frame: Bytes) -> pb::SnapshotPart {
+    pb::SnapshotPart { part: Some(Part::Chunk(frame)) }
+}
+
+impl SnapshotData {
+    /// The messages that carry this snapshot, which stands at `applied`: `header`, then the stream's frames.
+    ///
+    /// # Errors
+    /// When this is not a snapshot to be sent.
+    pub fn into_parts(
+        self,
+        header: pb::SnapshotHeader,
+        applied: LogId,
+    ) -> Result<impl Stream<Item = pb::SnapshotPart> + Send + 'static, String> {
+        let SnapshotData::Outgoing(reader) = self else {
+            return Err("a received snapshot is not sent on".to_owned());
+        };
+        let mut encoder = SnapshotEncoder::default();
+        let head =
+            [pb::SnapshotPart { part: Some(Part::Header(header)) }, chunk_part(encoder.header(applied))];
+        let mut buckets = Bucket::ALL.iter();
+        let current = buckets.next().map(|bucket| (*bucket, Bytes::new()));
+        let sending = Sending { reader, encoder, buckets, current };
+        let rest = stream::unfold(Some(sending), |state| async move {
+            // A view that cannot be read ends the stream without its end mark: the receiver discards it all.
+            let mut sending = state?;
+            match sending.next_chunk() {
+                Ok(Some(frame)) => Some((chunk_part(frame), Some(sending))),
+                Ok(None) => Some((chunk_part(sending.encoder.end()), None)),
+                Err(error) => {
+                    tracing::error!(%error, "a snapshot could not be read");
+                    None
+                }
+            }
+        });
+        Ok(stream::iter(head).chain(rest))
+    }
+}
+
+impl Sending {
+    fn next_chunk(&mut self) -> Result<Option<Bytes>, String> {
+        while let Some((bucket, from)) = self.current.take() {
+            let pairs =
+                self.reader.range(bucket, &from, CHUNK_PAIRS_MAX).map_err(|error| error.to_string())?;
+            let Some((last, _)) = pairs.last() else {
+                self.current = self.buckets.next().map(|bucket| (*bucket, Bytes::new()));
+                continue;
+            };
+            self.current = Some((bucket, Bytes::from([last.as_ref(), &[0]].concat())));
+            let pairs: Vec<_> = pairs.into_iter().map(|(key, value)| (bucket, key, value)).collect();
+            return Ok(Some(self.encoder.chunk(&pairs)));
+        }
+        Ok(None)
+    }
+}
+
+/// Takes a snapshot's frames into a staged engine.
+#[derive(Default)]
+pub struct Receiving {
+    decoder: SnapshotDecoder,
+}
+
+impl Receiving {
+    /// Takes in one message's bytes; whether the snapshot is now complete.
+    ///
+    /// # Errors
+    /// When a frame is damaged or the disk fails.
+    pub async fn take(&mut self, staging: &mut Staging, bytes: &[u8]) -> Result<bool, String> {
+        self.decoder.push(bytes);
+        while let Some(frame) = self.decoder.next_frame().map_err(|error| error.to_string())? {
+            match frame {
+                SnapshotFrame::Header(applied) => staging.begin(applied),
+                SnapshotFrame::Chunk(pairs) => staging.add(pairs).await.map_err(|error| error.to_string())?,
+                SnapshotFrame::End => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,153 @@
+//! The applied side of the consensus core: hands committed entries to the [`Replica`], makes and takes
+//! snapshots.
+//!
+//! "Building a snapshot" writes no file: it makes the WAL durable, then the engine, and remembers the applied
+//! entry; the bytes come from a pinned view when a peer asks for them. With an engine that is durable by
+//! itself this is all the log needs to be purged.
+
+use std::io;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
+use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, SnapshotMeta};
+
+use crate::machine::persist::Bucket;
+use crate::machine::state::State;
+use crate::raft::replica::{Committed, Replica, load_membership, membership_key};
+use crate::raft::snapshot::SnapshotData;
+use crate::raft::types::{RaftLogId, RaftMembership, TypeConfig, log_id, raft_log_id};
+use crate::storage::engine::Reader;
+use crate::storage::wal::WalHandle;
+
+/// Entries applied in one pass at most: publishing waits for the whole pass.
+const APPLY_ENTRIES_MAX: usize = 64;
+
+/// The state machine of one member. Clones share the replica.
+#[derive(Clone)]
+pub struct StateMachine {
+    replica: Arc<Replica>,
+    wal: WalHandle,
+}
+
+impl StateMachine {
+    /// A state machine over `replica`, whose log is in `wal`.
+    pub fn new(replica: Arc<Replica>, wal: WalHandle) -> StateMachine {
+        StateMachine { replica, wal }
+    }
+
+    /// A pinned view of everything applied so far, with what it holds.
+    async fn pin(&self) -> Result<(SnapshotMetaOf<TypeConfig>, Box<dyn Reader>), io::Error> {
+        self.replica.store().drained().await;
+        let reader = self.replica.store().pin().map_err(io::Error::other)?;
+        let (applied, membership) = contents(&*reader).map_err(io::Error::other)?;
+        Ok((SnapshotMeta { last_log_id: applied, last_membership: membership }, reader))
+    }
+
+    async fn install(
+        &self,
+        meta: &SnapshotMetaOf<TypeConfig>,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        let SnapshotData::Incoming(staging) = snapshot else {
+            return Err(io::Error::other("a snapshot to be sent is not installed"));
+        };
+        // The WAL must be durable through every truncation accepted before the new state can be.
+        self.wal.barrier().await?;
+        let engine = staging.finish().await.map_err(io::Error::other)?;
+        let reader = engine.reader().map_err(io::Error::other)?;
+        let (applied, membership) = contents(&*reader).map_err(io::Error::other)?;
+        assert_eq!(applied, meta.last_log_id, "the snapshot is what its header said");
+        let state = State::load(|bucket, from, limit| reader.range(bucket, from, limit))
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        drop(reader);
+        self.replica.install(state, membership, engine).map_err(io::Error::other)?;
+        crate::sometimes!("snapshot installed");
+        Ok(())
+    }
+}
+
+/// What an engine's view holds: the applied entry and the membership.
+fn contents(reader: &dyn Reader) -> Result<(Option<RaftLogId>, RaftMembership), String> {
+    let get = |key: &[u8]| reader.get(Bucket::Meta, key).map_err(|error| error.to_string());
+    let applied = get(crate::machine::state::APPLIED_KEY)?
+        .map(crate::machine::state::decode_applied)
+        .transpose()
+        .map_err(|error| error.to_string())?;
+    Ok((applied.map(raft_log_id), load_membership(get(membership_key())?)?))
+}
+
+impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, SnapshotData>, io::Error> {
+        let (meta, reader) = self.pin().await?;
+        // Everything in the view is made durable, and perhaps something newer with it.
+        self.replica.store().flush(&self.wal).await.map_err(io::Error::other)?;
+        crate::sometimes!("snapshot built");
+        Ok(SnapshotOf::<TypeConfig, SnapshotData> { meta, snapshot: SnapshotData::Outgoing(reader) })
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = StateMachine;
+
+    async fn applied_state(&mut self) -> Result<(Option<RaftLogId>, RaftMembership), io::Error> {
+        let applied = self.replica.state().applied();
+        Ok((applied.map(raft_log_id), self.replica.membership().clone()))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
+    {
+        let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
+        while let Some(chunk) = chunks.next().await {
+            self.replica.store().room().await;
+            let mut committed = Vec::with_capacity(chunk.len());
+            let mut responders = Vec::with_capacity(chunk.len());
+            for item in chunk {
+                let (entry, responder) = item?;
+                let at = log_id(&entry.log_id);
+                let content = match entry.payload {
+                    EntryPayload::Blank => Committed::Blank,
+                    EntryPayload::Normal(batch) => Committed::Batch(batch.batch),
+                    EntryPayload::Membership(membership) => {
+                        Committed::Membership(RaftMembership::new(Some(entry.log_id), membership))
+                    }
+                };
+                committed.push((at, content));
+                responders.extend(responder);
+            }
+            self.replica.apply(committed).map_err(io::Error::other)?;
+            for responder in responders {
+                responder.send(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> StateMachine {
+        self.clone()
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMetaOf<TypeConfig>,
+        snapshot: SnapshotData,
+    ) -> Result<(), io::Error> {
+        self.install(meta, snapshot).await
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
+        let (meta, reader) = self.pin().await?;
+        if meta.last_log_id.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(SnapshotOf::<TypeConfig, SnapshotData> { meta, snapshot: SnapshotData::Outgoing(reader) }))
+    }
+}

@@ -1,0 +1,328 @@
+//! Applied state on its way to the engine: a write buffer in front of it, and reads through both.
+//!
+//! Applying a batch does not wait for the engine: its writes go into the buffer, from which a background task
+//! feeds the engine in order. A read looks into the buffer first and then into the engine as of the newest
+//! drained batch, so that every record the index knows is found in one of them at any moment.
+//!
+//! Invariant: the engine never becomes durable ahead of the WAL ([`Store::flush`] waits for the WAL first).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::env::{Env, Worker, run};
+use crate::machine::effects::{Record, Records, RecordsError};
+use crate::machine::mvcc::record::{decode_record, parse_record_key, record_key};
+use crate::machine::persist::{Bucket, Write};
+use crate::storage::engine::{Engine, EngineError, EngineSize, Reader};
+use crate::storage::wal::WalHandle;
+use crate::types::RevPair;
+
+/// While this many bytes wait for the engine, [`Store::room`] holds the applier back.
+const BUFFER_BYTES_MAX: usize = 16 << 20;
+/// The engine is given at most this many bytes in one batch.
+const DRAIN_BYTES_MAX: usize = 4 << 20;
+/// What a write costs in the buffer beside its key and value, bytes.
+const WRITE_OVERHEAD_BYTES: usize = 64;
+
+/// The state's storage. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    env: Env,
+    worker: Arc<dyn Worker>,
+    inner: RwLock<Inner>,
+    /// Told whenever the buffer shrank.
+    drained: Notify,
+}
+
+struct Inner {
+    engine: Arc<dyn Engine>,
+    reader: Arc<Mutex<Box<dyn Reader>>>,
+    /// Batches that the engine has not got, oldest first, each with its number.
+    buffer: VecDeque<(u64, Vec<Write>)>,
+    /// The newest buffered write to each record, and the number of its batch.
+    records: BTreeMap<Bytes, (u64, Option<Bytes>)>,
+    next: u64,
+    buffered_bytes: usize,
+    draining: bool,
+}
+
+fn cost(write: &Write) -> usize {
+    write.key.len() + write.value.as_ref().map_or(0, Bytes::len) + WRITE_OVERHEAD_BYTES
+}
+
+impl Store {
+    /// A store over `engine`, whose work runs on `worker`.
+    ///
+    /// # Errors
+    /// When the engine cannot be read.
+    pub fn new(env: Env, worker: Arc<dyn Worker>, engine: Arc<dyn Engine>) -> Result<Store, EngineError> {
+        let reader = Arc::new(Mutex::new(engine.reader()?));
+        let inner = Inner {
+            engine,
+            reader,
+            buffer: VecDeque::new(),
+            records: BTreeMap::new(),
+            next: 1,
+            buffered_bytes: 0,
+            draining: false,
+        };
+        let shared = Shared { env, worker, inner: RwLock::new(inner), drained: Notify::new() };
+        Ok(Store { shared: Arc::new(shared) })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.shared.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.shared.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one atomic batch: readable at once, in the engine soon, durable after the next flush.
+    pub fn push(&self, writes: Vec<Write>) {
+        let mut inner = self.write();
+        let number = inner.next;
+        inner.next += 1;
+        for write in &writes {
+            inner.buffered_bytes += cost(write);
+            if write.bucket == Bucket::Records {
+                inner.records.insert(write.key.clone(), (number, write.value.clone()));
+            }
+        }
+        inner.buffer.push_back((number, writes));
+        if !inner.draining {
+            inner.draining = true;
+            tokio::spawn(self.clone().drain());
+        }
+    }
+
+    /// Feeds the engine until the buffer is empty.
+    async fn drain(self) {
+        loop {
+            let (engine, last, writes) = {
+                let mut inner = self.write();
+                let Some(taken) = inner.take() else {
+                    inner.draining = false;
+                    self.shared.drained.notify_waiters();
+                    return;
+                };
+                taken
+            };
+            let bytes: usize = writes.iter().map(cost).sum();
+            let fed = engine.clone();
+            let applied = run(&*self.shared.worker, move || {
+                fed.apply(&writes)?;
+                fed.reader()
+            });
+            match applied.await {
+                Ok(Ok(reader)) => {
+                    let mut inner = self.write();
+                    // A snapshot may have replaced the engine meanwhile: then this batch is history.
+                    if Arc::ptr_eq(&inner.engine, &engine) {
+                        inner.reader = Arc::new(Mutex::new(reader));
+                        inner.records.retain(|_, (number, _)| *number > last);
+                        inner.buffered_bytes = inner.buffered_bytes.saturating_sub(bytes);
+                    }
+                    drop(inner);
+                    self.shared.drained.notify_waiters();
+                }
+                Ok(Err(error)) => return self.shared.env.process.fatal(&error.to_string()),
+                Err(error) => return self.shared.env.process.fatal(&format!("state engine: {error}")),
+            }
+        }
+    }
+
+    /// Waits until the buffer has room.
+    pub async fn room(&self) {
+        self.until(|inner| inner.buffered_bytes < BUFFER_BYTES_MAX).await;
+    }
+
+    /// Waits until the engine holds everything pushed before this call.
+    pub async fn drained(&self) {
+        let target = self.read().next;
+        self.until(|inner| match inner.buffer.front() {
+            Some((first, _)) => *first >= target,
+            None => !inner.draining,
+        })
+        .await;
+    }
+
+    async fn until(&self, holds: impl Fn(&Inner) -> bool) {
+        loop {
+            let notified = self.shared.drained.notified();
+            let mut notified = std::pin::pin!(notified);
+            // Registered before looking, so that a change in between is not missed.
+            notified.as_mut().enable();
+            if holds(&self.read()) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Makes everything pushed so far durable: first the WAL, then the engine.
+    ///
+    /// # Errors
+    /// When WAL or engine fail; the member must stop.
+    pub async fn flush(&self, wal: &WalHandle) -> Result<(), EngineError> {
+        self.drained().await;
+        if !crate::mutant!("engine-flush-ahead-of-wal") {
+            wal.barrier()
+                .await
+                .map_err(|source| EngineError::Io { path: "write-ahead log".to_owned(), source })?;
+        }
+        let engine = self.read().engine.clone();
+        run(&*self.shared.worker, move || engine.flush())
+            .await
+            .map_err(|source| EngineError::Io { path: "state engine".to_owned(), source })?
+    }
+
+    /// A view of everything in the engine now, for as long as it is held.
+    ///
+    /// # Errors
+    /// When the engine cannot be read.
+    pub fn pin(&self) -> Result<Box<dyn Reader>, EngineError> {
+        let engine = self.read().engine.clone();
+        engine.reader()
+    }
+
+    /// Replaces the engine, as a snapshot install does. What still waits in the buffer belonged to the state
+    /// that goes and is dropped with it.
+    ///
+    /// # Errors
+    /// When the new engine cannot be read; nothing was replaced then.
+    pub fn swap(&self, engine: Arc<dyn Engine>) -> Result<(), EngineError> {
+        let reader = Arc::new(Mutex::new(engine.reader()?));
+        let mut inner = self.write();
+        inner.engine = engine;
+        inner.reader = reader;
+        inner.buffer.clear();
+        inner.records.clear();
+        inner.buffered_bytes = 0;
+        Ok(())
+    }
+
+    /// Space taken by the engine.
+    ///
+    /// # Errors
+    /// When the engine cannot tell.
+    pub fn size(&self) -> Result<EngineSize, EngineError> {
+        let engine = self.read().engine.clone();
+        engine.size()
+    }
+}
+
+impl Inner {
+    /// The next batches for the engine, merged: atomic together.
+    fn take(&mut self) -> Option<(Arc<dyn Engine>, u64, Vec<Write>)> {
+        let (mut last, mut writes) = self.buffer.pop_front()?;
+        let mut bytes: usize = writes.iter().map(cost).sum();
+        while let Some((_, next)) = self.buffer.front() {
+            bytes += next.iter().map(cost).sum::<usize>();
+            if bytes > DRAIN_BYTES_MAX {
+                break;
+            }
+            if let Some((number, next)) = self.buffer.pop_front() {
+                last = number;
+                writes.extend(next);
+            }
+        }
+        Some((self.engine.clone(), last, writes))
+    }
+}
+
+fn engine_failed(error: &EngineError) -> RecordsError {
+    RecordsError(error.to_string())
+}
+
+impl Records for Store {
+    fn record(&self, at: RevPair) -> Result<Record, RecordsError> {
+        let key = record_key(at);
+        let (buffered, reader) = {
+            let inner = self.read();
+            (inner.records.get(&key).map(|(_, value)| value.clone()), inner.reader.clone())
+        };
+        let value = match buffered {
+            Some(value) => value,
+            None => {
+                let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+                reader.get(Bucket::Records, &key).map_err(|error| engine_failed(&error))?
+            }
+        };
+        let value = value.ok_or_else(|| RecordsError(format!("no record at {}.{}", at.main, at.sub)))?;
+        decode_record(at, value)
+    }
+
+    fn scan(&self, from: RevPair, limit: usize) -> Result<Vec<(RevPair, Record)>, RecordsError> {
+        let mut key = record_key(from);
+        let mut found = Vec::new();
+        // Buffered removals can empty a whole page of the engine: go on until the limit or the end.
+        while found.len() < limit {
+            let wanted = limit - found.len();
+            let (buffered, reader) = {
+                let inner = self.read();
+                let range = inner.records.range(key.clone()..).take(wanted);
+                let buffered: Vec<_> = range.map(|(key, (_, value))| (key.clone(), value.clone())).collect();
+                (buffered, inner.reader.clone())
+            };
+            let stored = {
+                let reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
+                reader.range(Bucket::Records, &key, wanted).map_err(|error| engine_failed(&error))?
+            };
+            let Some(page) = merge(stored, buffered, wanted) else { break };
+            for (record, value) in page.pairs {
+                let at = parse_record_key(&record)?;
+                found.push((at, decode_record(at, value)?));
+            }
+            match page.next {
+                Some(next) => key = next,
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Part of a scan, and where the next part begins (`None` at the end).
+struct Page {
+    pairs: Vec<(Bytes, Bytes)>,
+    next: Option<Bytes>,
+}
+
+/// Lays buffered writes over stored pairs. Either list may have been cut at `limit`; what lies past the end of
+/// a cut list is not known yet and is left to the next page. `None` when there is nothing at all.
+fn merge(stored: Vec<(Bytes, Bytes)>, buffered: Vec<(Bytes, Option<Bytes>)>, limit: usize) -> Option<Page> {
+    let end_of = |len: usize, last: Option<Bytes>| if len == limit { last } else { None };
+    let stored_end = end_of(stored.len(), stored.last().map(|(key, _)| key.clone()));
+    let buffered_end = end_of(buffered.len(), buffered.last().map(|(key, _)| key.clone()));
+    let horizon = match (stored_end, buffered_end) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    if stored.is_empty() && buffered.is_empty() {
+        return None;
+    }
+    let mut merged: BTreeMap<Bytes, Option<Bytes>> =
+        stored.into_iter().map(|(key, value)| (key, Some(value))).collect();
+    merged.extend(buffered);
+    let known = |key: &Bytes| horizon.as_ref().is_none_or(|horizon| key <= horizon);
+    let mut pairs: Vec<(Bytes, Bytes)> = merged
+        .into_iter()
+        .filter(|(key, _)| known(key))
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect();
+    let mut next = horizon;
+    if pairs.len() > limit {
+        pairs.truncate(limit);
+        next = pairs.last().map(|(key, _)| key.clone());
+    }
+    let next = next.map(|key| Bytes::from([key.as_ref(), &[0]].concat()));
+    Some(Page { pairs, next })
+}

@@ -1,0 +1,430 @@
+//! Opening a log: making a new one, or finding out what an earlier process left and making that durable.
+//!
+//! Recovery never appends to a segment that it finds. It always puts a fresh one behind, whose checkpoint states
+//! where the found one ends, and rewrites into it whatever was read but is not known to be durable: bytes read
+//! at start may sit in the page cache of a process that was killed, or be marked clean after a sync that failed.
+//! The fresh segment is complete before it gets its name, so a crash at any step of this leaves either the log
+//! as it was or the log as it will be, and recovery simply runs again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::batch::BatchKind;
+use super::checkpoint::{Checkpoint, PreviousEnd};
+use super::directory::{Directory, Placed, segment_name, segment_of_name};
+use super::error::WalError;
+use super::format::{
+    BLOCK_BYTES, DATA_OFFSET, FORMAT_VERSION, HEADER_OFFSETS, SEGMENT_BYTES_MIN, SUCCESSOR_OFFSET,
+};
+use super::header::{HeaderRead, SegmentHeader, SegmentId, Sequence, Successor};
+use super::live::LiveBytes;
+use super::record::{Entry, Identity, Vote, WalRecord};
+use super::recycle::{Closed, Spares};
+use super::replay::Replay;
+use super::scan::{Scanned, read_checkpoint, scan};
+use super::segment::{Active, Founding, found, highest_index, segment_bytes_for, tail_bytes};
+use super::state::{LogState, index_after};
+use super::writer::{Salts, Wal, WalOptions};
+use crate::env::{Disk, Entropy, Lock, OpenMode};
+use crate::types::{Incarnation, LogId};
+
+/// A last batch that was torn and cut. Nothing in it had been promised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TornTail {
+    /// The segment it stood in.
+    pub file: String,
+    /// Where it began, in bytes.
+    pub offset: u64,
+}
+
+/// What a log held when it was opened. All of it is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The newest vote.
+    pub vote: Option<Vote>,
+    /// Everything up to here is forgotten.
+    pub purged: Option<LogId>,
+    /// The newest entry known to be committed: at or behind the last one, at or ahead of `purged`.
+    pub committed: Option<LogId>,
+    /// This start's number, already raised.
+    pub incarnation: Incarnation,
+    /// The entries behind `purged`, without a gap.
+    pub entries: Vec<Entry>,
+    /// Where a torn batch was cut, if one was.
+    pub torn_tail: Option<TornTail>,
+}
+
+/// A segment file found in the folder.
+struct Found {
+    file: Placed,
+    header: SegmentHeader,
+    checkpoint: Checkpoint,
+}
+
+/// What the found segments add up to.
+struct History {
+    closed: VecDeque<Closed>,
+    live: LiveBytes,
+    /// At the place where the last found segment ends.
+    at_end: LogState,
+    /// Records behind that place: read, valid, not known to be durable.
+    tail: Vec<WalRecord>,
+    replay: Replay,
+    last: Placed,
+    end: PreviousEnd,
+    /// Only for the planted bug: where the last batch ends and its checksum.
+    scanned_end: (u64, u32),
+    torn_tail: Option<TornTail>,
+}
+
+impl Wal {
+    /// Whether a log stands in `dir`. A folder in which creation never finished holds none.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn exists(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
+        Ok(disk.exists(dir)? && disk.list(dir)?.iter().any(|name| segment_of_name(name).is_some()))
+    }
+
+    /// Opens the log in `dir`, creating it when the folder is absent or holds none. Takes the folder's lock for
+    /// as long as the log is open. What is returned is durable, the raised incarnation included.
+    ///
+    /// # Errors
+    /// See [`WalError`]; nothing is ever cut but a torn tail.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        identity: Identity,
+        options: WalOptions,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<(Wal, Recovered), WalError> {
+        let bytes = options.segment_bytes;
+        if bytes < SEGMENT_BYTES_MIN || bytes % BLOCK_BYTES != 0 {
+            let what = format!(
+                "a segment size of {bytes} bytes: it must be a multiple of {BLOCK_BYTES}, at least {SEGMENT_BYTES_MIN}"
+            );
+            return Err(WalError::Refused { dir: dir.display().to_string(), what });
+        }
+        let (dir, lock) = Directory::open(disk, dir)?;
+        let opening = Opening { dir, lock, identity, options, entropy: Salts(entropy) };
+        let names = opening.dir.list()?;
+        let mut sequences: Vec<Sequence> = names.iter().filter_map(|name| segment_of_name(name)).collect();
+        sequences.sort_unstable();
+        let found = opening.find(&sequences)?;
+        let history = opening.read(&found)?;
+        let spares = Spares::adopt(&opening.dir, &names, options.segment_bytes, options.prepared_segments)?;
+        opening.begin(history, spares)
+    }
+}
+
+struct Opening {
+    dir: Directory,
+    lock: Box<dyn Lock>,
+    identity: Identity,
+    options: WalOptions,
+    entropy: Salts,
+}
+
+impl Opening {
+    /// Headers and checkpoints of all segments, oldest first.
+    fn find(&self, sequences: &[Sequence]) -> Result<Vec<Found>, WalError> {
+        let mut all: Vec<Found> = Vec::with_capacity(sequences.len());
+        for &sequence in sequences {
+            let name = segment_name(sequence);
+            let file = self.dir.open_file(&name, OpenMode::ReadWrite)?;
+            let header = self.header(&file, sequence)?;
+            let image = file.image(DATA_OFFSET, DATA_OFFSET.saturating_add(BLOCK_BYTES))?;
+            let checkpoint = read_checkpoint(&image, &file.shown(), &header)?;
+            if let Some(before) = all.last() {
+                self.follows(before, &file, &checkpoint)?;
+            }
+            all.push(Found { file, header, checkpoint });
+        }
+        Ok(all)
+    }
+
+    fn header(&self, file: &Placed, sequence: Sequence) -> Result<SegmentHeader, WalError> {
+        let corrupt = |what: &str| WalError::Corrupt { file: file.shown(), offset: 0, what: what.to_owned() };
+        let length_bytes = file.len()?;
+        if length_bytes < SEGMENT_BYTES_MIN {
+            return Err(corrupt("the segment is cut short"));
+        }
+        let mut valid: Option<SegmentHeader> = None;
+        let mut unreadable = None;
+        for offset in HEADER_OFFSETS {
+            let block = match file.read(offset, offset.saturating_add(BLOCK_BYTES)) {
+                Ok(block) => block,
+                Err(error) => {
+                    unreadable = Some(error);
+                    continue;
+                }
+            };
+            match SegmentHeader::decode(&block) {
+                HeaderRead::Valid(header) if valid.is_some_and(|other| other != header) => {
+                    return Err(corrupt("the two copies of the segment header differ"));
+                }
+                HeaderRead::Valid(header) => valid = Some(header),
+                HeaderRead::Newer(found) => {
+                    let supported = FORMAT_VERSION;
+                    return Err(WalError::NewerFormat { file: file.shown(), offset, found, supported });
+                }
+                HeaderRead::Bad => {}
+            }
+        }
+        let Some(header) = valid else {
+            return Err(
+                unreadable.unwrap_or_else(|| corrupt("both copies of the segment header are damaged"))
+            );
+        };
+        if header.identity != self.identity {
+            return Err(WalError::Foreign {
+                file: file.shown(),
+                offset: 0,
+                found_cluster: header.identity.cluster,
+                found_member: header.identity.member,
+                cluster: self.identity.cluster,
+                member: self.identity.member,
+            });
+        }
+        if header.id.sequence != sequence {
+            return Err(corrupt("the header's sequence is not the file name's"));
+        }
+        if header.length_bytes != length_bytes {
+            return Err(corrupt("the segment is not as long as its header states"));
+        }
+        Ok(header)
+    }
+
+    /// Whether a segment stands directly behind the one found before it.
+    fn follows(&self, before: &Found, file: &Placed, checkpoint: &Checkpoint) -> Result<(), WalError> {
+        let corrupt =
+            |what: &str| WalError::Corrupt { file: file.shown(), offset: DATA_OFFSET, what: what.to_owned() };
+        let previous =
+            checkpoint.previous.ok_or_else(|| corrupt("the checkpoint names no previous segment"))?;
+        if previous.id.sequence != before.header.id.sequence {
+            return Err(WalError::MissingSegment {
+                file: self.dir.shown(&segment_name(previous.id.sequence)),
+                named_by: file.shown(),
+                offset: DATA_OFFSET,
+            });
+        }
+        if previous.id != before.header.id || previous.end > before.header.length_bytes {
+            return Err(corrupt("the checkpoint names another use of the previous segment"));
+        }
+        Ok(())
+    }
+
+    /// Reads the segments' content; `None` when there is no segment.
+    fn read(&self, found: &[Found]) -> Result<Option<History>, WalError> {
+        let Some((last, older)) = found.split_last() else { return Ok(None) };
+        let mut closed = VecDeque::new();
+        let mut live = LiveBytes::new(self.options.segment_bytes);
+        let oldest = found.first().unwrap_or(last);
+        let mut replay = Replay::new(&oldest.checkpoint);
+        for (segment, next) in older.iter().zip(found.iter().skip(1)) {
+            let end = next.checkpoint.previous;
+            let scanned = self.scan(segment, end.as_ref())?;
+            let last_index = replay.take(&segment.file.shown(), scanned.batches, &mut live)?;
+            closed.push_back(closed_segment(&segment.header, last_index));
+        }
+        let mut scanned = self.scan(last, None)?;
+        self.successor(last, &scanned)?;
+        let torn_tail = scanned.torn.map(|offset| TornTail { file: last.file.shown(), offset });
+        let scanned_end = (scanned.end, scanned.batches.last().map_or(0, |batch| batch.header.chain));
+        let behind = scanned.batches.partition_point(|batch| batch.offset < scanned.durable);
+        let tail_batches = scanned.batches.split_off(behind);
+        let chain = scanned.batches.last().map_or(0, |batch| batch.header.chain);
+        let end = PreviousEnd { id: last.header.id, end: scanned.durable, chain };
+        let ends_at = scanned.batches.last().map(|batch| batch.offset.saturating_add(batch.header.span()));
+        if ends_at != Some(scanned.durable) {
+            return Err(WalError::Corrupt {
+                file: last.file.shown(),
+                offset: scanned.durable,
+                what: "the place stated as durable is inside a batch".to_owned(),
+            });
+        }
+        let last_index = replay.take(&last.file.shown(), scanned.batches, &mut live)?;
+        closed.push_back(closed_segment(&last.header, last_index));
+        let at_end = replay.state;
+        let tail: Vec<WalRecord> = tail_batches
+            .iter()
+            .filter(|batch| batch.header.kind == BatchKind::Records)
+            .flat_map(|batch| batch.records.iter())
+            .filter_map(|record| match record {
+                super::record::Decoded::Log(record) => Some(record.clone()),
+                _ => None,
+            })
+            .collect();
+        // Counted when they are rewritten.
+        let mut uncounted = LiveBytes::new(self.options.segment_bytes);
+        replay.take(&last.file.shown(), tail_batches, &mut uncounted)?;
+        replay.complete(&oldest.file.shown(), || {
+            self.dir.shown(&segment_name(Sequence(oldest.header.id.sequence.0.saturating_sub(1))))
+        })?;
+        live.purged(at_end.purged);
+        if torn_tail.is_some() {
+            crate::sometimes!("torn tail found");
+        }
+        let last = last.file.clone();
+        Ok(Some(History { closed, live, at_end, tail, replay, last, end, scanned_end, torn_tail }))
+    }
+
+    fn scan(&self, segment: &Found, end: Option<&PreviousEnd>) -> Result<Scanned, WalError> {
+        // Not a byte behind the stated end is read.
+        let to = end.map_or(segment.header.length_bytes, |end| end.end);
+        let image = segment.file.image(DATA_OFFSET, to)?;
+        scan(&image, &segment.file.shown(), &segment.header, end)
+    }
+
+    /// Refuses when the last segment found names one behind it.
+    fn successor(&self, last: &Found, scanned: &Scanned) -> Result<(), WalError> {
+        // The note guards against the loss of a whole file; a sector of it that cannot be read guards nothing,
+        // and is no reason to refuse a log that is whole.
+        let block = last.file.read(SUCCESSOR_OFFSET, DATA_OFFSET).unwrap_or_default();
+        let noted = Successor::decode(&block, last.header.id).map(|note| (note.next, SUCCESSOR_OFFSET));
+        let linked = scanned.link.map(|link| (link.next, scanned.end.saturating_sub(BLOCK_BYTES)));
+        match noted.or(linked) {
+            None => Ok(()),
+            Some((next, offset)) => Err(WalError::MissingSegment {
+                file: self.dir.shown(&segment_name(next.sequence)),
+                named_by: last.file.shown(),
+                offset,
+            }),
+        }
+    }
+
+    /// Puts a fresh segment behind what was found and opens the log on it.
+    fn begin(self, history: Option<History>, mut spares: Spares) -> Result<(Wal, Recovered), WalError> {
+        let Some(mut history) = history else { return self.create(spares) };
+        let incarnation = Incarnation(history.replay.incarnation.0.saturating_add(1));
+        let state = history.replay.state;
+        let tail = std::mem::take(&mut history.tail);
+        if crate::mutant!("wal-reuse-tail-segment") {
+            if let Some(active) = self.reuse_tail(&history, incarnation)? {
+                history.closed.pop_back();
+                return Ok(self.opened(history, active, spares, incarnation));
+            }
+        }
+        let tail_size = tail_bytes(&tail);
+        let length_bytes = segment_bytes_for(self.options.segment_bytes, tail_size);
+        let spare = spares.take(&self.dir, length_bytes)?;
+        let id = SegmentId { sequence: history.end.id.sequence.next(), salt: self.entropy.next() };
+        let mut at_end = history.at_end;
+        at_end.commit(state.committed);
+        let founding = Founding {
+            header: self.header_of(id, &at_end, length_bytes),
+            checkpoint: checkpoint_of(&at_end, incarnation, Some(history.end)),
+            tail: &tail,
+            committed: state.committed,
+        };
+        let active = found(&self.dir, &spare, &founding)?;
+        history.last.write(SUCCESSOR_OFFSET, &Successor { next: id }.encode(history.end.id))?;
+        history.last.sync(SUCCESSOR_OFFSET)?;
+        history.live.wrote(highest_index(&tail), tail_size);
+        history.live.purged(state.purged);
+        Ok(self.opened(history, active, spares, incarnation))
+    }
+
+    fn create(self, mut spares: Spares) -> Result<(Wal, Recovered), WalError> {
+        let incarnation = Incarnation(1);
+        let state = LogState::default();
+        let length_bytes = self.options.segment_bytes;
+        let spare = spares.take(&self.dir, length_bytes)?;
+        let id = SegmentId { sequence: Sequence(1), salt: self.entropy.next() };
+        let checkpoint = checkpoint_of(&state, incarnation, None);
+        let header = self.header_of(id, &state, length_bytes);
+        let active = found(&self.dir, &spare, &Founding { header, checkpoint, tail: &[], committed: None })?;
+        let history = History {
+            closed: VecDeque::new(),
+            live: LiveBytes::new(length_bytes),
+            at_end: state,
+            tail: Vec::new(),
+            replay: Replay::new(&checkpoint),
+            last: active.file.clone(),
+            end: PreviousEnd { id, end: 0, chain: 0 },
+            scanned_end: (0, 0),
+            torn_tail: None,
+        };
+        Ok(self.opened(history, active, spares, incarnation))
+    }
+
+    fn header_of(&self, id: SegmentId, state: &LogState, length_bytes: u64) -> SegmentHeader {
+        SegmentHeader { identity: self.identity, id, first_index: index_after(state.last), length_bytes }
+    }
+
+    fn opened(
+        self,
+        history: History,
+        active: Active,
+        spares: Spares,
+        incarnation: Incarnation,
+    ) -> (Wal, Recovered) {
+        let state = history.replay.state;
+        let recovered = Recovered {
+            vote: state.vote,
+            purged: state.purged,
+            committed: state.committed,
+            incarnation,
+            entries: history.replay.into_entries(),
+            torn_tail: history.torn_tail,
+        };
+        let wal = Wal {
+            dir: self.dir,
+            _lock: self.lock,
+            identity: self.identity,
+            options: self.options,
+            entropy: self.entropy,
+            incarnation,
+            state,
+            committed: state.committed,
+            closed: history.closed,
+            active,
+            spares,
+            live: history.live,
+            sealed: true,
+            failed: false,
+            buffer: Vec::new(),
+        };
+        (wal, recovered)
+    }
+
+    /// The planted bug: goes on in the found segment, trusting what was read from it, and leaves the sync to the
+    /// first commit. `None` when it has no room.
+    fn reuse_tail(&self, history: &History, incarnation: Incarnation) -> Result<Option<Active>, WalError> {
+        let header = self.header(&history.last, history.end.id.sequence)?;
+        let (offset, chain) = history.scanned_end;
+        let state = history.replay.state;
+        let mut active = Active {
+            file: history.last.clone(),
+            header,
+            offset,
+            chain,
+            last_index: state.last.map(|last| last.index),
+            checkpoint_vote: state.vote,
+        };
+        if !active.fits(BLOCK_BYTES) {
+            return Ok(None);
+        }
+        let checkpoint = checkpoint_of(&state, incarnation, None);
+        active.write(&mut Vec::new(), super::batch::Content::Checkpoint(&checkpoint), state.committed)?;
+        Ok(Some(active))
+    }
+}
+
+fn closed_segment(header: &SegmentHeader, last_index: Option<crate::types::LogIndex>) -> Closed {
+    Closed { sequence: header.id.sequence, length_bytes: header.length_bytes, last_index }
+}
+
+fn checkpoint_of(state: &LogState, incarnation: Incarnation, previous: Option<PreviousEnd>) -> Checkpoint {
+    Checkpoint {
+        incarnation,
+        durable_through: 0,
+        vote: state.vote,
+        purged: state.purged,
+        committed: state.committed,
+        last: state.last,
+        previous,
+    }
+}

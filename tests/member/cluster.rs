@@ -1,0 +1,168 @@
+//! Members on loopback ports, in one process and one runtime, each with a folder of its own.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate::env::{Env, within};
+use quorate::machine::command::{Answer, Command, Compact, Member as MemberInfo, Put};
+use quorate::machine::effects::Event;
+use quorate::machine::watch::{Body, Response, WatchSpec};
+use quorate::node::{Knobs, Member, MemberConfig, start};
+use quorate::raft::watch_stream::WatchStream;
+use quorate::storage::engine::EngineKind;
+use quorate::types::{ClusterId, KeyRange, LeaseId, MemberId, Revision};
+
+/// Nothing here takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running cluster.
+pub struct Cluster {
+    pub members: Vec<Arc<Member>>,
+    _dir: tempfile::TempDir,
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// What the test waits for, or the test's end.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let env = Env::real().unwrap();
+    within(&*env.clock, PATIENCE, future).await.unwrap_or_else(|| panic!("waited in vain for {what}"))
+}
+
+/// Waits until `holds` answers something.
+pub async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
+    soon(what, async {
+        loop {
+            if let Some(found) = holds() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+}
+
+impl Cluster {
+    /// Starts `count` members and waits until they have a leader and a member list.
+    pub async fn start(count: u64, knobs: Knobs) -> Cluster {
+        let dir = tempfile::tempdir().unwrap();
+        let addresses: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
+        let infos: Vec<MemberInfo> = (1..=count)
+            .zip(&addresses)
+            .map(|(id, address)| MemberInfo {
+                id: MemberId(id),
+                name: format!("m{id}"),
+                peer_urls: vec![format!("http://{address}")],
+                ..MemberInfo::default()
+            })
+            .collect();
+        let mut members = Vec::new();
+        for (info, peer_listen) in infos.iter().zip(addresses) {
+            let config = MemberConfig {
+                name: info.name.clone(),
+                member: info.id,
+                cluster: ClusterId(7),
+                data_dir: dir.path().join(&info.name),
+                members: infos.clone(),
+                peer_listen,
+                client_urls: Vec::new(),
+                engine: EngineKind::Redb,
+                knobs: knobs.clone(),
+            };
+            members.push(start(config, Env::real().unwrap()).await.unwrap());
+        }
+        let cluster = Cluster { members, _dir: dir };
+        cluster.leader().await;
+        cluster
+    }
+
+    /// A member that leads and says so, once the others that have not stopped follow it.
+    pub async fn leader(&self) -> Arc<Member> {
+        self.leader_among(&self.members).await
+    }
+
+    /// As [`Cluster::leader`], among some.
+    pub async fn leader_among(&self, members: &[Arc<Member>]) -> Arc<Member> {
+        until("a leader", || {
+            let ids: Vec<_> = members.iter().map(|member| member.status().raft.leader).collect();
+            let id = ids.first().copied().flatten()?;
+            let leader = members.iter().find(|member| member.config().member == id)?;
+            (ids.iter().all(|seen| *seen == Some(id)) && leader.status().raft.is_leader)
+                .then(|| leader.clone())
+        })
+        .await
+    }
+
+    /// The members but this one.
+    pub fn others(&self, than: &Arc<Member>) -> Vec<Arc<Member>> {
+        self.members.iter().filter(|member| !Arc::ptr_eq(member, than)).cloned().collect()
+    }
+}
+
+/// Short timeouts, so that leases may be short and elections quick.
+pub fn quick() -> Knobs {
+    Knobs {
+        heartbeat_interval: Duration::from_millis(50),
+        election_timeout: Duration::from_millis(400),
+        lease_tick: Duration::from_millis(50),
+        request_timeout: Duration::from_secs(20),
+        ..Knobs::default()
+    }
+}
+
+/// Writes a key and answers the revision.
+pub async fn put(member: &Member, key: &str, value: &str, lease: LeaseId) -> Revision {
+    let put = Put {
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
+        lease,
+        ..Put::default()
+    };
+    done(member.propose(Command::Put(put)).await.unwrap())
+}
+
+/// Forgets history.
+pub async fn compact(member: &Member, revision: Revision) {
+    done(member.propose(Command::Compact(Compact { revision })).await.unwrap());
+}
+
+fn done(answer: Answer) -> Revision {
+    assert!(answer.result.is_ok(), "{:?}", answer.result);
+    answer.revision
+}
+
+/// A watch of every key from `start` on.
+pub fn all_keys(start: Revision) -> WatchSpec {
+    let everything = KeyRange::from_wire(Bytes::from_static(&[0]), Bytes::from_static(&[0]));
+    WatchSpec { start, ..WatchSpec::new(everything) }
+}
+
+/// The next responses until `enough`.
+pub async fn responses(stream: &WatchStream, mut enough: impl FnMut(&[Response]) -> bool) -> Vec<Response> {
+    let mut found = Vec::new();
+    while !enough(&found) {
+        let more = soon("watch responses", stream.next(64)).await;
+        assert!(!more.is_empty(), "the member stopped");
+        found.extend(more);
+    }
+    found
+}
+
+/// The events in these responses, as `key=value@revision` or `-key@revision`.
+pub fn events(responses: &[Response]) -> Vec<String> {
+    let sets = responses.iter().filter_map(|response| match &response.body {
+        Body::Events { set, .. } => Some(set.events()),
+        _ => None,
+    });
+    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    sets.flatten()
+        .map(|event| match &event.event {
+            Event::Put(kv) => format!("{}={}@{}", text(&kv.key), text(&kv.value), kv.mod_revision),
+            Event::Delete { key, mod_revision } => format!("-{}@{mod_revision}", text(key)),
+        })
+        .collect()
+}
