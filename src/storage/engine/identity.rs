@@ -8,7 +8,7 @@
 //! Layout of one copy, big-endian: magic (8), format version (4), engine kind (4), cluster (8), member (8),
 //! CRC-32C of all before (4). Every later format must keep these first 36 bytes.
 
-use super::EngineError;
+use super::{EngineError, Identity};
 use crate::types::{ClusterId, MemberId};
 
 /// The version of everything an engine stores; raised when an older Quorate could no longer read it.
@@ -20,15 +20,6 @@ pub const HEADER_BYTES: usize = 4096;
 const MAGIC: [u8; 8] = *b"QRTSTATE";
 const COPY_BYTES: usize = 36;
 const SECOND_COPY_OFFSET: usize = 2048;
-
-/// The cluster and the member that an engine belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// The member.
-    pub member: MemberId,
-}
 
 /// The kinds of engine as the header numbers them; never reuse a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,15 +12,13 @@ mod kind;
 pub mod redb;
 mod seal;
 
-pub mod redb;
-
 use std::fmt::Debug;
 
 use bytes::Bytes;
 
 use crate::machine::persist::{Bucket, Write};
 
-pub use identity::Identity;
+pub use crate::storage::wal::Identity;
 pub use kind::{EngineKind, EngineOptions, Opened, open_engine, set_aside};
 
 /// Memory an engine may use for caching pages, in bytes, unless told otherwise. Half of it may hold pages that

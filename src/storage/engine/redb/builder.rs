@@ -6,13 +6,14 @@
 
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use redb::WriteTransaction;
 
 use super::store::{SUMS, Store, corrupt, io_error, redb_error, table_of};
 use super::{commit_durably, put, put_sums};
 use crate::env::Disk;
 use crate::machine::persist::Bucket;
-use crate::storage::engine::{CHUNK_PAIRS_MAX, EngineError, EngineOptions, Identity, Pair, Reader};
+use crate::storage::engine::{CHUNK_PAIRS_MAX, EngineError, EngineOptions, Identity, Reader, successor};
 
 /// An engine file under construction.
 pub struct EngineBuilder {
@@ -21,7 +22,7 @@ pub struct EngineBuilder {
     store: Store,
     path: PathBuf,
     live_bytes: u64,
-    last: Option<(Bucket, bytes::Bytes)>,
+    last: Option<(Bucket, Bytes)>,
 }
 
 impl EngineBuilder {
@@ -50,22 +51,30 @@ impl EngineBuilder {
         Ok(EngineBuilder { txn, store, path: path.to_owned(), live_bytes: 0, last: None })
     }
 
-    /// Adds pairs of one bucket. Buckets come in number order, keys in key order, each once.
+    /// Adds pairs. Buckets come in number order, keys of a bucket in key order, each once.
     ///
     /// # Errors
     /// `Corrupt` when the order is broken; see [`EngineError`]. The builder is of no use afterwards.
-    pub fn put(&mut self, bucket: Bucket, pairs: &[Pair]) -> Result<(), EngineError> {
-        for (key, _) in pairs {
-            let in_order = self.last.as_ref().is_none_or(|(last_bucket, last_key)| {
-                (*last_bucket, last_key.as_ref()) < (bucket, key.as_ref())
-            });
-            if !in_order {
+    pub fn put(&mut self, pairs: &[(Bucket, Bytes, Bytes)]) -> Result<(), EngineError> {
+        for (bucket, key, _) in pairs {
+            let place = (*bucket, key.clone());
+            if self.last.as_ref().is_some_and(|last| *last >= place) {
                 return Err(corrupt(&self.path, format!("pairs of {} came out of order", bucket.name())));
             }
-            self.last = Some((bucket, key.clone()));
+            self.last = Some(place);
         }
-        let writes = pairs.iter().map(|(key, value)| (bucket, key.as_ref(), Some(value.as_ref())));
+        let writes = pairs.iter().map(|(bucket, key, value)| (*bucket, key.as_ref(), Some(value.as_ref())));
         self.live_bytes = self.store.write(|_| put(&self.path, &self.txn, writes, self.live_bytes))?;
+        Ok(())
+    }
+
+    /// Adds or replaces one pair, in any place: for what the builder's owner has to say of its own.
+    ///
+    /// # Errors
+    /// See [`EngineError`]. The builder is of no use afterwards.
+    pub fn set(&mut self, bucket: Bucket, key: &[u8], value: &[u8]) -> Result<(), EngineError> {
+        let write = std::iter::once((bucket, key, Some(value)));
+        self.live_bytes = self.store.write(|_| put(&self.path, &self.txn, write, self.live_bytes))?;
         Ok(())
     }
 
@@ -84,6 +93,12 @@ impl EngineBuilder {
     }
 }
 
+impl std::fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EngineBuilder").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// Copies everything `reader` sees into a fresh file at `path`, without the free space of the old one. The
 /// file is durable when this returns; swapping it in, after what was written since the reader was opened was
 /// written to it too, is the caller's.
@@ -99,12 +114,13 @@ pub fn rewrite(
 ) -> Result<(), EngineError> {
     let mut builder = EngineBuilder::create(disk, path, identity, options)?;
     for bucket in Bucket::ALL {
-        let mut from = bytes::Bytes::new();
+        let mut from = Bytes::new();
         loop {
             let pairs = reader.range(bucket, &from, CHUNK_PAIRS_MAX)?;
             let Some((last, _)) = pairs.last() else { break };
-            from = crate::storage::engine::successor(last);
-            builder.put(bucket, &pairs)?;
+            from = successor(last);
+            let pairs: Vec<_> = pairs.into_iter().map(|(key, value)| (bucket, key, value)).collect();
+            builder.put(&pairs)?;
         }
     }
     builder.finish()
