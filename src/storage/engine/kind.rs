@@ -92,9 +92,10 @@ pub fn open_engine(
             Ok(if existed { Opened::Existing(engine) } else { Opened::Created(engine) })
         }
         #[cfg(not(madsim))]
-        EngineKind::Sled => {
-            Err(EngineError::Refused { path: dir.display().to_string(), why: "soon".to_owned() })
-        }
+        EngineKind::Sled => Err(EngineError::Refused {
+            path: dir.display().to_string(),
+            why: "this version is built without sled".to_owned(),
+        }),
         #[cfg(madsim)]
         EngineKind::Sled => Err(EngineError::Refused {
             path: dir.display().to_string(),

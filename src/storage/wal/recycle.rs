@@ -85,14 +85,14 @@ impl Spares {
 
     /// A spare of `bytes`, its space reserved; made on the spot when none is at hand.
     pub(super) fn take(&mut self, dir: &Directory, bytes: u64) -> Result<String, WalError> {
-        if bytes == self.segment_bytes {
-            if let Some(name) = self.names.front() {
-                // A process that died while making it may have reserved only part.
-                dir.open_file(name, OpenMode::ReadWrite)?.reserve(bytes)?;
-                let name = name.clone();
-                self.names.pop_front();
-                return Ok(name);
-            }
+        if bytes == self.segment_bytes
+            && let Some(name) = self.names.front()
+        {
+            // A process that died while making it may have reserved only part.
+            dir.open_file(name, OpenMode::ReadWrite)?.reserve(bytes)?;
+            let name = name.clone();
+            self.names.pop_front();
+            return Ok(name);
         }
         let name = self.fresh();
         dir.make_spare(&name, bytes)?;

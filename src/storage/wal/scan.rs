@@ -81,10 +81,10 @@ pub(super) fn scan(
             Next::End => break,
         }
     }
-    if let Some(stated) = stated_end {
-        if scan.at != stated.end || scan.chain != Some(stated.chain) {
-            return Err(scan.corrupt(scan.at, "the segment does not end as the next one's checkpoint states"));
-        }
+    if let Some(stated) = stated_end
+        && (scan.at != stated.end || scan.chain != Some(stated.chain))
+    {
+        return Err(scan.corrupt(scan.at, "the segment does not end as the next one's checkpoint states"));
     }
     // Nothing at all stands behind the last batch, but something says that more was durable.
     if scan.durable > scan.at {
@@ -184,10 +184,10 @@ impl Scan<'_> {
         let mut at = self.at.saturating_add(BLOCK_BYTES);
         while at < bytes_of(self.image.len()) {
             let bytes = self.image.get(len_of(at)..).unwrap_or_default();
-            if let HeadRead::Valid(header) = read_head(bytes, self.header.id, at) {
-                if header.durable > self.at {
-                    return true;
-                }
+            if let HeadRead::Valid(header) = read_head(bytes, self.header.id, at)
+                && header.durable > self.at
+            {
+                return true;
             }
             at = at.saturating_add(BLOCK_BYTES);
         }
