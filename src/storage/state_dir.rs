@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::env::{Env, Worker, run};
-use crate::machine::persist::{Bucket, Write};
+use crate::machine::persist::Bucket;
 use crate::machine::snapshot::SnapshotPair;
 use crate::machine::state::{applied_write, decode_applied};
-use crate::storage::engine::redb::RedbEngine;
-use crate::storage::engine::{Engine, EngineError, EngineKind, Reader};
+use crate::storage::engine::redb::{EngineBuilder, FILE_NAME, RedbEngine};
+use crate::storage::engine::{Engine, EngineError, EngineKind, EngineOptions, Reader};
 use crate::storage::wal::Identity;
 use crate::types::LogId;
 
@@ -35,7 +33,8 @@ pub struct StateDir {
 pub struct Staging {
     place: StateDir,
     path: PathBuf,
-    engine: Arc<RedbEngine>,
+    /// Absent while a call has it, and after one has failed.
+    builder: Option<EngineBuilder>,
     applied: Option<LogId>,
 }
 
@@ -62,7 +61,7 @@ impl StateDir {
 }
 impl StateDir {
     fn live(&self) -> PathBuf {
-        self.dir.join("state.redb")
+        self.dir.join(FILE_NAME)
     }
 
     fn failed(&self, source: std::io::Error) -> EngineError {
@@ -82,12 +81,15 @@ impl StateDir {
                     disk.remove_file(&place.dir.join(name)).map_err(|error| place.failed(error))?;
                 }
             }
-            let engine = RedbEngine::open(disk, &place.live())?;
             place.sync_names()?;
-            let engine: Arc<dyn Engine> = Arc::new(engine);
-            Ok(engine)
+            place.open_live()
         })
         .await
+    }
+
+    fn open_live(&self) -> Result<Arc<dyn Engine>, EngineError> {
+        let options = EngineOptions::default();
+        Ok(Arc::new(RedbEngine::open(&*self.env.disk, &self.dir, self.identity, options)?))
     }
 
     /// Makes the names in the state's folder durable, and the folder's own name.
@@ -120,8 +122,12 @@ impl StateDir {
         let number = self.env.entropy.next_u64();
         let path = self.dir.join(format!("{INCOMING_PREFIX}{number:016x}"));
         let (place, file) = (self.clone(), path.clone());
-        let engine = self.blocking(move |place| RedbEngine::open(&*place.env.disk, &file)).await?;
-        Ok(Staging { place, path, engine: Arc::new(engine), applied: None })
+        let builder = self
+            .blocking(move |place| {
+                EngineBuilder::create(&*place.env.disk, &file, place.identity, EngineOptions::default())
+            })
+            .await?;
+        Ok(Staging { place, path, builder: Some(builder), applied: None })
     }
 }
 
@@ -136,36 +142,46 @@ impl Staging {
     /// # Errors
     /// See [`EngineError`].
     pub async fn add(&mut self, pairs: Vec<SnapshotPair>) -> Result<(), EngineError> {
-        let engine = self.engine.clone();
-        let writes: Vec<Write> = pairs
-            .into_iter()
-            // The sender's own mark says nothing about this member.
-            .filter(|(bucket, key, _)| *bucket != Bucket::Meta || key != INSTALLED_KEY)
-            .map(|(bucket, key, value)| Write { bucket, key, value: Some(value) })
-            .collect();
-        self.place.blocking(move |_| engine.apply(&writes)).await
+        let mut builder = self.builder.take().ok_or_else(|| self.spoiled())?;
+        let builder = self
+            .place
+            .blocking(move |_| {
+                // The sender's own mark says nothing about this member.
+                let own = |(bucket, key, _): &SnapshotPair| *bucket != Bucket::Meta || key != INSTALLED_KEY;
+                let pairs: Vec<SnapshotPair> = pairs.into_iter().filter(own).collect();
+                builder.put(&pairs)?;
+                Ok(builder)
+            })
+            .await?;
+        self.builder = Some(builder);
+        Ok(())
+    }
+
+    fn spoiled(&self) -> EngineError {
+        EngineError::Corrupt {
+            path: self.path.display().to_string(),
+            what: "an earlier part of the snapshot could not be taken in".to_owned(),
+        }
     }
 
     /// Makes the received engine durable and puts it in the live one's place.
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub async fn finish(self) -> Result<Arc<dyn Engine>, EngineError> {
-        let Staging { place, path, engine, applied } = self;
-        let mark = applied.map(|at| Write {
-            bucket: Bucket::Meta,
-            key: Bytes::from_static(INSTALLED_KEY),
-            value: applied_write(at).value,
-        });
+    pub async fn finish(mut self) -> Result<Arc<dyn Engine>, EngineError> {
+        let mut builder = self.builder.take().ok_or_else(|| self.spoiled())?;
+        let Staging { place, path, applied, .. } = self;
+        let mark = applied.and_then(|at| applied_write(at).value);
         place
             .blocking(move |place| {
-                engine.apply(mark.as_slice())?;
-                engine.flush()?;
+                if let Some(mark) = mark {
+                    builder.set(Bucket::Meta, INSTALLED_KEY, &mark)?;
+                }
+                builder.finish()?;
                 let disk = &*place.env.disk;
                 disk.rename(&path, &place.live()).map_err(|error| place.failed(error))?;
                 place.sync_names()?;
-                let engine: Arc<dyn Engine> = engine;
-                Ok(engine)
+                place.open_live()
             })
             .await
     }

@@ -1,7 +1,7 @@
 //! Clients: they turn a plan's symbols into requests, ask members, and write down what came of it.
 //!
 //! `memory` what a client has seen; `resolve` symbols to requests; `api` the seam to the members; `convert`
-//! requests and answers in the product's own types; `direct` members called as objects; `session` one client.
+//! requests and answers in the product's own types; `direct` members called as objects; `session` one client; `observer` watches.
 
 #[cfg(madsim)]
 mod api;
@@ -10,6 +10,8 @@ pub mod convert;
 mod direct;
 mod memory;
 mod resolve;
+#[cfg(madsim)]
+pub mod observer;
 #[cfg(madsim)]
 mod session;
 

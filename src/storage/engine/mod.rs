@@ -3,15 +3,30 @@
 //! Contract of every engine: [`Engine::apply`] is atomic over all buckets; [`Engine::flush`] makes every
 //! earlier batch durable; [`Engine::reader`] is a consistent view that never blocks, and is never blocked by,
 //! a writer. After a crash the content is exactly batches 1..k with k at least the last batch before a
-//! successful flush. An engine never decides when to flush: its caller keeps the WAL ahead of it.
+//! successful flush. An engine never decides when to flush: its caller keeps the WAL ahead of it, and for the
+//! same reason dropping an engine writes nothing. (An engine for which [`Engine::survives_power_loss`] is false
+//! keeps this promise only through the rules of `docs/engines.md`.)
 
+mod identity;
+mod kind;
 pub mod redb;
+mod seal;
 
 use std::fmt::Debug;
 
 use bytes::Bytes;
 
 use crate::machine::persist::{Bucket, Write};
+
+pub use crate::storage::wal::Identity;
+pub use kind::{EngineKind, EngineOptions, Opened, open_engine, set_aside};
+
+/// Memory an engine may use for caching pages, in bytes, unless told otherwise. Half of it may hold pages that
+/// are not flushed yet; an engine that reaches that writes them out early, which promises nothing.
+pub const ENGINE_CACHE_BYTES_DEFAULT: usize = 128 << 20;
+
+/// The most pairs [`Reader::range`] is asked for at once by loops over a whole bucket.
+pub const CHUNK_PAIRS_MAX: usize = 512;
 
 /// A key-value pair of a bucket.
 pub type Pair = (Bytes, Bytes);
@@ -25,7 +40,8 @@ pub struct EngineSize {
     pub in_use_bytes: u64,
 }
 
-/// Why an engine could not do what it was asked. All are fatal for the member: the caller stops.
+/// Why an engine could not do what it was asked. All but `ReaderTooOld` are fatal for the member: the caller
+/// stops.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The disk failed.
@@ -44,6 +60,29 @@ pub enum EngineError {
         /// What was found.
         what: String,
     },
+    /// The engine is whole, but it is not this member's to open.
+    #[error("state engine {path} is refused: {why}")]
+    Refused {
+        /// The engine's file or folder.
+        path: String,
+        /// Foreign, newer, in use, or of another kind.
+        why: String,
+    },
+    /// A view was held so long that its past is gone. The one error that is not fatal: open a new reader.
+    #[error("state engine {path}: the reader is too old, open a new one")]
+    ReaderTooOld {
+        /// The engine's file or folder.
+        path: String,
+    },
+}
+
+/// What a walk over all of an engine found; see [`Engine::integrity_check`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IntegrityReport {
+    /// Pairs that were read and whose checksums held.
+    pub pairs: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
 }
 
 /// A state engine. Calls block; callers run them on a worker.
@@ -72,6 +111,24 @@ pub trait Engine: Send + Sync + Debug + 'static {
     /// See [`EngineError`].
     fn size(&self) -> Result<EngineSize, EngineError>;
 
+    /// Reads every pair and holds it against its checksum, the order of keys and the engine's own counts.
+    /// Neither blocks nor is blocked by a writer; takes as long as reading everything takes.
+    ///
+    /// # Errors
+    /// `Corrupt` for the first contradiction found.
+    fn integrity_check(&self) -> Result<IntegrityReport, EngineError>;
+
+    /// Flushes and ends the engine for good: nothing is written after this returns, and every later call but
+    /// those of readers already open fails. Dropping an engine without this is what a crash would be.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn close(&self) -> Result<(), EngineError>;
+
+    /// Whether [`Engine::flush`] holds across a power loss. If not, the WAL may be purged only up to a full
+    /// snapshot file that is itself synced.
+    fn survives_power_loss(&self) -> bool;
+
     /// The engine's name, as `--storage-engine` takes it.
     fn name(&self) -> &'static str;
 }
@@ -91,12 +148,40 @@ pub trait Reader: Send {
     fn range(&self, bucket: Bucket, from: &[u8], limit: usize) -> Result<Vec<Pair>, EngineError>;
 }
 
-/// Which engine holds the state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EngineKind {
-    /// The default: durable by itself.
-    #[default]
-    Redb,
-    /// The second engine: durable through snapshot files.
-    Sled,
+/// The smallest key above `key`: where a loop over a bucket goes on after it.
+pub fn successor(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len().saturating_add(1));
+    next.extend_from_slice(key);
+    next.push(0);
+    Bytes::from(next)
+}
+
+/// Visits every pair of a bucket in order, `chunk` at a time, and returns how many there were.
+///
+/// # Errors
+/// What the reader or `visit` returns; `Corrupt` when the keys do not ascend.
+pub fn walk(
+    reader: &dyn Reader,
+    path: &str,
+    bucket: Bucket,
+    chunk: usize,
+    visit: &mut dyn FnMut(&Bytes, &Bytes) -> Result<(), EngineError>,
+) -> Result<u64, EngineError> {
+    let mut from = Bytes::new();
+    let mut count = 0_u64;
+    loop {
+        let pairs = reader.range(bucket, &from, chunk)?;
+        for (key, value) in &pairs {
+            if *key < from {
+                let what = format!("the keys of {} do not ascend", bucket.name());
+                return Err(EngineError::Corrupt { path: path.to_owned(), what });
+            }
+            from = successor(key);
+            count = count.saturating_add(1);
+            visit(key, value)?;
+        }
+        if pairs.is_empty() {
+            return Ok(count);
+        }
+    }
 }

@@ -191,6 +191,9 @@ impl Opening {
             layout.chain.push(segment);
         }
         layout.chain.reverse();
+        if !all.is_empty() {
+            crate::sometimes!("a removed segment came back");
+        }
         layout.stale.extend(all.into_keys());
         Ok(layout)
     }

@@ -1,0 +1,96 @@
+//! redb's storage on top of our own disk: one page of ours, then redb's file.
+//!
+//! Invariant: once the [`Gate`] is shut nothing is written any more. redb writes when it is dropped (it turns
+//! pending batches into durable ones), and that would let the engine overtake the WAL, or make a clean
+//! shutdown of a crash; so the engine shuts the gate before it lets go of redb.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redb::StorageBackend;
+
+use crate::env::File;
+use crate::storage::engine::identity::HEADER_BYTES;
+
+/// Decides whether writes pass, and remembers whether one failed.
+#[derive(Debug, Default)]
+pub struct Gate {
+    shut: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl Gate {
+    /// From now on every write fails.
+    pub fn shut(&self) {
+        self.shut.store(true, Ordering::Release);
+    }
+
+    /// Whether any call to the file failed, the gate's own refusals included.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    fn pass(&self) -> io::Result<()> {
+        if self.shut.load(Ordering::Acquire) {
+            return self.note(Err(io::Error::other("the engine is closed")));
+        }
+        Ok(())
+    }
+
+    fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Release);
+        }
+        result
+    }
+}
+
+/// redb's view of an engine file.
+#[derive(Debug)]
+pub struct Backend {
+    file: Arc<dyn File>,
+    gate: Arc<Gate>,
+}
+
+impl Backend {
+    /// redb's storage in `file`, behind the header page.
+    pub fn new(file: Arc<dyn File>, gate: Arc<Gate>) -> Backend {
+        Backend { file, gate }
+    }
+}
+
+fn header_bytes() -> u64 {
+    u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX)
+}
+
+fn shifted(offset: u64) -> io::Result<u64> {
+    offset
+        .checked_add(header_bytes())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "offset past the end of any file"))
+}
+
+impl StorageBackend for Backend {
+    fn len(&self) -> Result<u64, io::Error> {
+        self.gate.note(self.file.len()).map(|len| len.saturating_sub(header_bytes()))
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
+        self.gate.note(self.file.read_at(shifted(offset)?, out))
+    }
+
+    fn set_len(&self, len: u64) -> Result<(), io::Error> {
+        self.gate.pass()?;
+        self.gate.note(self.file.set_len(shifted(len)?))
+    }
+
+    fn sync_data(&self) -> Result<(), io::Error> {
+        self.gate.pass()?;
+        self.gate.note(self.file.sync_data())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
+        self.gate.pass()?;
+        self.gate.note(self.file.write_at(shifted(offset)?, data))
+    }
+}

@@ -1,0 +1,228 @@
+//! One open redb file: the database, its gate, its path, and the net under its panics.
+//!
+//! redb reports most damage as an error, and panics on some. A panic is caught here and becomes `Corrupt`;
+//! that is sound because afterwards the store refuses every call and its gate is shut, so no state that the
+//! panic left half-changed is ever looked at or written. In a build with `panic = "abort"` a panic ends the
+//! process instead, which is the other way of stopping the member.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use redb::{Builder, Database, TableDefinition};
+
+use super::backend::{Backend, Gate};
+use crate::env::{Disk, File, OpenMode};
+use crate::machine::persist::Bucket;
+use crate::storage::engine::identity::{HEADER_BYTES, KindNumber, check_header, encode_header};
+use crate::storage::engine::{EngineError, Identity};
+
+/// The table of a bucket.
+pub fn table_of(bucket: Bucket) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(bucket.name())
+}
+
+/// The engine's own sums, beside the buckets.
+pub const SUMS: TableDefinition<'static, &'static str, u64> = TableDefinition::new("quorate_sums");
+/// Bytes of all keys and values held, checksums not counted.
+pub const LIVE_BYTES: &str = "live_bytes";
+
+/// An open redb file.
+pub struct Store {
+    db: Option<Database>,
+    gate: Arc<Gate>,
+    file: Arc<dyn File>,
+    path: PathBuf,
+    dead: AtomicBool,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Creates the file at `path`, header included; nothing is durable before the first durable commit.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        identity: Identity,
+        cache_bytes: usize,
+    ) -> Result<Store, EngineError> {
+        let file = disk.open(path, OpenMode::CreateNew).map_err(|error| io_error(path, error))?;
+        file.write_at(0, &encode_header(KindNumber::Redb, identity))
+            .map_err(|error| io_error(path, error))?;
+        Store::over(file, path, cache_bytes)
+    }
+
+    /// Opens the file at `path`, after its header was found to be this member's.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        identity: Identity,
+        cache_bytes: usize,
+    ) -> Result<Store, EngineError> {
+        let file = disk.open(path, OpenMode::ReadWrite).map_err(|error| io_error(path, error))?;
+        let len = file.len().map_err(|error| io_error(path, error))?;
+        if len <= u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX) {
+            return Err(corrupt(path, format!("the file ends at offset {len}")));
+        }
+        let mut page = vec![0; HEADER_BYTES];
+        file.read_at(0, &mut page).map_err(|error| io_error(path, error))?;
+        check_header(&page, KindNumber::Redb, identity)
+            .map_err(|fault| fault.at(&path.display().to_string()))?;
+        Store::over(file, path, cache_bytes)
+    }
+
+    fn over(file: Arc<dyn File>, path: &Path, cache_bytes: usize) -> Result<Store, EngineError> {
+        let gate = Arc::new(Gate::default());
+        let backend = Backend::new(Arc::clone(&file), Arc::clone(&gate));
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            Builder::new()
+                .set_cache_size(cache_bytes)
+                // Every durable commit of ours is a two-phase one that carries the allocator's state, so a
+                // file that would need redb's repair is damaged. A repair may fall back to an older commit,
+                // and that would be a silent step back in time.
+                .set_repair_callback(|session| session.abort())
+                .create_with_backend(backend)
+        }));
+        match opened {
+            Ok(Ok(db)) => {
+                Ok(Store { db: Some(db), gate, file, path: path.to_owned(), dead: AtomicBool::new(false) })
+            }
+            Ok(Err(error)) => Err(database_error(path, error)),
+            Err(panic) => Err(corrupt(path, panic_text(&*panic))),
+        }
+    }
+
+    /// Runs `work` on the database. An error of a write, or a panic, ends the store.
+    ///
+    /// # Errors
+    /// What `work` returns, or `Corrupt` when it panicked or an earlier write failed.
+    pub fn write<T>(&self, work: impl FnOnce(&Database) -> Result<T, EngineError>) -> Result<T, EngineError> {
+        let result = self.read(work);
+        if result.is_err() {
+            self.end();
+        }
+        result
+    }
+
+    /// Runs `work` on the database; only a panic ends the store.
+    ///
+    /// # Errors
+    /// What `work` returns, or `Corrupt` when it panicked or an earlier write failed.
+    pub fn read<T>(&self, work: impl FnOnce(&Database) -> Result<T, EngineError>) -> Result<T, EngineError> {
+        let db = self.db.as_ref().filter(|_| !self.dead.load(Ordering::Acquire));
+        let Some(db) = db else {
+            return Err(io_error(
+                &self.path,
+                io::Error::other("an earlier call has failed, or it is closed"),
+            ));
+        };
+        catch_unwind(AssertUnwindSafe(|| work(db))).unwrap_or_else(|panic| {
+            self.end();
+            Err(corrupt(&self.path, panic_text(&*panic)))
+        })
+    }
+
+    /// Refuses all further calls and writes.
+    pub fn end(&self) {
+        self.dead.store(true, Ordering::Release);
+        self.gate.shut();
+    }
+
+    /// Stops writes; open readers go on.
+    pub fn shut(&self) {
+        self.gate.shut();
+    }
+
+    /// Lets redb close the file its own way, which cuts it to size, and makes that durable.
+    ///
+    /// # Errors
+    /// `Io` when anything failed on the way.
+    pub fn finish(mut self) -> Result<(), EngineError> {
+        let (gate, file, path) = (Arc::clone(&self.gate), Arc::clone(&self.file), self.path.clone());
+        let db = self.db.take();
+        if catch_unwind(AssertUnwindSafe(move || drop(db))).is_err() || gate.has_failed() {
+            return Err(io_error(&path, io::Error::other("the file could not be completed")));
+        }
+        file.sync_data().map_err(|error| io_error(&path, error))
+    }
+
+    /// The file's length, in bytes.
+    ///
+    /// # Errors
+    /// `Io` when the disk fails.
+    pub fn file_bytes(&self) -> Result<u64, EngineError> {
+        self.file.len().map_err(|error| io_error(&self.path, error))
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.gate.shut();
+        let db = self.db.take();
+        // redb tries to write on drop and meets the shut gate; should it panic over that, nobody is left to
+        // be told.
+        drop(catch_unwind(AssertUnwindSafe(move || drop(db))));
+    }
+}
+
+/// `Corrupt` at `path`.
+pub fn corrupt(path: &Path, what: impl Into<String>) -> EngineError {
+    EngineError::Corrupt { path: path.display().to_string(), what: what.into() }
+}
+
+/// What the disk said, or `Corrupt` when it said that redb asked for bytes that are not there.
+pub fn io_error(path: &Path, source: io::Error) -> EngineError {
+    match source.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => corrupt(path, source.to_string()),
+        _ => EngineError::Io { path: path.display().to_string(), source },
+    }
+}
+
+/// Any redb error as ours.
+pub fn redb_error(path: &Path, error: impl Into<redb::Error>) -> EngineError {
+    match error.into() {
+        redb::Error::Io(source) => io_error(path, source),
+        error @ redb::Error::PreviousIo => io_error(path, io::Error::other(error.to_string())),
+        error @ redb::Error::DatabaseClosed => io_error(path, io::Error::other(error.to_string())),
+        error => corrupt(path, error.to_string()),
+    }
+}
+
+fn database_error(path: &Path, error: redb::DatabaseError) -> EngineError {
+    match error {
+        redb::DatabaseError::UpgradeRequired(version) => EngineError::Refused {
+            path: path.display().to_string(),
+            why: format!("its redb file format {version} is not the one this version reads"),
+        },
+        redb::DatabaseError::RepairAborted => {
+            corrupt(path, "the record of allocated pages does not fit the last commit")
+        }
+        error => redb_error(path, error),
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given");
+    format!("redb gave up: {}", text.lines().next().unwrap_or(text))
+}
