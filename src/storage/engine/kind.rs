@@ -92,9 +92,7 @@ pub fn open_engine(
             Ok(if existed { Opened::Existing(engine) } else { Opened::Created(engine) })
         }
         #[cfg(not(madsim))]
-        EngineKind::Sled => {
-            Err(EngineError::Refused { path: dir.display().to_string(), why: "soon".to_owned() })
-        }
+        EngineKind::Sled => super::sled::open(disk, dir, identity, options),
         #[cfg(madsim)]
         EngineKind::Sled => Err(EngineError::Refused {
             path: dir.display().to_string(),
