@@ -92,10 +92,7 @@ pub fn open_engine(
             Ok(if existed { Opened::Existing(engine) } else { Opened::Created(engine) })
         }
         #[cfg(not(madsim))]
-        EngineKind::Sled => Err(EngineError::Refused {
-            path: dir.display().to_string(),
-            why: "this version is built without sled".to_owned(),
-        }),
+        EngineKind::Sled => super::sled::open(disk, dir, identity, options),
         #[cfg(madsim)]
         EngineKind::Sled => Err(EngineError::Refused {
             path: dir.display().to_string(),

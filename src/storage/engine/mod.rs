@@ -11,6 +11,8 @@ mod identity;
 mod kind;
 pub mod redb;
 mod seal;
+#[cfg(not(madsim))]
+pub mod sled;
 
 use std::fmt::Debug;
 

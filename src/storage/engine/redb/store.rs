@@ -207,10 +207,10 @@ pub fn redb_error(path: &Path, error: impl Into<redb::Error>) -> EngineError {
 
 fn database_error(path: &Path, error: redb::DatabaseError) -> EngineError {
     match error {
-        redb::DatabaseError::UpgradeRequired(version) => EngineError::Refused {
-            path: path.display().to_string(),
-            why: format!("its redb file format {version} is not the one this version reads"),
-        },
+        // Our own header has already vouched for the format, redb's included.
+        redb::DatabaseError::UpgradeRequired(version) => {
+            corrupt(path, format!("redb's own header claims the file format {version}"))
+        }
         redb::DatabaseError::RepairAborted => {
             corrupt(path, "the record of allocated pages does not fit the last commit")
         }

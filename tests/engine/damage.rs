@@ -1,0 +1,152 @@
+//! Files that must not be opened, and files that rot: a clear refusal, never a panic, never wrong content.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use quorate::storage::engine::{EngineError, Identity, open_engine};
+use quorate::types::MemberId;
+use quorate_disk::SimDisk;
+
+use crate::script::{Progress, contents_after, read_all, run};
+use crate::{OWNER, SMALL, redb_on, sim_disk};
+
+const FILE: &str = "/data/state/state.redb";
+
+/// A disk with a closed engine that holds batches 1..=21.
+fn written(seed: u64) -> SimDisk {
+    let disk = sim_disk(seed);
+    let engine = redb_on(&disk).engine();
+    run(&*engine, 1, 21, &mut Progress::default()).unwrap();
+    engine.close().unwrap();
+    disk
+}
+
+#[test]
+fn another_members_engine_is_refused_untouched() {
+    let disk = written(1);
+    let world = redb_on(&disk);
+    let image = disk.image_hash();
+    let stranger = Identity { member: MemberId(0xb2), ..OWNER };
+    let error = open_engine(world.kind, &world.disk, &world.dir, stranger, SMALL).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "state engine /data/state/state.redb is refused: it belongs to cluster c1 member a1, not to cluster c1 \
+         member b2"
+    );
+    assert_eq!(disk.image_hash(), image);
+}
+
+#[test]
+fn a_newer_format_is_refused_untouched() {
+    let disk = written(2);
+    let mut header = disk.written_bytes(Path::new(FILE)).unwrap()[..36].to_vec();
+    header[11] = 9;
+    let crc = crc32c::crc32c(&header[..32]).to_be_bytes();
+    header[32..].copy_from_slice(&crc);
+    disk.corrupt(Path::new(FILE), 0, &header).unwrap();
+    let image = disk.image_hash();
+    let error = redb_on(&disk).open().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "state engine /data/state/state.redb is refused: its format 9 is newer than 1, the newest this version \
+         reads"
+    );
+    assert_eq!(disk.image_hash(), image);
+}
+
+#[test]
+fn a_file_that_is_no_engine_is_corrupt() {
+    for bytes in [&b""[..], b"hello", &[0; 5000], &[0xff; 100_000]] {
+        let disk = sim_disk(3);
+        let world = redb_on(&disk);
+        world.disk.create_dir_all(&world.dir).unwrap();
+        let file = world.disk.open(Path::new(FILE), quorate::env::OpenMode::Create).unwrap();
+        file.write_at(0, bytes).unwrap();
+        let error = world.open().unwrap_err();
+        assert!(matches!(&error, EngineError::Corrupt { path, .. } if path == FILE), "{error}");
+        assert!(!error.to_string().contains('\n'));
+    }
+}
+
+#[test]
+fn a_cut_file_is_corrupt() {
+    let len = u64::try_from(written(4).written_bytes(Path::new(FILE)).unwrap().len()).unwrap();
+    for cut in [1, 4096, 4097, 8192, len / 2, len - 4096, len - 1] {
+        let disk = written(4);
+        disk.truncate(Path::new(FILE), cut).unwrap();
+        let outcome = redb_on(&disk).open().map(|opened| read_all(&*crate::usable(opened).reader().unwrap()));
+        match outcome {
+            Err(error) | Ok(Err(error)) => {
+                assert!(
+                    matches!(&error, EngineError::Corrupt { path, .. } if path == FILE),
+                    "{cut}: {error}"
+                );
+            }
+            Ok(Ok(content)) => assert_eq!(content, contents_after(21)[21], "cut at {cut}"),
+        }
+    }
+}
+
+/// One flipped bit anywhere: the content is right, or the error says `Corrupt` and names the file.
+#[test]
+fn one_flipped_bit_never_gives_wrong_content_and_never_a_panic() {
+    let len = u64::try_from(written(5).written_bytes(Path::new(FILE)).unwrap().len()).unwrap();
+    let right = &contents_after(21)[21];
+    let (mut caught, mut harmless) = (0, 0);
+    let dense = 4096..4096 + 512;
+    let offsets = dense.chain((0..len).step_by(usize::try_from(len / 700).unwrap()));
+    for offset in offsets {
+        let disk = written(5);
+        let bit = u32::try_from(offset % 8).unwrap();
+        disk.flip_bit(Path::new(FILE), offset, bit).unwrap();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let engine = crate::usable(redb_on(&disk).open()?);
+            engine.integrity_check()?;
+            let content = read_all(&*engine.reader()?)?;
+            Ok::<_, EngineError>(content)
+        }));
+        match outcome {
+            Err(_) => panic!("a panic came through: byte {offset} bit {bit}"),
+            Ok(Err(EngineError::Corrupt { path, .. })) => {
+                assert_eq!(path, FILE);
+                caught += 1;
+            }
+            Ok(Err(error)) => panic!("byte {offset} bit {bit}: {error}"),
+            Ok(Ok(content)) => {
+                assert!(content == *right, "byte {offset} bit {bit}: wrong content, unnoticed");
+                harmless += 1;
+            }
+        }
+    }
+    assert!(caught > 20 && harmless > 20, "{caught} caught, {harmless} harmless");
+}
+
+#[test]
+fn an_io_error_ends_the_engine_and_its_successor_is_whole() {
+    use quorate_disk::{Call, Fault, FaultKind};
+    let contents = contents_after(21);
+    for call in [Call::Write, Call::Sync] {
+        for nth in 1..60 {
+            let disk = sim_disk(nth);
+            let engine = redb_on(&disk).engine();
+            disk.inject(Fault { call, path: None, nth, kind: FaultKind::Eio });
+            let mut progress = Progress::default();
+            let failed = run(&*engine, 1, 21, &mut progress).is_err();
+            if failed {
+                assert!(engine.flush().is_err(), "a failed engine promises nothing more");
+            }
+            disk.clear_faults();
+            drop(engine);
+            // The next process sees what the failed sync left in the page cache; then the power goes.
+            disk.kill(nth);
+            let engine = redb_on(&disk).engine();
+            let seen = crate::script::content_of(&*engine);
+            let k = crate::script::last_batch(&seen);
+            assert!(k >= progress.flushed && seen == contents[usize::try_from(k).unwrap()], "{call:?} {nth}");
+            engine.flush().unwrap();
+            disk.power_loss(nth);
+            let left = crate::script::content_of(&*redb_on(&disk).engine());
+            assert!(left == seen, "{call:?} {nth}: batch {k} was flushed and is gone");
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! When a sled folder is trusted.
