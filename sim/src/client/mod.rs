@@ -9,9 +9,9 @@ pub mod convert;
 #[cfg(madsim)]
 mod direct;
 mod memory;
-mod resolve;
 #[cfg(madsim)]
 pub mod observer;
+mod resolve;
 #[cfg(madsim)]
 mod session;
 

@@ -84,7 +84,11 @@ fn knobs(plan: &Plan) -> node::Knobs {
         keep_entries: knobs.keep_entries,
         batch_requests_max: usize::try_from(knobs.batch_requests_max).unwrap_or(usize::MAX),
         // Small, so that watchers fall behind and are caught up in many steps.
-        watch_limits: WatchLimits { queue_responses_max: 32, short_scan_revisions: 4, ..WatchLimits::default() },
+        watch_limits: WatchLimits {
+            queue_responses_max: 32,
+            short_scan_revisions: 4,
+            ..WatchLimits::default()
+        },
         watch_catch_up: CatchUpBudget { records: 8, ..CatchUpBudget::default() },
         ..node::Knobs::default()
     }
