@@ -88,6 +88,11 @@ impl StateDir {
     }
 
     fn open_live(&self) -> Result<Arc<dyn Engine>, EngineError> {
+        if self.kind == EngineKind::Sled {
+            // Its safety rules (a synced snapshot file before the log is purged) are not wired to the log yet.
+            let why = "sled cannot hold a member's state yet: its snapshot files are not wired to the log";
+            return Err(EngineError::Refused { path: self.dir.display().to_string(), why: why.to_owned() });
+        }
         match open_engine(self.kind, &self.env.disk, &self.dir, self.identity, EngineOptions::default())? {
             Opened::Created(engine) | Opened::Existing(engine) => Ok(engine),
             Opened::Untrusted { why } => {

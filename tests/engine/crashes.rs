@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use quorate::storage::engine::redb::{EngineBuilder, FILE_NAME, NEW_FILE_NAME, install, rewrite};
 use quorate::storage::engine::Opened;
+use quorate::storage::engine::redb::{EngineBuilder, FILE_NAME, NEW_FILE_NAME, install, rewrite};
 use quorate_disk::{Arm, Call, Crash, SimDisk, Survival};
 
 use crate::script::{Content, Progress, content_of, contents_after, read_all, run};
@@ -40,16 +40,14 @@ fn life(disk: &SimDisk, from: u64, arm: Arm, progress: &mut Progress) {
 
 fn sweep(call: Call, crash: Crash) -> u64 {
     let contents = contents_after(BATCHES);
-    let mut deaths = 0;
     for nth in 1.. {
         let disk = sim_disk(nth);
         let mut progress = Progress::default();
         life(&disk, 1, Arm { call, path: None, nth, crash, event: nth }, &mut progress);
         if !disk.died() {
             assert!(progress.given == BATCHES, "{call:?} {nth}: the script failed without a crash");
-            return deaths;
+            return nth - 1;
         }
-        deaths += 1;
         let what = format!("{crash:?} in {call:?} {nth}");
         if crash == Crash::Kill {
             // What a killed process wrote is visible, and still lost when the power goes.

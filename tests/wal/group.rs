@@ -98,13 +98,16 @@ impl Process for Obituary {
     }
 }
 
+/// Which append was answered, and how.
+type Answered = (u64, Result<(), io::ErrorKind>);
+
 struct World {
     disk: SimDisk,
     jobs: Jobs,
     clock: Arc<Still>,
     process: Arc<Obituary>,
     handle: WalHandle,
-    answers: Arc<Mutex<Vec<(u64, Result<(), io::ErrorKind>)>>>,
+    answers: Arc<Mutex<Vec<Answered>>>,
 }
 
 impl World {
