@@ -22,6 +22,19 @@ pub const CATALOGUE: &[Mutant] = &[
                  state that the log does not know",
     },
     Mutant {
+        name: "lease-checkpoint-not-reset",
+        breaks: "a keep-alive of a lease with a checkpointed remainder is answered without clearing it, so the next \
+                 leader ends the lease too early",
+    },
+    Mutant {
+        name: "lease-renewed-while-expiring",
+        breaks: "a keep-alive is answered while the lease's expiry is already proposed, so a lease just renewed dies",
+    },
+    Mutant {
+        name: "lease-renewed-without-quorum",
+        breaks: "a keep-alive is answered without a quorum round, so a deposed leader renews leases for nothing",
+    },
+    Mutant {
         name: "read-index-skipped",
         breaks: "linearizable reads are answered without asking a quorum, so a deposed or lagging member serves \
                  the past",

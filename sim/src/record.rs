@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use quorate_check::history::{Fault, History, Incarnation, Operation, Outcome, Settled};
-use quorate_check::types::{MemberId, Nanos, OpId};
+use quorate_check::history::{
+    Fault, History, Incarnation, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived,
+};
+use quorate_check::types::{MemberId, Nanos, OpId, WatchNo};
 use quorate_check::verdict::Class;
 
 use crate::figures::Figures;
@@ -24,6 +26,8 @@ struct Inner {
     history: History,
     /// Operations that have been sent and not ended; what is left here when the run ends is unknown.
     open: BTreeMap<OpId, Operation>,
+    /// Watches that have not ended.
+    watches: BTreeMap<WatchNo, Watch>,
     /// The time of the last event.
     last: Nanos,
     trace: Trace,
@@ -86,6 +90,32 @@ impl Record {
         if let Some((operation, outcome)) = operation.zip(outcome) {
             inner.history.operations.push(Operation { returned: at, outcome, ..operation });
         }
+    }
+
+    /// Writes down that a watch was asked for.
+    pub fn watch_begins(&self, watch: Watch) {
+        let mut inner = self.inner();
+        let Watch { id, client, member, create, .. } = &watch;
+        inner.event(watch.invoked, format_args!("watch {id} {client} {} {create:?}", member.index));
+        inner.watches.insert(watch.id, watch);
+    }
+
+    /// Writes down a response of a watch.
+    pub fn watch_received(&self, id: WatchNo, received: WatchReceived) {
+        let mut inner = self.inner();
+        inner.event(received.at, format_args!("watched {id} {received:?}"));
+        if let Some(watch) = inner.watches.get_mut(&id) {
+            watch.received.push(received);
+        }
+    }
+
+    /// Writes down how a watch ended; what it was.
+    pub fn watch_ends(&self, id: WatchNo, end: WatchEnd) -> Option<Watch> {
+        let mut inner = self.inner();
+        let mut watch = inner.watches.remove(&id)?;
+        watch.end = end;
+        inner.history.watches.push(watch.clone());
+        Some(watch)
     }
 
     /// Writes down that a fault began.
@@ -166,6 +196,8 @@ impl Record {
             outcome: Outcome::Unknown { reason: "the run ended".to_owned() },
             ..operation
         }));
+        let live = std::mem::take(&mut inner.watches).into_values();
+        inner.history.watches.extend(live);
         inner.figures.simulated_ms = last.0 / 1_000_000;
         Written {
             history: inner.history,

@@ -15,7 +15,7 @@ use quorate_check::types::Nanos;
 use quorate_check::verdict::{Class, Verdict};
 use quorate_check::{Options, judge};
 
-use crate::client::{Api, Direct, Session};
+use crate::client::{Api, Direct, Session, observer};
 use crate::plan::Plan;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Fault;
@@ -134,6 +134,7 @@ async fn story(plan: Plan, record: Arc<Record>) {
     world.start_all();
     world.start_monitor();
     let faults = world.start_faults();
+    observer::start(&world, until);
     let api: Arc<dyn Api> = Arc::new(Direct::new(world.clone()));
     let clients = world.plan().clients.clone();
     let sessions: Vec<_> = clients

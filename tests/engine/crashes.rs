@@ -39,10 +39,9 @@ fn life(disk: &SimDisk, from: u64, arm: Arm, progress: &mut Progress) {
 }
 
 /// Dies in every `step`-th call of this class; returns how often.
-fn sweep(call: Call, crash: Crash, step: usize) -> u64 {
+fn sweep(call: Call, crash: Crash, step: usize) -> usize {
     let contents = contents_after(BATCHES);
-    let mut deaths = 0;
-    for nth in (1_u64..).step_by(step) {
+    for (deaths, nth) in (1_u64..).step_by(step).enumerate() {
         let disk = sim_disk(nth);
         let mut progress = Progress::default();
         life(&disk, 1, Arm { call, path: None, nth, crash, event: nth }, &mut progress);
@@ -50,7 +49,6 @@ fn sweep(call: Call, crash: Crash, step: usize) -> u64 {
             assert!(progress.given == BATCHES, "{call:?} {nth}: the script failed without a crash");
             return deaths;
         }
-        deaths += 1;
         let what = format!("{crash:?} in {call:?} {nth}");
         if crash == Crash::Kill {
             // What a killed process wrote is visible, and still lost when the power goes.

@@ -123,7 +123,7 @@ fn a_thread_of_batches_never_shows_half_of_one() {
                 let two = reader.range(Bucket::Records, b"", 10).unwrap();
                 assert_eq!(two, [(bytes("n"), one)]);
                 let odd = reader.range(Bucket::Leases, b"", 10).unwrap();
-                let expected = usize::from(number % 2 == 0 && number > 0);
+                let expected = usize::from(number.is_multiple_of(2) && number > 0);
                 assert_eq!(odd.len(), expected, "as of batch {number}");
             }
         });

@@ -198,6 +198,24 @@ fn pair(pair: product::KeyValue) -> seen::KeyValue {
     }
 }
 
+/// A watch's event in the history's terms.
+pub fn watch_event(event: &quorate::machine::watch::WatchEvent) -> seen::Event {
+    let prev_kv = event.prev_kv.clone().map(pair);
+    match &event.event {
+        quorate::machine::effects::Event::Put(kv) => {
+            seen::Event { kind: seen::EventKind::Put, kv: pair(kv.clone()), prev_kv }
+        }
+        quorate::machine::effects::Event::Delete { key, mod_revision } => {
+            let kv = seen::KeyValue {
+                key: Bytes::from(key.as_ref()),
+                mod_revision: numbers::Revision(mod_revision.0),
+                ..seen::KeyValue::default()
+            };
+            seen::Event { kind: seen::EventKind::Delete, kv, prev_kv }
+        }
+    }
+}
+
 /// The code and text by which the API's clients know a refusal.
 pub fn refusal(error: product::CommandError) -> (Code, String) {
     let (code, text) = match error {

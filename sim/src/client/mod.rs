@@ -1,7 +1,7 @@
 //! Clients: they turn a plan's symbols into requests, ask members, and write down what came of it.
 //!
 //! `memory` what a client has seen; `resolve` symbols to requests; `api` the seam to the members; `convert`
-//! requests and answers in the product's own types; `direct` members called as objects; `session` one client.
+//! requests and answers in the product's own types; `direct` members called as objects; `session` one client; `observer` watches.
 
 #[cfg(madsim)]
 mod api;
@@ -9,6 +9,8 @@ pub mod convert;
 #[cfg(madsim)]
 mod direct;
 mod memory;
+#[cfg(madsim)]
+pub mod observer;
 mod resolve;
 #[cfg(madsim)]
 mod session;

@@ -63,6 +63,14 @@ fn span(keys: Keys) -> (Bytes, Bytes) {
     }
 }
 
+/// The value with so many bytes more.
+fn padded(value: &Bytes, pad: u16) -> Bytes {
+    let mut bytes = value.as_slice().to_vec();
+    bytes.push(b' ');
+    bytes.resize(bytes.len() + usize::from(pad), b'.');
+    Bytes::from(bytes)
+}
+
 fn delete_range(ask: &DeleteAsk) -> DeleteRange {
     let (key, range_end) = span(ask.keys);
     DeleteRange { key, range_end, prev_kv: ask.prev_kv }
@@ -102,6 +110,7 @@ impl Resolver<'_> {
             0 => value_of(self.id),
             nth => Bytes::from(format!("{}.{nth}", value_of(self.id)).as_str()),
         };
+        let value = if ask.pad > 0 && !ask.ignore_value { padded(&value, ask.pad) } else { value };
         Put {
             key: key_name(ask.key),
             value,

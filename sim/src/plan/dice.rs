@@ -36,6 +36,8 @@ pub enum Purpose {
     Disk,
     /// A legal disturbance in product code.
     Disturbance,
+    /// One watch of an observer.
+    Observer,
 }
 
 impl Purpose {
@@ -54,6 +56,7 @@ impl Purpose {
             Purpose::Entropy => 11,
             Purpose::Disk => 12,
             Purpose::Disturbance => 13,
+            Purpose::Observer => 14,
         }
     }
 }

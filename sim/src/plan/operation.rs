@@ -105,6 +105,9 @@ pub struct PutAsk {
     /// Keep the present lease.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ignore_lease: bool,
+    /// Bytes that the value has beyond its name: large ones span sectors, which a power loss can tear apart.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub pad: u16,
 }
 
 /// A read.
@@ -224,6 +227,11 @@ pub fn op_parts(id: OpId) -> (ClientId, u64) {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+fn is_none(value: &u16) -> bool {
+    *value == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]

@@ -41,7 +41,8 @@ pub(super) struct Children {
 impl Children {
     pub(super) fn new(mutant: Option<String>, timeout: Duration) -> Result<Children, String> {
         let program = std::env::current_exe().map_err(|error| format!("this program's own path: {error}"))?;
-        let scratch = std::env::temp_dir().join(format!("quorate-sim-{}", std::process::id()));
+        let which = mutant.as_deref().unwrap_or("clean");
+        let scratch = std::env::temp_dir().join(format!("quorate-sim-{}-{which}", std::process::id()));
         fs::create_dir_all(&scratch).map_err(|error| format!("{}: {error}", scratch.display()))?;
         Ok(Children { program, mutant, timeout, scratch })
     }

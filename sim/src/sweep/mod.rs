@@ -5,6 +5,7 @@
 mod child;
 mod summary;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -115,6 +116,9 @@ impl Sweep {
     }
 }
 
+/// How long a run may take in a hunt, host time.
+const HUNT_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// How the hunt for a planted bug ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hunt {
@@ -142,7 +146,8 @@ impl std::fmt::Display for Hunt {
     }
 }
 
-/// Runs seeds with a planted bug until one catches it. Trouble of the harness itself catches nothing.
+/// Runs seeds with a planted bug until one catches it. Trouble of the harness itself catches nothing, and a seed
+/// that fails without the bug neither.
 ///
 /// # Errors
 /// See [`Sweep::new`].
@@ -153,19 +158,26 @@ pub fn hunt(mutant: &str, args: &MutantsArgs) -> Result<Hunt, String> {
         mutant: Some(mutant.to_owned()),
         minutes: None,
         double_every: 0,
-        seed_timeout: 600,
+        seed_timeout: HUNT_TIMEOUT.as_secs(),
         stop_at_first: true,
     })?;
-    let catches = |report: &Report| {
-        matches!(report.class, Class::Safety | Class::Liveness | Class::Crash) && report.mutant_reached
-    };
-    let summary = sweep.run_until(catches);
+    let clean = Children::new(None, HUNT_TIMEOUT)?;
+    let caught = RefCell::new(None);
+    let summary = sweep.run_until(|report| {
+        let catches = matches!(report.class, Class::Safety | Class::Liveness | Class::Crash)
+            && report.mutant_reached
+            && clean.run(report.seed, Surroundings::Plain, None).class == Class::Pass;
+        if catches {
+            caught.borrow_mut().get_or_insert((report.seed, report.headline()));
+        }
+        catches
+    });
     let reports = summary.reports();
     let reached = reports.iter().filter(|report| report.mutant_reached).count();
     Ok(Hunt {
         seeds: u64::try_from(reports.len()).unwrap_or(u64::MAX),
         reached: u64::try_from(reached).unwrap_or(u64::MAX),
-        caught: reports.iter().find(|report| catches(report)).map(|report| (report.seed, report.headline())),
+        caught: caught.into_inner(),
     })
 }
 

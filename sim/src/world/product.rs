@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::env::Env;
+use quorate::machine::check::check_txn;
 use quorate::machine::command::{self, Answer, Command, CommandError, RangeReply};
+use quorate::machine::watch::{CatchUpBudget, WatchLimits};
 use quorate::node::{self, MemberConfig};
 use quorate::raft::pending::ProposeError;
 use quorate::storage::engine::EngineKind;
@@ -81,6 +83,13 @@ fn knobs(plan: &Plan) -> node::Knobs {
         snapshot_wal_bytes: knobs.snapshot_wal_bytes,
         keep_entries: knobs.keep_entries,
         batch_requests_max: usize::try_from(knobs.batch_requests_max).unwrap_or(usize::MAX),
+        // Small, so that watchers fall behind and are caught up in many steps.
+        watch_limits: WatchLimits {
+            queue_responses_max: 32,
+            short_scan_revisions: 4,
+            ..WatchLimits::default()
+        },
+        watch_catch_up: CatchUpBudget { records: 8, ..CatchUpBudget::default() },
         ..node::Knobs::default()
     }
 }
@@ -104,11 +113,16 @@ pub enum Refusal {
     Unknown(String),
 }
 
-/// Proposes a command.
+/// Proposes a command, after the checks that a service makes before it does.
 ///
 /// # Errors
 /// [`Refusal`].
 pub async fn propose(member: &Member, command: Command) -> Result<Answer, Refusal> {
+    if let Command::Txn(txn) = &command
+        && let Err(error) = check_txn(txn, member.config().knobs.max_txn_ops)
+    {
+        return Ok(Answer { revision: member.status().revision, result: Err(error) });
+    }
     member.propose(command).await.map_err(|error| match error {
         ProposeError::TooManyRequests | ProposeError::TooLarge => {
             Refusal::NothingDone(Code::ResourceExhausted, format!("etcdserver: {error}"))

@@ -22,6 +22,7 @@ const COPY_BYTES: usize = 36;
 const SECOND_COPY_OFFSET: usize = 2048;
 
 /// The kinds of engine as the header numbers them; never reuse a number.
+#[cfg_attr(not(test), allow(dead_code, reason = "a number is taken from the day it is written down"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KindNumber {
     /// The redb engine.

@@ -37,9 +37,10 @@ pub(super) fn recycled_name(sequence: Sequence) -> String {
     format!("recycled-{:016x}{SPARE_SUFFIX}", sequence.0)
 }
 
-/// The name of the `number`th spare that was made afresh.
-pub(super) fn fresh_name(number: u64) -> String {
-    format!("fresh-{number:016x}{SPARE_SUFFIX}")
+/// The name of a spare that is made afresh; `unique` is random, because a name that an earlier process used and
+/// failed to sync away could take a file of the same name along when it comes back.
+pub(super) fn fresh_name(unique: u64) -> String {
+    format!("fresh-{unique:016x}{SPARE_SUFFIX}")
 }
 
 /// Whether a file is a spare.
@@ -47,16 +48,17 @@ pub(super) fn is_spare(name: &str) -> bool {
     name.ends_with(SPARE_SUFFIX)
 }
 
-/// The number in a name that [`fresh_name`] made.
-pub(super) fn fresh_number(name: &str) -> Option<u64> {
-    u64::from_str_radix(name.strip_prefix("fresh-")?.strip_suffix(SPARE_SUFFIX)?, 16).ok()
-}
-
 /// The folder, without its lock: what a worker of its own may use.
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
     disk: Arc<dyn Disk>,
     path: PathBuf,
+}
+
+/// Whether a folder cannot be synced because it is not this user's to change.
+fn is_foreign(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    matches!(kind, PermissionDenied | ReadOnlyFilesystem | Unsupported | InvalidInput)
 }
 
 /// Turns a disk's error into one that says where.
@@ -68,24 +70,15 @@ pub(super) fn io_error(file: &Path, offset: u64, doing: &'static str) -> impl Fn
 impl Directory {
     /// Makes the folder and its name durable, and takes its lock.
     pub(super) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<(Directory, Box<dyn Lock>), WalError> {
-        let mut created = vec![path];
-        for ancestor in path.ancestors().skip(1) {
-            let known = ancestor.as_os_str().is_empty()
-                || disk.exists(ancestor).map_err(io_error(ancestor, 0, "look for the folder"))?;
-            if known {
-                break;
-            }
-            created.push(ancestor);
-        }
         disk.create_dir_all(path).map_err(io_error(path, 0, "create the folder"))?;
-        // Also when it exists: a process that was killed may have made it and never synced its name.
-        for folder in created {
-            let parent = match folder.parent() {
-                Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-                Some(parent) => parent,
-                None => continue,
-            };
-            disk.sync_dir(parent).map_err(io_error(parent, 0, "sync the folder"))?;
+        // Also when all of them exist: a process that was killed may have made them and never synced a name.
+        for (above, parent) in path.ancestors().skip(1).enumerate() {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            match disk.sync_dir(parent) {
+                // Further up stand folders that this user may not open, and so has not made.
+                Err(error) if above > 0 && is_foreign(error.kind()) => break,
+                synced => synced.map_err(io_error(parent, 0, "sync the folder"))?,
+            }
         }
         let lock = disk.lock(&path.join(LOCK_NAME)).map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => WalError::Locked { dir: path.display().to_string() },
@@ -195,14 +188,6 @@ impl Placed {
         self.file.sync_data().map_err(io_error(&self.path, offset, "sync"))
     }
 
-    /// Reserves a spare's space; `NoSpace` when there is none.
-    pub(super) fn reserve(&self, bytes: u64) -> Result<(), WalError> {
-        self.file.allocate(bytes).map_err(|source| match source.kind() {
-            io::ErrorKind::StorageFull => WalError::NoSpace { file: self.shown(), bytes, source },
-            _ => io_error(&self.path, 0, "reserve space")(source),
-        })
-    }
-
     /// The bytes `from..to`. An error names the sector that cannot be read.
     pub(super) fn read(&self, from: u64, to: u64) -> Result<Vec<u8>, WalError> {
         let mut out = vec![0; len_of(to.saturating_sub(from))];
@@ -250,7 +235,5 @@ mod tests {
             assert_eq!(segment_of_name(other), None, "{other}");
         }
         assert!(is_spare(&recycled_name(Sequence(1))) && is_spare(&fresh_name(1)));
-        assert_eq!(fresh_number(&fresh_name(77)), Some(77));
-        assert_eq!(fresh_number(&recycled_name(Sequence(1))), None);
     }
 }

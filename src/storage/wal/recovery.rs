@@ -6,12 +6,12 @@
 //! The fresh segment is complete before it gets its name, so a crash at any step of this leaves either the log
 //! as it was or the log as it will be, and recovery simply runs again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::batch::BatchKind;
+use super::batch::{BatchKind, Content};
 use super::checkpoint::{Checkpoint, PreviousEnd};
 use super::directory::{Directory, Placed, segment_name, segment_of_name};
 use super::error::WalError;
@@ -23,7 +23,7 @@ use super::live::LiveBytes;
 use super::record::{Entry, Identity, Vote, WalRecord};
 use super::recycle::{Closed, Spares};
 use super::replay::Replay;
-use super::scan::{Scanned, read_checkpoint, scan};
+use super::scan::{Scanned, is_used, read_checkpoint, read_link, scan};
 use super::segment::{Active, Founding, found, highest_index, segment_bytes_for, tail_bytes};
 use super::state::{LogState, index_after};
 use super::writer::{Salts, Wal, WalOptions};
@@ -63,6 +63,22 @@ struct Found {
     checkpoint: Checkpoint,
 }
 
+/// The segment found last, and where it ends from now on.
+struct Last {
+    file: Placed,
+    end: PreviousEnd,
+}
+
+/// The segment files, sorted out.
+struct Layout {
+    /// Oldest first.
+    chain: Vec<Found>,
+    /// Not part of the log; removed once the fresh segment is durable.
+    stale: Vec<Sequence>,
+    /// Above every sequence seen, so that no name is used twice.
+    next: Sequence,
+}
+
 /// What the found segments add up to.
 struct History {
     closed: VecDeque<Closed>,
@@ -72,11 +88,27 @@ struct History {
     /// Records behind that place: read, valid, not known to be durable.
     tail: Vec<WalRecord>,
     replay: Replay,
-    last: Placed,
-    end: PreviousEnd,
+    /// `None` when no segment was found.
+    last: Option<Last>,
     /// Only for the planted bug: where the last batch ends and its checksum.
     scanned_end: (u64, u32),
     torn_tail: Option<TornTail>,
+}
+
+impl History {
+    /// Of a log that is new.
+    fn none(segment_bytes: u64) -> History {
+        History {
+            closed: VecDeque::new(),
+            live: LiveBytes::new(segment_bytes),
+            at_end: LogState::default(),
+            tail: Vec::new(),
+            replay: Replay::new(&checkpoint_of(&LogState::default(), Incarnation(0), None)),
+            last: None,
+            scanned_end: (0, 0),
+            torn_tail: None,
+        }
+    }
 }
 
 impl Wal {
@@ -101,7 +133,7 @@ impl Wal {
         entropy: Arc<dyn Entropy>,
     ) -> Result<(Wal, Recovered), WalError> {
         let bytes = options.segment_bytes;
-        if bytes < SEGMENT_BYTES_MIN || bytes % BLOCK_BYTES != 0 {
+        if bytes < SEGMENT_BYTES_MIN || !bytes.is_multiple_of(BLOCK_BYTES) {
             let what = format!(
                 "a segment size of {bytes} bytes: it must be a multiple of {BLOCK_BYTES}, at least {SEGMENT_BYTES_MIN}"
             );
@@ -110,12 +142,10 @@ impl Wal {
         let (dir, lock) = Directory::open(disk, dir)?;
         let opening = Opening { dir, lock, identity, options, entropy: Salts(entropy) };
         let names = opening.dir.list()?;
-        let mut sequences: Vec<Sequence> = names.iter().filter_map(|name| segment_of_name(name)).collect();
-        sequences.sort_unstable();
-        let found = opening.find(&sequences)?;
-        let history = opening.read(&found)?;
-        let spares = Spares::adopt(&opening.dir, &names, options.segment_bytes, options.prepared_segments)?;
-        opening.begin(history, spares)
+        let layout = opening.find(names.iter().filter_map(|name| segment_of_name(name)))?;
+        let history = opening.read(&layout.chain)?;
+        let spares = Spares::begin(&opening.dir, &names, options.segment_bytes, options.prepared_segments)?;
+        opening.begin(history, &layout, spares)
     }
 }
 
@@ -128,21 +158,72 @@ struct Opening {
 }
 
 impl Opening {
-    /// Headers and checkpoints of all segments, oldest first.
-    fn find(&self, sequences: &[Sequence]) -> Result<Vec<Found>, WalError> {
-        let mut all: Vec<Found> = Vec::with_capacity(sequences.len());
-        for &sequence in sequences {
-            let name = segment_name(sequence);
-            let file = self.dir.open_file(&name, OpenMode::ReadWrite)?;
+    /// Sorts the segment files into the log's chain and what is not part of it.
+    ///
+    /// The chain is what the newest segment's checkpoint leads back to. Not part of it: a newest segment that was
+    /// never promised (see [`Opening::is_promised`]), what such a one was passed over for, and old segments that
+    /// came back because their recycling was not durable. Whether the chain reaches back far enough is judged by
+    /// the entries in it.
+    fn find(&self, sequences: impl Iterator<Item = Sequence>) -> Result<Layout, WalError> {
+        let mut all: BTreeMap<Sequence, Found> = BTreeMap::new();
+        for sequence in sequences {
+            let file = self.dir.open_file(&segment_name(sequence), OpenMode::ReadWrite)?;
             let header = self.header(&file, sequence)?;
             let image = file.image(DATA_OFFSET, DATA_OFFSET.saturating_add(BLOCK_BYTES))?;
             let checkpoint = read_checkpoint(&image, &file.shown(), &header)?;
-            if let Some(before) = all.last() {
-                self.follows(before, &file, &checkpoint)?;
-            }
-            all.push(Found { file, header, checkpoint });
+            all.insert(sequence, Found { file, header, checkpoint });
         }
-        Ok(all)
+        let next = all.last_key_value().map_or(Sequence(1), |(newest, _)| newest.next());
+        let mut layout = Layout { chain: Vec::new(), stale: Vec::new(), next };
+        let mut wanted = loop {
+            let Some((&newest, segment)) = all.last_key_value() else { break None };
+            if self.is_promised(segment, &all)? {
+                break Some(newest);
+            }
+            all.remove(&newest);
+            layout.stale.push(newest);
+        };
+        while let Some(segment) = wanted.and_then(|sequence| all.remove(&sequence)) {
+            wanted = segment.checkpoint.previous.map(|previous| previous.id.sequence);
+            if let Some(before) = wanted.and_then(|sequence| all.get(&sequence)) {
+                self.follows(before, &segment.file, &segment.checkpoint)?;
+            }
+            layout.chain.push(segment);
+        }
+        layout.chain.reverse();
+        if !all.is_empty() {
+            crate::sometimes!("a removed segment came back");
+        }
+        layout.stale.extend(all.into_keys());
+        Ok(layout)
+    }
+
+    /// Whether the newest segment's name was made durable and its founding reported done. If not, nobody relies
+    /// on it: everything it holds still stands in its predecessor, and its name cannot be trusted, for a sync of
+    /// the folder may have failed, and then no later one makes it durable. Proof is anything written into it
+    /// after it was named, or its predecessor naming it, each of which happens only after that sync.
+    fn is_promised(&self, newest: &Found, all: &BTreeMap<Sequence, Found>) -> Result<bool, WalError> {
+        let image = newest.file.image(DATA_OFFSET, newest.header.length_bytes)?;
+        if is_used(&image, &newest.header, &newest.checkpoint) {
+            return Ok(true);
+        }
+        let Some(previous) = newest.checkpoint.previous else { return Ok(false) };
+        let Some(before) = all.get(&previous.id.sequence) else {
+            // Recycling it took a purge in the newest segment, of which nothing is left.
+            return Err(WalError::MissingSegment {
+                file: self.dir.shown(&segment_name(previous.id.sequence)),
+                named_by: newest.file.shown(),
+                offset: DATA_OFFSET,
+            });
+        };
+        self.follows(before, &newest.file, &newest.checkpoint)?;
+        // Proof that cannot be read is no proof.
+        let note = before.file.read(SUCCESSOR_OFFSET, DATA_OFFSET).unwrap_or_default();
+        let link =
+            before.file.read(previous.end, previous.end.saturating_add(BLOCK_BYTES)).unwrap_or_default();
+        let noted = Successor::decode(&note, before.header.id).map(|note| note.next);
+        let linked = read_link(&link, &before.header, previous.end).map(|link| link.next);
+        Ok(noted == Some(newest.header.id) || linked == Some(newest.header.id))
     }
 
     fn header(&self, file: &Placed, sequence: Sequence) -> Result<SegmentHeader, WalError> {
@@ -203,13 +284,6 @@ impl Opening {
             |what: &str| WalError::Corrupt { file: file.shown(), offset: DATA_OFFSET, what: what.to_owned() };
         let previous =
             checkpoint.previous.ok_or_else(|| corrupt("the checkpoint names no previous segment"))?;
-        if previous.id.sequence != before.header.id.sequence {
-            return Err(WalError::MissingSegment {
-                file: self.dir.shown(&segment_name(previous.id.sequence)),
-                named_by: file.shown(),
-                offset: DATA_OFFSET,
-            });
-        }
         if previous.id != before.header.id || previous.end > before.header.length_bytes {
             return Err(corrupt("the checkpoint names another use of the previous segment"));
         }
@@ -261,14 +335,15 @@ impl Opening {
         let mut uncounted = LiveBytes::new(self.options.segment_bytes);
         replay.take(&last.file.shown(), tail_batches, &mut uncounted)?;
         replay.complete(&oldest.file.shown(), || {
-            self.dir.shown(&segment_name(Sequence(oldest.header.id.sequence.0.saturating_sub(1))))
+            let before = oldest.checkpoint.previous.map_or(Sequence(0), |previous| previous.id.sequence);
+            self.dir.shown(&segment_name(before))
         })?;
         live.purged(at_end.purged);
         if torn_tail.is_some() {
             crate::sometimes!("torn tail found");
         }
-        let last = last.file.clone();
-        Ok(Some(History { closed, live, at_end, tail, replay, last, end, scanned_end, torn_tail }))
+        let last = Some(Last { file: last.file.clone(), end });
+        Ok(Some(History { closed, live, at_end, tail, replay, last, scanned_end, torn_tail }))
     }
 
     fn scan(&self, segment: &Found, end: Option<&PreviousEnd>) -> Result<Scanned, WalError> {
@@ -296,57 +371,47 @@ impl Opening {
     }
 
     /// Puts a fresh segment behind what was found and opens the log on it.
-    fn begin(self, history: Option<History>, mut spares: Spares) -> Result<(Wal, Recovered), WalError> {
-        let Some(mut history) = history else { return self.create(spares) };
+    fn begin(
+        self,
+        history: Option<History>,
+        layout: &Layout,
+        mut spares: Spares,
+    ) -> Result<(Wal, Recovered), WalError> {
+        let mut history = history.unwrap_or_else(|| History::none(self.options.segment_bytes));
         let incarnation = Incarnation(history.replay.incarnation.0.saturating_add(1));
         let state = history.replay.state;
-        let tail = std::mem::take(&mut history.tail);
-        if crate::mutant!("wal-reuse-tail-segment") {
-            if let Some(active) = self.reuse_tail(&history, incarnation)? {
-                history.closed.pop_back();
-                return Ok(self.opened(history, active, spares, incarnation));
-            }
+        if crate::mutant!("wal-reuse-tail-segment")
+            && let Some(active) = self.reuse_tail(&history, incarnation)?
+        {
+            history.closed.pop_back();
+            return Ok(self.opened(history, active, spares, incarnation));
         }
+        let tail = std::mem::take(&mut history.tail);
         let tail_size = tail_bytes(&tail);
         let length_bytes = segment_bytes_for(self.options.segment_bytes, tail_size);
-        let spare = spares.take(&self.dir, length_bytes)?;
-        let id = SegmentId { sequence: history.end.id.sequence.next(), salt: self.entropy.next() };
+        let spare = spares.take(&self.dir, length_bytes, &self.entropy)?;
+        let id = SegmentId { sequence: layout.next, salt: self.entropy.next() };
         let mut at_end = history.at_end;
         at_end.commit(state.committed);
         let founding = Founding {
             header: self.header_of(id, &at_end, length_bytes),
-            checkpoint: checkpoint_of(&at_end, incarnation, Some(history.end)),
+            checkpoint: checkpoint_of(&at_end, incarnation, history.last.as_ref().map(|last| last.end)),
             tail: &tail,
             committed: state.committed,
         };
-        let active = found(&self.dir, &spare, &founding)?;
-        history.last.write(SUCCESSOR_OFFSET, &Successor { next: id }.encode(history.end.id))?;
-        history.last.sync(SUCCESSOR_OFFSET)?;
-        history.live.wrote(highest_index(&tail), tail_size);
+        let mut active = found(&self.dir, &spare, &founding)?;
+        // Written after the name is durable: the proof that it is, and a seal for the rewritten tail.
+        let seal_bytes = active.write(&mut Vec::new(), Content::Seal, state.committed)?;
+        active.sync()?;
+        if let Some(last) = &history.last {
+            last.file.write(SUCCESSOR_OFFSET, &Successor { next: id }.encode(last.end.id))?;
+            last.file.sync(SUCCESSOR_OFFSET)?;
+        }
+        for &stale in &layout.stale {
+            self.dir.remove(&segment_name(stale))?;
+        }
+        history.live.wrote(highest_index(&tail), tail_size.saturating_add(seal_bytes));
         history.live.purged(state.purged);
-        Ok(self.opened(history, active, spares, incarnation))
-    }
-
-    fn create(self, mut spares: Spares) -> Result<(Wal, Recovered), WalError> {
-        let incarnation = Incarnation(1);
-        let state = LogState::default();
-        let length_bytes = self.options.segment_bytes;
-        let spare = spares.take(&self.dir, length_bytes)?;
-        let id = SegmentId { sequence: Sequence(1), salt: self.entropy.next() };
-        let checkpoint = checkpoint_of(&state, incarnation, None);
-        let header = self.header_of(id, &state, length_bytes);
-        let active = found(&self.dir, &spare, &Founding { header, checkpoint, tail: &[], committed: None })?;
-        let history = History {
-            closed: VecDeque::new(),
-            live: LiveBytes::new(length_bytes),
-            at_end: state,
-            tail: Vec::new(),
-            replay: Replay::new(&checkpoint),
-            last: active.file.clone(),
-            end: PreviousEnd { id, end: 0, chain: 0 },
-            scanned_end: (0, 0),
-            torn_tail: None,
-        };
         Ok(self.opened(history, active, spares, incarnation))
     }
 
@@ -393,11 +458,12 @@ impl Opening {
     /// The planted bug: goes on in the found segment, trusting what was read from it, and leaves the sync to the
     /// first commit. `None` when it has no room.
     fn reuse_tail(&self, history: &History, incarnation: Incarnation) -> Result<Option<Active>, WalError> {
-        let header = self.header(&history.last, history.end.id.sequence)?;
+        let Some(last) = &history.last else { return Ok(None) };
+        let header = self.header(&last.file, last.end.id.sequence)?;
         let (offset, chain) = history.scanned_end;
         let state = history.replay.state;
         let mut active = Active {
-            file: history.last.clone(),
+            file: last.file.clone(),
             header,
             offset,
             chain,
@@ -408,7 +474,7 @@ impl Opening {
             return Ok(None);
         }
         let checkpoint = checkpoint_of(&state, incarnation, None);
-        active.write(&mut Vec::new(), super::batch::Content::Checkpoint(&checkpoint), state.committed)?;
+        active.write(&mut Vec::new(), Content::Checkpoint(&checkpoint), state.committed)?;
         Ok(Some(active))
     }
 }

@@ -1,14 +1,17 @@
 //! Spare segment files: made ahead, kept from segments that are no longer needed, handed out.
 //!
 //! A spare's content means nothing, and it never carries a segment's name. Old segments leave oldest first, each
-//! name made durable before the next is touched, so a crash never leaves a hole in the chain.
+//! name made durable before the next is touched.
+//!
+//! Only spares made in this process are used. The name of one that is found at start may be a rename whose sync
+//! failed: no later sync makes it durable, and a segment made of it would vanish with it at a power loss.
 
 use std::collections::VecDeque;
 
-use super::directory::{Directory, fresh_name, fresh_number, is_spare, recycled_name, segment_name};
+use super::directory::{Directory, fresh_name, is_spare, recycled_name, segment_name};
 use super::error::WalError;
 use super::header::Sequence;
-use crate::env::OpenMode;
+use super::writer::Salts;
 use crate::types::LogIndex;
 
 /// A segment that takes no more batches.
@@ -29,8 +32,6 @@ pub(super) struct Spares {
     segment_bytes: u64,
     /// How many are kept.
     wanted: usize,
-    /// Counts the spares made afresh, so that no two have one name.
-    next_fresh: u64,
     /// One is being made elsewhere.
     planned: bool,
 }
@@ -61,57 +62,37 @@ impl SparePlan {
 }
 
 impl Spares {
-    /// Takes over what an earlier process left; files that are not of use are removed.
-    pub(super) fn adopt(
+    /// No spare at hand; what an earlier process left is removed.
+    pub(super) fn begin(
         dir: &Directory,
         names: &[String],
         segment_bytes: u64,
         wanted: usize,
     ) -> Result<Spares, WalError> {
-        let next_fresh =
-            names.iter().filter_map(|name| fresh_number(name)).max().map_or(0, |n| n.saturating_add(1));
-        let mut spares = Spares { names: VecDeque::new(), segment_bytes, wanted, next_fresh, planned: false };
         for name in names.iter().filter(|name| is_spare(name)) {
-            let length = dir.open_file(name, OpenMode::ReadWrite)?.len()?;
-            // One more than is kept: the fresh segment of this start takes it.
-            if length == segment_bytes && spares.names.len() <= wanted {
-                spares.names.push_back(name.clone());
-            } else {
-                dir.remove(name)?;
-            }
+            dir.remove(name)?;
         }
-        Ok(spares)
+        Ok(Spares { names: VecDeque::new(), segment_bytes, wanted, planned: false })
     }
 
-    /// A spare of `bytes`, its space reserved; made on the spot when none is at hand.
-    pub(super) fn take(&mut self, dir: &Directory, bytes: u64) -> Result<String, WalError> {
-        if bytes == self.segment_bytes {
-            if let Some(name) = self.names.front() {
-                // A process that died while making it may have reserved only part.
-                dir.open_file(name, OpenMode::ReadWrite)?.reserve(bytes)?;
-                let name = name.clone();
-                self.names.pop_front();
-                return Ok(name);
-            }
+    /// A spare of `bytes`, its space reserved; made on the spot, under a random name, when none is at hand.
+    pub(super) fn take(&mut self, dir: &Directory, bytes: u64, salts: &Salts) -> Result<String, WalError> {
+        let at_hand = if bytes == self.segment_bytes { self.names.pop_front() } else { None };
+        if let Some(name) = at_hand {
+            return Ok(name);
         }
-        let name = self.fresh();
+        let name = fresh_name(salts.next().0);
         dir.make_spare(&name, bytes)?;
         Ok(name)
     }
 
-    fn fresh(&mut self) -> String {
-        let name = fresh_name(self.next_fresh);
-        self.next_fresh = self.next_fresh.saturating_add(1);
-        name
-    }
-
     /// What to make so that enough spares are at hand; `None` when there are, or one is on its way.
-    pub(super) fn plan(&mut self, dir: &Directory) -> Option<SparePlan> {
+    pub(super) fn plan(&mut self, dir: &Directory, salts: &Salts) -> Option<SparePlan> {
         if self.planned || self.names.len() >= self.wanted {
             return None;
         }
         self.planned = true;
-        Some(SparePlan { dir: dir.clone(), name: self.fresh(), bytes: self.segment_bytes })
+        Some(SparePlan { dir: dir.clone(), name: fresh_name(salts.next().0), bytes: self.segment_bytes })
     }
 
     /// Takes in what became of the plan.

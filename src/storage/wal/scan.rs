@@ -81,10 +81,10 @@ pub(super) fn scan(
             Next::End => break,
         }
     }
-    if let Some(stated) = stated_end {
-        if scan.at != stated.end || scan.chain != Some(stated.chain) {
-            return Err(scan.corrupt(scan.at, "the segment does not end as the next one's checkpoint states"));
-        }
+    if let Some(stated) = stated_end
+        && (scan.at != stated.end || scan.chain != Some(stated.chain))
+    {
+        return Err(scan.corrupt(scan.at, "the segment does not end as the next one's checkpoint states"));
     }
     // Nothing at all stands behind the last batch, but something says that more was durable.
     if scan.durable > scan.at {
@@ -178,19 +178,38 @@ impl Scan<'_> {
 
     /// Whether anything says that the bytes at the current place were durable.
     fn vouched_beyond(&self) -> bool {
-        if self.durable > self.at {
-            return true;
+        let behind = self.at.saturating_add(BLOCK_BYTES);
+        self.durable > self.at
+            || headers_from(self.image, self.header, behind).any(|header| header.durable > self.at)
+    }
+}
+
+/// Every batch header of this use of the segment at or behind `from`, whatever stands between them.
+fn headers_from<'a>(
+    image: &'a [u8],
+    header: &'a SegmentHeader,
+    from: u64,
+) -> impl Iterator<Item = BatchHeader> + 'a {
+    let blocks = (from / BLOCK_BYTES)..bytes_of(image.len()).div_ceil(BLOCK_BYTES);
+    blocks.filter_map(move |block| {
+        let at = block.saturating_mul(BLOCK_BYTES);
+        match read_head(image.get(len_of(at)..)?, header.id, at) {
+            HeadRead::Valid(header) => Some(header),
+            HeadRead::Damaged | HeadRead::Foreign => None,
         }
-        let mut at = self.at.saturating_add(BLOCK_BYTES);
-        while at < bytes_of(self.image.len()) {
-            let bytes = self.image.get(len_of(at)..).unwrap_or_default();
-            if let HeadRead::Valid(header) = read_head(bytes, self.header.id, at) {
-                if header.durable > self.at {
-                    return true;
-                }
-            }
-            at = at.saturating_add(BLOCK_BYTES);
-        }
-        false
+    })
+}
+
+/// Whether anything was written to the segment after it had got its name.
+pub(super) fn is_used(image: &[u8], header: &SegmentHeader, checkpoint: &Checkpoint) -> bool {
+    headers_from(image, header, checkpoint.durable_through).next().is_some()
+}
+
+/// The link that stands at `at` alone, when one does.
+pub(super) fn read_link(block: &[u8], header: &SegmentHeader, at: u64) -> Option<Link> {
+    let HeadRead::Valid(batch) = read_head(block, header.id, at) else { return None };
+    match read_body(block, &batch, header.id.salt).ok()?.as_slice() {
+        [Decoded::Link(link)] => Some(*link),
+        _ => None,
     }
 }

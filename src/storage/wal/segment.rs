@@ -43,8 +43,8 @@ pub(super) struct Founding<'a> {
 
 /// The size of a segment that must take a batch of `bytes`: the usual one, or as large as it must be.
 pub(super) fn segment_bytes_for(usual: u64, bytes: u64) -> u64 {
-    // Behind the checkpoint and the batch there is always room for the link.
-    usual.max(DATA_OFFSET.saturating_add(2 * BLOCK_BYTES).saturating_add(bytes))
+    // Beside the checkpoint and the batch there is always room for a seal and the link.
+    usual.max(DATA_OFFSET.saturating_add(3 * BLOCK_BYTES).saturating_add(bytes))
 }
 
 /// The padded size of a tail, 0 when there is none.
@@ -61,7 +61,7 @@ pub(super) fn highest_index(records: &[WalRecord]) -> Option<LogIndex> {
     records.iter().filter_map(index).max()
 }
 
-/// Turns the spare file `spare` into the segment that `founding` describes.
+/// Turns the spare file `spare`, made in this process, into the segment that `founding` describes.
 pub(super) fn found(dir: &Directory, spare: &str, founding: &Founding<'_>) -> Result<Active, WalError> {
     let header = founding.header;
     let tail_offset = DATA_OFFSET.saturating_add(BLOCK_BYTES);

@@ -165,7 +165,7 @@ impl Wal {
 
     /// A spare that should be made, when there is one; hand what became of it to [`Wal::planned_spare`].
     pub fn plan_spare(&mut self) -> Option<SparePlan> {
-        self.spares.plan(&self.dir)
+        self.spares.plan(&self.dir, &self.entropy)
     }
 
     /// Takes in the outcome of the plan that [`Wal::plan_spare`] gave out.
@@ -269,7 +269,7 @@ impl Wal {
     /// last, or the new one holding its checkpoint alone.
     fn roll(&mut self, bytes: u64) -> Result<(), WalError> {
         let length_bytes = segment_bytes_for(self.options.segment_bytes, bytes);
-        let spare = self.spares.take(&self.dir, length_bytes)?;
+        let spare = self.spares.take(&self.dir, length_bytes, &self.entropy)?;
         let old = self.active.header;
         let next = SegmentId { sequence: old.id.sequence.next(), salt: self.entropy.next() };
         // The planted bug copies the vote out of the last checkpoint instead of the newest one.

@@ -35,6 +35,7 @@ struct Mixture {
     serializable_permille: u64,
     old_read_permille: u64,
     leased_permille: u64,
+    large_permille: u64,
     wander_permille: u64,
     members: u8,
 }
@@ -67,6 +68,7 @@ fn mixture(seed: u64, members: u8) -> Mixture {
         serializable_permille: dice.between(0, 400),
         old_read_permille: dice.between(0, 300),
         leased_permille: dice.between(0, 150),
+        large_permille: if dice.permille(600) { dice.between(10, 200) } else { 0 },
         wander_permille: dice.between(0, 500),
         members,
     }
@@ -179,7 +181,13 @@ impl Draw<'_> {
             prev_kv: self.dice.permille(300),
             ignore_value,
             ignore_lease: lease.is_none() && self.dice.permille(30),
+            pad: self.pad(),
         }
+    }
+
+    fn pad(&mut self) -> u16 {
+        let large = self.dice.permille(self.mixture.large_permille);
+        if large { u16::try_from(self.dice.between(400, 6_000)).unwrap_or(400) } else { 0 }
     }
 
     fn delete(&mut self) -> DeleteAsk {

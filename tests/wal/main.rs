@@ -1,0 +1,18 @@
+//! The write-ahead log on the simulated disk: what was acknowledged survives every crash, what was not comes back
+//! whole or never, and damage is refused by name.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::panic,
+    reason = "a test that meets the unexpected fails"
+)]
+
+mod crashes;
+mod damage;
+mod group;
+mod harness;
+mod random;
+mod stories;
