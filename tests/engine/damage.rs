@@ -93,8 +93,8 @@ fn one_flipped_bit_never_gives_wrong_content_and_never_a_panic() {
     let len = u64::try_from(written(5).written_bytes(Path::new(FILE)).unwrap().len()).unwrap();
     let right = &contents_after(21)[21];
     let (mut caught, mut harmless) = (0, 0);
-    let dense = 4096..4096 + 512;
-    let offsets = dense.chain((0..len).step_by(usize::try_from(len / 700).unwrap()));
+    let dense = (4096..4096 + 320).step_by(3);
+    let offsets = dense.chain((0..len).step_by(usize::try_from(len / 250).unwrap()));
     for offset in offsets {
         let disk = written(5);
         let bit = u32::try_from(offset % 8).unwrap();
@@ -118,7 +118,7 @@ fn one_flipped_bit_never_gives_wrong_content_and_never_a_panic() {
             }
         }
     }
-    assert!(caught > 20 && harmless > 20, "{caught} caught, {harmless} harmless");
+    assert!(caught > 10 && harmless > 10, "{caught} caught, {harmless} harmless");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod promises;
 mod script;
 #[cfg(not(madsim))]
 mod sled_trust;
+mod snapshots;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
