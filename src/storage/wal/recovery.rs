@@ -133,7 +133,7 @@ impl Wal {
         entropy: Arc<dyn Entropy>,
     ) -> Result<(Wal, Recovered), WalError> {
         let bytes = options.segment_bytes;
-        if bytes < SEGMENT_BYTES_MIN || bytes % BLOCK_BYTES != 0 {
+        if bytes < SEGMENT_BYTES_MIN || !bytes.is_multiple_of(BLOCK_BYTES) {
             let what = format!(
                 "a segment size of {bytes} bytes: it must be a multiple of {BLOCK_BYTES}, at least {SEGMENT_BYTES_MIN}"
             );
@@ -380,11 +380,11 @@ impl Opening {
         let mut history = history.unwrap_or_else(|| History::none(self.options.segment_bytes));
         let incarnation = Incarnation(history.replay.incarnation.0.saturating_add(1));
         let state = history.replay.state;
-        if crate::mutant!("wal-reuse-tail-segment") {
-            if let Some(active) = self.reuse_tail(&history, incarnation)? {
-                history.closed.pop_back();
-                return Ok(self.opened(history, active, spares, incarnation));
-            }
+        if crate::mutant!("wal-reuse-tail-segment")
+            && let Some(active) = self.reuse_tail(&history, incarnation)?
+        {
+            history.closed.pop_back();
+            return Ok(self.opened(history, active, spares, incarnation));
         }
         let tail = std::mem::take(&mut history.tail);
         let tail_size = tail_bytes(&tail);

@@ -88,10 +88,10 @@ impl Replay {
         }
         self.incarnation = checkpoint.incarnation;
         self.state.committed = further(self.state.committed, checkpoint.committed);
-        if let Some(vote) = checkpoint.vote {
-            if self.state.vote.is_none_or(|held| vote.is_at_least(&held)) {
-                self.state.vote = Some(vote);
-            }
+        if let Some(vote) = checkpoint.vote
+            && self.state.vote.is_none_or(|held| vote.is_at_least(&held))
+        {
+            self.state.vote = Some(vote);
         }
         Ok(())
     }

@@ -81,10 +81,10 @@ pub(super) fn scan(
             Next::End => break,
         }
     }
-    if let Some(stated) = stated_end {
-        if scan.at != stated.end || scan.chain != Some(stated.chain) {
-            return Err(scan.corrupt(scan.at, "the segment does not end as the next one's checkpoint states"));
-        }
+    if let Some(stated) = stated_end
+        && (scan.at != stated.end || scan.chain != Some(stated.chain))
+    {
+        return Err(scan.corrupt(scan.at, "the segment does not end as the next one's checkpoint states"));
     }
     // Nothing at all stands behind the last batch, but something says that more was durable.
     if scan.durable > scan.at {
