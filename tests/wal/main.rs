@@ -7,7 +7,7 @@
     clippy::indexing_slicing,
     clippy::as_conversions,
     clippy::panic,
-    reason = "a test that meets the unexpected fails"
+    reason = "a test stops where it finds something wrong"
 )]
 
 mod crashes;

@@ -176,8 +176,6 @@ fn try_head(bytes: &[u8], segment: SegmentId, offset: u64) -> Option<BatchHeader
     let committed_present = take.flag()?;
     take.array::<2>()?;
     let id = SegmentId { salt: Salt(take.u64()?), sequence: Sequence(take.u64()?) };
-    // The salt in the clear is compared first: most blocks looked at are of another use.
-    let id = SegmentId { salt: id.salt, sequence: id.sequence };
     if &magic != MAGIC || id != segment || take.u64()? != offset {
         return None;
     }

@@ -21,6 +21,8 @@
 //! 6. A segment is recycled only after the purge that makes it useless is durable; checkpoints repeat all the
 //!    rest, so nothing is lost with it.
 //! 7. A failed write or sync is fatal and never retried.
+//! 8. No name that is found is trusted until something written after its sync proves it: the newest segment must
+//!    have been used or named by its predecessor, and spares of an earlier process are not used.
 //!
 //! What is absent: no cache of entries (the log store keeps them), no thread, no interpretation of payloads.
 
