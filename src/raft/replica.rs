@@ -3,6 +3,7 @@
 //! Applying a batch publishes in a fixed order: state, write buffer, watch events, answers, applied index.
 //! Whoever sees a later step sees all earlier ones.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub struct Replica {
     deadlines: Mutex<Deadlines>,
     applied: Arc<Applied>,
     pending: Arc<Pending>,
+    /// An apply failed half-way: see [`Replica::give_up`].
+    given_up: AtomicBool,
 }
 
 impl Replica {
@@ -76,7 +79,20 @@ impl Replica {
             applied.advance(last);
         }
         let (state, membership) = (RwLock::new(state), Mutex::new(membership));
-        Replica { env, member, incarnation, state, membership, store, watches, deadlines, applied, pending }
+        let given_up = AtomicBool::new(false);
+        Replica {
+            env,
+            member,
+            incarnation,
+            state,
+            membership,
+            store,
+            watches,
+            deadlines,
+            applied,
+            pending,
+            given_up,
+        }
     }
 
     /// The machine's state, for reading. Hold it shortly: applying waits for it.
@@ -132,7 +148,9 @@ impl Replica {
             for (at, entry) in entries {
                 match entry {
                     Committed::Batch(batch) => {
-                        let effects = state.apply(&overlay, at, &batch)?;
+                        // Marked under the lock: nobody may see what a failed apply has left half done.
+                        let effects =
+                            state.apply(&overlay, at, &batch).inspect_err(|error| self.give_up(error))?;
                         overlay.absorb(&effects.writes)?;
                         leases.extend(effects.writes.iter().filter_map(lease_change));
                         writes.extend(effects.writes);
@@ -188,8 +206,17 @@ impl Replica {
     /// The outer error is fatal for the member; the inner one is the client's.
     pub fn range(&self, range: &Range) -> Result<(Revision, Result<RangeReply, CommandError>), RecordsError> {
         let state = self.state();
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(RecordsError("the state was given up half applied".to_owned()));
+        }
         let reply = state.range(&self.store, range)?;
         Ok((state.revision(), reply))
+    }
+
+    /// The state is half changed and must not be read again; the member ends.
+    fn give_up(&self, error: &RecordsError) {
+        self.given_up.store(true, Ordering::Relaxed);
+        self.fatal(&error.to_string());
     }
 
     /// Deletes a little of what compactions have made unreadable; whether there is more to do.
