@@ -149,9 +149,9 @@ impl Replica {
                 match entry {
                     Committed::Batch(batch) => {
                         // Marked under the lock: nobody may see what a failed apply has left half done.
-                        let effects =
-                            state.apply(&overlay, at, &batch).inspect_err(|error| self.give_up(error))?;
-                        overlay.absorb(&effects.writes)?;
+                        let give_up = |error: &RecordsError| self.give_up(error);
+                        let effects = state.apply(&overlay, at, &batch).inspect_err(give_up)?;
+                        overlay.absorb(&effects.writes).inspect_err(give_up)?;
                         leases.extend(effects.writes.iter().filter_map(lease_change));
                         writes.extend(effects.writes);
                         answers.extend(effects.answers);
