@@ -25,6 +25,19 @@ pub struct LogStore {
     memory: Arc<Mutex<Memory>>,
 }
 
+/// Up to where the log of this member is purged, for those who must notice and not read. Clones share it.
+#[derive(Clone)]
+pub struct PurgePoint(Arc<Mutex<Memory>>);
+
+impl PurgePoint {
+    /// Whether the entry after `prev` is purged: nobody can be given what follows `prev` from this log.
+    pub fn has_passed(&self, prev: Option<&RaftLogId>) -> bool {
+        let next = prev.map_or(0, |prev| prev.index + 1);
+        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        memory.purged.is_some_and(|purged| next <= purged.index)
+    }
+}
+
 struct Memory {
     entries: BTreeMap<u64, RaftEntry>,
     purged: Option<RaftLogId>,
@@ -49,6 +62,11 @@ impl LogStore {
             committed: recovered.committed.map(raft_log_id),
         };
         Ok(LogStore { wal, memory: Arc::new(Mutex::new(memory)) })
+    }
+
+    /// Where this log begins.
+    pub fn purge_point(&self) -> PurgePoint {
+        PurgePoint(self.memory.clone())
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -111,8 +129,9 @@ impl RaftLogReader<TypeConfig> for LogStore {
         // Bounded, so that one message stays small; at least one entry always goes.
         const BATCH_BYTES_MAX: usize = 1 << 20;
         let memory = self.memory();
-        // A stream that is about to end may still ask for what was purged meanwhile. It must not get a later
-        // entry in its place: nothing is an answer the core knows how to take.
+        // A stream may still ask for what was purged meanwhile. It must not get a later entry in its place. The
+        // core makes an empty message of this answer, and would ask again for ever: the network sees that
+        // message and ends the stream, upon which the core looks at the follower anew (`PurgePoint`).
         if memory.purged.is_some_and(|purged| start <= purged.index) {
             crate::sometimes!("a replication stream asked for purged entries");
             return Ok(Vec::new());

@@ -1,7 +1,7 @@
 //! How the consensus core reaches its peers: append streams, votes, snapshots, leadership transfer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -17,6 +17,7 @@ use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2, Snapsh
 use crate::env::{Clock, within};
 use crate::pb::peer as pb;
 use crate::peer::{PeerError, Peers};
+use crate::raft::log_store::PurgePoint;
 use crate::raft::snapshot::SnapshotData;
 use crate::raft::types::{PeerNode, RaftVote, TypeConfig, log_id};
 use crate::raft::wire::{
@@ -42,6 +43,7 @@ pub struct Network {
     peers: Peers,
     clock: Arc<dyn Clock>,
     timeouts: NetworkTimeouts,
+    purge_point: PurgePoint,
 }
 
 /// One connection to one peer.
@@ -51,9 +53,14 @@ pub struct Connection {
 }
 
 impl Network {
-    /// Reaches peers through `peers`.
-    pub fn new(peers: Peers, clock: Arc<dyn Clock>, timeouts: NetworkTimeouts) -> Network {
-        Network { peers, clock, timeouts }
+    /// Reaches peers through `peers`, with entries of the log that `purge_point` belongs to.
+    pub fn new(
+        peers: Peers,
+        clock: Arc<dyn Clock>,
+        timeouts: NetworkTimeouts,
+        purge_point: PurgePoint,
+    ) -> Network {
+        Network { peers, clock, timeouts, purge_point }
     }
 
     /// The peers it reaches.
@@ -89,11 +96,44 @@ impl Connection {
     }
 }
 
+/// What the sending half of an append stream tells the receiving one.
+#[derive(Default)]
+struct Sent {
+    /// How many requests went out.
+    count: AtomicU64,
+    /// Whether the sender stopped because the follower needs entries that are purged.
+    ended_by_purge: AtomicBool,
+}
+
+/// The requests of one stream, up to the first that should carry entries and cannot because they are purged.
+///
+/// The core clears such a stream's way only when it ends with an error; it then finds by itself that the
+/// follower needs a snapshot.
+fn requests(
+    input: impl Stream<Item = AppendRequest> + Send,
+    sent: Arc<Sent>,
+    purge_point: PurgePoint,
+    sender: Option<pb::Sender>,
+) -> impl Stream<Item = pb::AppendRequest> + Send {
+    input
+        .scan((), move |(), request| {
+            let purged = request.entries.is_empty() && purge_point.has_passed(request.prev_log_id.as_ref());
+            if purged {
+                crate::sometimes!("a replication stream ended at purged entries");
+                sent.ended_by_purge.store(true, Ordering::Relaxed);
+            } else {
+                sent.count.fetch_add(1, Ordering::Relaxed);
+            }
+            std::future::ready((!purged).then_some(request))
+        })
+        .map(move |request| append_out(&request, sender))
+}
+
 /// Reads answers off an append stream; ends it when a request stays unanswered for too long. An idle stream,
 /// with nothing to answer, may stay open for ever.
 fn answers(
     responses: tonic::Streaming<pb::AppendResponse>,
-    sent: Arc<AtomicU64>,
+    sent: Arc<Sent>,
     clock: Arc<dyn Clock>,
     target: MemberId,
     timeout: Duration,
@@ -104,14 +144,19 @@ fn answers(
             let (mut responses, received) = state?;
             loop {
                 let Some(next) = within(&*clock, timeout, responses.next()).await else {
-                    if sent.load(Ordering::Relaxed) > received {
+                    if sent.count.load(Ordering::Relaxed) > received {
                         let error =
                             Timeout { action: RPCTypes::AppendEntries, id: 0, target: target.0, timeout };
                         return Some((Err(error.into()), None));
                     }
                     continue;
                 };
-                return match next? {
+                let Some(next) = next else {
+                    let purged = sent.ended_by_purge.load(Ordering::Relaxed);
+                    let error = || NetworkError::from_string("the entries that follow are purged").into();
+                    return purged.then(|| (Err(error()), None));
+                };
+                return match next {
                     Ok(response) => match append_result_in(&response) {
                         Some(Ok(matching)) => Some((Ok(Ok(matching)), Some((responses, received + 1)))),
                         Some(Err(refused)) => Some((Ok(Err(refused)), None)),
@@ -152,12 +197,9 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     {
         Box::pin(async move {
             let timeout = self.network.timeouts.append;
-            let sent = Arc::new(AtomicU64::new(0));
-            let (counter, sender) = (sent.clone(), self.network.peers.sender());
-            let requests = input.map(move |request| {
-                counter.fetch_add(1, Ordering::Relaxed);
-                append_out(&request, sender)
-            });
+            let sent = Arc::new(Sent::default());
+            let sender = self.network.peers.sender();
+            let requests = requests(input, sent.clone(), self.network.purge_point.clone(), sender);
             let responses = self
                 .network
                 .peers
