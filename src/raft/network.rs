@@ -94,6 +94,23 @@ impl Connection {
             PeerError::UnknownMember(_) | PeerError::Refused { .. } => Unreachable::new(error).into(),
         }
     }
+
+    /// Opens one append stream to the peer; what it answers, in order.
+    async fn open_append(
+        &self,
+        requests: impl Stream<Item = pb::AppendRequest> + Send + 'static,
+        sent: Arc<Sent>,
+    ) -> Result<BoxStream<'static, Result<AppendResult, CoreError>>, CoreError> {
+        let timeout = self.network.timeouts.append;
+        let responses = self
+            .network
+            .peers
+            .append(self.target, timeout, requests)
+            .await
+            .map_err(|error| self.error(&error, RPCTypes::AppendEntries, timeout))?;
+        let clock = self.network.clock.clone();
+        Ok(answers(responses, sent, clock, self.target, timeout).boxed())
+    }
 }
 
 /// What the sending half of an append stream tells the receiving one.
@@ -177,10 +194,13 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     async fn append_entries(
         &mut self,
         request: AppendRequest,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, CoreError> {
-        let input = Box::pin(once(std::future::ready(request)));
-        let mut answers = self.stream_append(input, option).await?;
+        // A heartbeat: it carries no entries and means to carry none, wherever the log begins.
+        let sent = Arc::new(Sent::default());
+        sent.count.store(1, Ordering::Relaxed);
+        let request = append_out(&request, self.network.peers.sender());
+        let mut answers = self.open_append(once(std::future::ready(request)), sent).await?;
         match answers.next().await {
             Some(answer) => Ok(AppendEntriesResponse::from(answer?)),
             None => Err(NetworkError::from_string("the append stream ended without an answer").into()),
@@ -195,20 +215,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     where
         S: Stream<Item = AppendRequest> + OptionalSend + Unpin + 'static,
     {
-        Box::pin(async move {
-            let timeout = self.network.timeouts.append;
-            let sent = Arc::new(Sent::default());
-            let sender = self.network.peers.sender();
-            let requests = requests(input, sent.clone(), self.network.purge_point.clone(), sender);
-            let responses = self
-                .network
-                .peers
-                .append(self.target, timeout, requests)
-                .await
-                .map_err(|error| self.error(&error, RPCTypes::AppendEntries, timeout))?;
-            let clock = self.network.clock.clone();
-            Ok(answers(responses, sent, clock, self.target, timeout).boxed())
-        })
+        let sent = Arc::new(Sent::default());
+        let sender = self.network.peers.sender();
+        let requests = requests(input, sent.clone(), self.network.purge_point.clone(), sender);
+        Box::pin(async move { self.open_append(requests, sent).await })
     }
 
     async fn vote(&mut self, request: VoteRequest, option: RPCOption) -> Result<VoteResponse, CoreError> {

@@ -104,7 +104,10 @@ impl Model {
 #[derive(Clone, Debug)]
 pub enum Step {
     Commit(Vec<WalRecord>, Option<LogId>),
+    /// Writes the purge and recycles at once.
     Purge(LogId),
+    /// Recycles what an earlier record lets go.
+    Recycle,
     Seal,
     Prepare,
 }
@@ -228,12 +231,13 @@ impl Machine {
         match step {
             Step::Commit(records, committed) => after.take(records, *committed),
             Step::Purge(upto) => after.take(&[WalRecord::Purge(*upto)], None),
-            Step::Seal | Step::Prepare => {}
+            Step::Recycle | Step::Seal | Step::Prepare => {}
         }
         let wal = self.wal.as_mut().expect("a log is open");
         let result = match step {
             Step::Commit(records, committed) => wal.commit(records, *committed).map(drop),
             Step::Purge(upto) => wal.purge(*upto).map(drop),
+            Step::Recycle => wal.recycle(),
             Step::Seal => wal.seal().map(drop),
             Step::Prepare => wal.prepare(),
         };

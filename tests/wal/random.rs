@@ -36,11 +36,17 @@ fn draw(dice: &Dice, machine: &Machine) -> Step {
             term += 1;
             records.push(WalRecord::Vote(vote(term, 1)));
         }
-        6..=7 => {
+        6 => {
             if let Some(upto) = model.committed {
                 return Step::Purge(upto);
             }
         }
+        7 => {
+            if let Some(upto) = model.committed {
+                return Step::Commit(vec![WalRecord::Purge(upto)], None);
+            }
+        }
+        8 => return Step::Recycle,
         _ => {}
     }
     for _ in 0..dice.below(4) {

@@ -95,6 +95,23 @@ fn a_purge_recycles_segments_and_forgets_neither_vote_nor_commit_mark() {
     assert_eq!((machine.sure.purged, machine.sure.committed), (Some(log_id(9, 38)), Some(log_id(9, 39))));
 }
 
+/// The simulator's seed 57: a seal that changes segments leaves the new one unused, with nothing in it to prove
+/// that its name is durable, and everything in the old one may already be purged.
+#[test]
+fn the_segment_before_an_unused_one_is_not_recycled() {
+    let mut machine = Machine::new(4);
+    assert!(machine.open("first start"));
+    assert!(machine.step(&Step::Commit(vec![entry(1, 0, b"a")], Some(log_id(1, 0)))));
+    commit(&mut machine, vec![WalRecord::Purge(log_id(1, 0))]);
+    let segments = machine.files().len();
+    assert!(machine.step(&Step::Seal));
+    assert!(machine.files().len() > segments, "the seal went into a new segment");
+    assert!(machine.step(&Step::Recycle));
+    machine.power_loss();
+    assert!(machine.open("restart"));
+    machine.still_works("after the restart");
+}
+
 #[test]
 fn a_log_can_begin_behind_a_snapshot() {
     let mut machine = Machine::new(5);

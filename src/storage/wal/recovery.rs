@@ -209,7 +209,7 @@ impl Opening {
         }
         let Some(previous) = newest.checkpoint.previous else { return Ok(false) };
         let Some(before) = all.get(&previous.id.sequence) else {
-            // Recycling it took a purge in the newest segment, of which nothing is left.
+            // It is recycled only once something durable stands in the newest segment, and nothing does.
             return Err(WalError::MissingSegment {
                 file: self.dir.shown(&segment_name(previous.id.sequence)),
                 named_by: newest.file.shown(),
@@ -469,6 +469,7 @@ impl Opening {
             chain,
             last_index: state.last.map(|last| last.index),
             checkpoint_vote: state.vote,
+            used: true,
         };
         if !active.fits(BLOCK_BYTES) {
             return Ok(None);

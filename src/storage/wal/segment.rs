@@ -27,6 +27,8 @@ pub(super) struct Active {
     pub(super) last_index: Option<LogIndex>,
     /// The vote its checkpoint carries.
     pub(super) checkpoint_vote: Option<Vote>,
+    /// Whether anything was written into it since it got its name: the proof that the name is durable.
+    pub(super) used: bool,
 }
 
 /// What a new segment begins with.
@@ -103,6 +105,7 @@ pub(super) fn found(dir: &Directory, spare: &str, founding: &Founding<'_>) -> Re
         chain,
         last_index: highest_index(founding.tail),
         checkpoint_vote: checkpoint.vote,
+        used: false,
     })
 }
 
@@ -140,6 +143,7 @@ impl Active {
         self.file.write(self.offset, buffer)?;
         self.offset = end;
         self.chain = chain;
+        self.used = true;
         Ok(bytes)
     }
 

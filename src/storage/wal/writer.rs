@@ -145,7 +145,10 @@ impl Wal {
     fn recyclable(&self) -> Option<Closed> {
         let oldest = *self.closed.front()?;
         let needed = oldest.last_index.is_some_and(|last| last >= index_after(self.state.purged));
-        (!needed).then_some(oldest)
+        // Until something is written into the active segment, its predecessor's link is the only proof that the
+        // active segment's name is durable.
+        let proof = self.closed.len() == 1 && !self.active.used;
+        (!needed && !proof).then_some(oldest)
     }
 
     /// Makes the spares that are still wanted, here and now. Blocks; see [`Wal::plan_spare`] for the way that
