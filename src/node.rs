@@ -7,7 +7,7 @@
 mod leases;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -378,6 +378,11 @@ async fn refuse_if_wiped(config: &MemberConfig, peers: &Peers) -> Result<(), Sta
     Ok(())
 }
 
+/// Where a member with this data directory keeps its write-ahead log.
+pub fn wal_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("wal")
+}
+
 /// Opens the WAL on a worker of its own, which then carries its group commits.
 async fn open_wal(
     config: &MemberConfig,
@@ -387,7 +392,7 @@ async fn open_wal(
     let identity = Identity { cluster: config.cluster, member: config.member };
     let options = WalOptions { segment_bytes: config.knobs.wal_segment_bytes, ..WalOptions::default() };
     let (disk, entropy) = (env.disk.clone(), env.entropy.clone());
-    let dir = config.data_dir.join("wal");
+    let dir = wal_dir(&config.data_dir);
     let opened = crate::env::run(&*worker, move || Wal::open(disk, &dir, identity, options, entropy)).await;
     let shown = config.data_dir.display().to_string();
     let (wal, recovered) = opened.map_err(|source| StartError::Io { dir: shown, source })??;

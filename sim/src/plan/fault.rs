@@ -96,6 +96,17 @@ pub enum DiskCall {
     Sync,
 }
 
+/// The part of a disk whose calls a disk fault counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskArea {
+    /// All of it.
+    #[default]
+    Any,
+    /// The write-ahead log.
+    Wal,
+}
+
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -191,6 +202,9 @@ pub enum Fault {
         target: Target,
         /// Which calls are counted.
         call: DiskCall,
+        /// And where.
+        #[serde(default)]
+        area: DiskArea,
         /// 1 is the next one.
         nth: u64,
         /// The power goes, rather than the process alone.
@@ -206,8 +220,15 @@ pub enum Fault {
         target: Target,
         /// Which calls are counted.
         call: DiskCall,
+        /// And where.
+        #[serde(default)]
+        area: DiskArea,
         /// 1 is the next one.
         nth: u64,
+        /// How long after the failure, over which the process may have ended and started again, the power goes, if
+        /// it does: what the failed call left in the page cache goes with it. Milliseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        power_after_ms: Option<u64>,
     },
     /// The next call of the disk takes long: as long as the fault lasts.
     DiskStall {

@@ -38,6 +38,8 @@ pub(super) struct Life {
     /// to blame.
     errors_injected: bool,
     errors_excused: u64,
+    /// After the next end over such an error: how long until the power goes, and what keys that.
+    power_after_error: Option<(Duration, u64)>,
     /// What follows an armed death.
     death: Option<Death>,
     member: Option<Member>,
@@ -186,11 +188,13 @@ impl World {
         self.seat(index).life().death = Some(death);
     }
 
-    /// Errors were injected into the member's disk: it may stop over them.
-    pub(super) fn expect_errors(&self, index: MemberIndex) {
+    /// Errors were injected into the member's disk: it may stop over them. When it does, the power goes as long
+    /// after its restart as `power_after` says, which also carries what keys that loss.
+    pub(super) fn expect_errors(&self, index: MemberIndex, power_after: Option<(Duration, u64)>) {
         let seat = self.seat(index);
         let struck = seat.disk.counters().faults;
         let mut life = seat.life();
+        life.power_after_error = power_after;
         if !life.errors_injected {
             life.errors_injected = true;
             life.errors_excused = struck;
@@ -209,22 +213,26 @@ impl World {
         let Some(death) = death else { return self.release_after(index, RESTART_AFTER) };
         self.release_after(index, death.down_for);
         if let Some(power_after) = death.power_after {
-            let world = self.clone();
-            self.inner.supervisor.spawn(async move {
-                world.inner.time.sleep(death.down_for + power_after).await;
-                if !world.is_healed() {
-                    world.hold(index, Crash::PowerLoss, death.event);
-                    world.release_after(index, RESTART_AFTER);
-                }
-            });
+            self.lose_power_after(index, death.down_for + power_after, death.event);
         }
+    }
+
+    fn lose_power_after(&self, index: MemberIndex, wait: Duration, event: u64) {
+        let world = self.clone();
+        self.inner.supervisor.spawn(async move {
+            world.inner.time.sleep(wait).await;
+            if !world.is_healed() {
+                world.hold(index, Crash::PowerLoss, event);
+                world.release_after(index, RESTART_AFTER);
+            }
+        });
     }
 
     /// The process of this life ended itself, or refused to start.
     pub(super) fn stopped_itself(&self, index: MemberIndex, number: u64, why: &str) {
         let seat = self.seat(index);
         let struck = seat.disk.counters().faults;
-        let excused = {
+        let (excused, power_after) = {
             let mut life = seat.life();
             if life.number != number || life.phase == Phase::Down {
                 return;
@@ -234,13 +242,16 @@ impl World {
                 life.errors_excused = struck;
             }
             life.holds += 1;
-            excused
+            (excused, life.power_after_error.take())
         };
         // The disk must be fenced before anything else of the process runs.
         seat.disk.kill(number);
         self.end(seat, why);
         if excused {
             self.release_after(index, RESTART_AFTER);
+            if let Some((wait, event)) = power_after {
+                self.lose_power_after(index, RESTART_AFTER + wait, event);
+            }
         } else {
             self.finding(Class::Crash, "member", format!("{index} {why}"));
         }

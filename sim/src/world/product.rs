@@ -27,6 +27,8 @@ pub type Member = Arc<node::Member>;
 const PEER_PORT: u16 = 2380;
 /// The port that clients call.
 const CLIENT_PORT: u16 = 2379;
+/// The data directory of every member, on a disk of its own.
+const DATA_DIR: &str = "/data";
 /// The cluster that every simulated member belongs to.
 const CLUSTER: ClusterId = ClusterId(0xC1);
 /// The first member's id; the others follow.
@@ -50,6 +52,11 @@ pub async fn start(plan: &Plan, index: MemberIndex, env: Env) -> Result<Member, 
     node::start(config(plan, index), env).await.map_err(|error| error.to_string())
 }
 
+/// Where a member's write-ahead log stands on its disk.
+pub fn wal_dir() -> PathBuf {
+    node::wal_dir(Path::new(DATA_DIR))
+}
+
 fn config(plan: &Plan, index: MemberIndex) -> MemberConfig {
     let members = (0_u8..).zip(&plan.members).map(|(number, _)| {
         let index = MemberIndex(number);
@@ -64,7 +71,7 @@ fn config(plan: &Plan, index: MemberIndex) -> MemberConfig {
         name: index.to_string(),
         member: member_id(index),
         cluster: CLUSTER,
-        data_dir: PathBuf::from("/data"),
+        data_dir: PathBuf::from(DATA_DIR),
         members: members.collect(),
         peer_listen: address(index),
         client_urls: vec![format!("http://{}:{CLIENT_PORT}", address(index).ip())],

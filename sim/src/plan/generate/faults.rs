@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::plan::dice::{Dice, Purpose};
-use crate::plan::fault::{Direction, DiskCall};
+use crate::plan::fault::{Direction, DiskArea, DiskCall};
 use crate::plan::{Family, Fault, MemberIndex, PlannedFault, Target};
 
 /// No fault before this: the cluster has to come up first. Milliseconds.
@@ -69,6 +69,10 @@ fn call(dice: &mut Dice) -> DiskCall {
     if dice.permille(500) { DiskCall::Write } else { DiskCall::Sync }
 }
 
+fn area(dice: &mut Dice) -> DiskArea {
+    if dice.permille(500) { DiskArea::Any } else { DiskArea::Wal }
+}
+
 /// A fault of this family, and how long it lasts in milliseconds.
 fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: bool) -> (Fault, u64) {
     // Long enough that the others notice, short enough that a quorum is there most of the time.
@@ -115,12 +119,14 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
             let nth = if dice.permille(700) { dice.between(1, 8) } else { dice.between(1, 60) };
             let again = !power && dice.permille(500);
             let power_after_ms = again.then(|| dice.between(1, 400));
-            (Fault::DiskDeath { target, call, nth, power, power_after_ms }, dice.between(50, 2_000))
+            let area = area(dice);
+            (Fault::DiskDeath { target, call, area, nth, power, power_after_ms }, dice.between(50, 2_000))
         }
-        Family::DiskError => (
-            Fault::DiskError { target, call: call(dice), nth: dice.between(1, 40) },
-            dice.between(200, 2_000),
-        ),
+        Family::DiskError => {
+            let (call, area, nth) = (call(dice), area(dice), dice.between(1, 40));
+            let power_after_ms = dice.permille(500).then(|| dice.between(1, 1_500));
+            (Fault::DiskError { target, call, area, nth, power_after_ms }, dice.between(200, 2_000))
+        }
         Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
     }
 }

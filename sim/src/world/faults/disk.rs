@@ -2,14 +2,16 @@
 //!
 //! Only faults within what the product may assume of a disk: every synced byte must survive them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use quorate_disk::{Arm, Call, Crash, FaultKind};
 
 use super::{SECOND, Strike, unknown};
 use crate::plan::Fault;
-use crate::plan::fault::DiskCall;
+use crate::plan::fault::{DiskArea, DiskCall};
 use crate::world::life::Death;
+use crate::world::product;
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (world, struck) = (strike.world, strike.struck);
@@ -18,26 +20,35 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
         return;
     }
     let disk = world.seat(struck).disk.clone();
-    let inject =
-        |call, nth, kind| disk.inject(quorate_disk::Fault { call: class(call), path: None, nth, kind });
+    let inject = |call, path, nth, kind| {
+        disk.inject(quorate_disk::Fault { call: class(call), path, nth, kind });
+    };
     match fault {
-        Fault::DiskDeath { call, nth, power, power_after_ms, .. } => {
+        Fault::DiskDeath { call, area, nth, power, power_after_ms, .. } => {
             let power_after = power_after_ms.map(Duration::from_millis);
             world.expect_death(
                 struck,
                 Death { down_for: strike.for_, power_after, event: strike.id + SECOND },
             );
             let crash = if power { Crash::PowerLoss } else { Crash::Kill };
-            disk.arm(Arm { call: class(call), path: None, nth, crash, event: strike.id });
+            disk.arm(Arm { call: class(call), path: path_of(area), nth, crash, event: strike.id });
         }
-        Fault::DiskError { call, nth, .. } => {
-            world.expect_errors(struck);
-            inject(call, nth, FaultKind::Eio);
+        Fault::DiskError { call, area, nth, power_after_ms, .. } => {
+            let power_after = power_after_ms.map(Duration::from_millis);
+            world.expect_errors(struck, power_after.map(|wait| (wait, strike.id + SECOND)));
+            inject(call, path_of(area), nth, FaultKind::Eio);
         }
-        Fault::DiskStall { call, .. } => inject(call, 1, FaultKind::Stalled(strike.for_)),
+        Fault::DiskStall { call, .. } => inject(call, None, 1, FaultKind::Stalled(strike.for_)),
         other => unknown(other),
     }
     strike.last().await;
+}
+
+fn path_of(area: DiskArea) -> Option<PathBuf> {
+    match area {
+        DiskArea::Any => None,
+        DiskArea::Wal => Some(product::wal_dir()),
+    }
 }
 
 fn class(call: DiskCall) -> Call {
