@@ -18,6 +18,8 @@ pub mod url;
 
 pub use error::ConfigError;
 pub use initial_cluster::InitialCluster;
-pub use serve::{AutoCompaction, ClusterState, Loaded, LogConfig, LogFormat, ServeConfig, StorageEngine};
+pub use serve::{
+    AutoCompaction, ClusterState, Loaded, LogConfig, LogFormat, LogOutput, ServeConfig, StorageEngine,
+};
 pub use settings::Settings;
 pub use url::{Scheme, Url};
