@@ -69,6 +69,7 @@ impl Cluster {
                 data_dir: dir.path().join(&info.name),
                 members: infos.clone(),
                 peer_listen,
+                client_listen: Vec::new(),
                 client_urls: Vec::new(),
                 engine: EngineKind::Redb,
                 knobs: knobs.clone(),
