@@ -5,6 +5,7 @@
 //! cannot be read, 1 for everything else.
 
 mod life;
+mod notify;
 mod plan;
 
 use crate::cli::log::{self, LogError};
@@ -36,8 +37,8 @@ pub fn run(args: &[String], env: &[(String, String)]) -> u8 {
             return error.exit_code();
         }
     };
-    let env = match begin(&loaded.config) {
-        Ok(env) => env,
+    let world = match begin(&loaded.config) {
+        Ok(world) => world,
         Err(error) => {
             eprintln!("quorate: {error}");
             return 1;
@@ -46,7 +47,7 @@ pub fn run(args: &[String], env: &[(String, String)]) -> u8 {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    match serve(&loaded.config, &env) {
+    match serve(&loaded.config, &world, notify::socket(env)) {
         Ok(()) => 0,
         Err(error) => {
             tracing::error!("{error}");
@@ -110,7 +111,8 @@ enum ServeError {
     Runtime(std::io::Error),
 }
 
-fn serve(config: &ServeConfig, env: &Env) -> Result<(), ServeError> {
+/// Serves until a signal; `manager` is the socket of a service manager that waits for the member to be ready.
+fn serve(config: &ServeConfig, env: &Env, manager: Option<&str>) -> Result<(), ServeError> {
     let member = member_config(config)?;
     say_hello(&member, config);
     if let Some(warning) = prepare_data_dir(config)? {
@@ -118,7 +120,11 @@ fn serve(config: &ServeConfig, env: &Env) -> Result<(), ServeError> {
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
-    Ok(runtime.block_on(run_members(vec![member], env, || {}))?)
+    Ok(runtime.block_on(run_members(vec![member], env, || {
+        if let Some(socket) = manager {
+            notify::ready(socket);
+        }
+    }))?)
 }
 
 /// The first line of a log: who this is.

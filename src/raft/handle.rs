@@ -10,7 +10,7 @@ use openraft::{Raft, ServerState};
 use crate::raft::leadership::Leadership;
 use crate::raft::proposer::WriteError;
 use crate::raft::state_machine::StateMachine;
-use crate::raft::types::{LogBatch, TypeConfig, log_id};
+use crate::raft::types::{LogBatch, RaftLogId, RaftVote, TypeConfig, log_id};
 use crate::types::{LogId, MemberId, Term};
 
 /// The core itself; only this module names it.
@@ -50,6 +50,14 @@ impl RaftHandle {
     /// A handle to `core`, whose leadership is confirmed through `leadership`.
     pub fn new(core: Core, leadership: Leadership) -> RaftHandle {
         RaftHandle { core, leadership }
+    }
+
+    /// Whether this member follows the leader of `vote` and its log holds the entry `last`. Asked of the core itself.
+    pub async fn follows_with(&self, vote: RaftVote, last: Option<RaftLogId>) -> bool {
+        let follows = self.core.with_raft_state(move |state| {
+            *state.vote_ref() == vote && last.is_some_and(|last| state.log_ids.get(last.index) == Some(last))
+        });
+        follows.await.unwrap_or(false)
     }
 
     /// The core, for the adapters of this module.

@@ -12,6 +12,7 @@ pub mod lease;
 pub mod log_store;
 pub mod network;
 pub mod pending;
+pub mod pins;
 pub mod proposer;
 pub mod read_index;
 pub mod replica;

@@ -12,9 +12,10 @@ mod program;
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use program::{Program, free_ports, free_run};
+use program::{Program, QUORATE, free_ports, free_run};
 use serde_json::Value;
 
 /// What the log says when a member serves.
@@ -30,11 +31,22 @@ fn alone(client: u16, peer: u16) -> Vec<String> {
     ]
 }
 
+fn alone_somewhere() -> Vec<String> {
+    let ports = free_ports(2);
+    alone(ports[0], ports[1])
+}
+
 /// Starts a member alone, with more options.
 fn start_alone(dir: &Path, ports: &[u16], more: &[&str]) -> Program {
     let options = alone(ports[0], ports[1]);
     let args: Vec<&str> = options.iter().map(String::as_str).chain(more.iter().copied()).collect();
     Program::start(dir, &args)
+}
+
+/// What `quorate ctl` prints.
+fn ctl(dir: &Path, client: u16, args: &[&str]) -> String {
+    let endpoint = format!("--endpoints=127.0.0.1:{client}");
+    Program::start(dir, &[&["ctl", &endpoint], args].concat()).end().printed()
 }
 
 fn parsed(line: &str) -> Value {
@@ -45,11 +57,17 @@ fn parsed(line: &str) -> Value {
 fn a_member_becomes_ready_stops_when_asked_and_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let ports = free_ports(2);
+    let mut written = Vec::new();
     for (signal, name) in [("TERM", "terminated"), ("INT", "interrupt"), ("TERM", "terminated")] {
         let mut member = start_alone(dir.path(), &ports, &[]);
         let ready = parsed(&member.wait_for(READY));
         assert_eq!(ready["address"], format!("127.0.0.1:{}", ports[0]));
         assert_eq!(ready["level"], "info");
+        let kept = ctl(dir.path(), ports[0], &["get", "--prefix", "", "--keys-only"]);
+        assert_eq!(kept.split_whitespace().collect::<Vec<_>>(), written);
+        let key = format!("life-{}", written.len());
+        assert_eq!(ctl(dir.path(), ports[0], &["put", &key, "v"]), "OK");
+        written.push(key);
         member.signal(signal);
         let ended = member.end();
         assert_eq!(ended.status.code(), Some(0), "{:#?}", ended.stderr);
@@ -173,8 +191,7 @@ fn options_that_cannot_be_are_one_line_and_the_right_exit_code() {
 #[test]
 fn the_environment_counts_and_warnings_are_log_lines() {
     let dir = tempfile::tempdir().unwrap();
-    let ports = free_ports(2);
-    let options = alone(ports[0], ports[1]);
+    let options = alone_somewhere();
     let args: Vec<&str> = options.iter().map(String::as_str).collect();
     let env = [("ETCD_NAME", "by-env"), ("ETCD_MAX_WALS", "9"), ("ETCD_LOG_OUTPUTS", "stdout,q.log")];
     let mut member = Program::start_with(dir.path(), &args, &env);
@@ -219,8 +236,11 @@ fn three_members_are_ready_together_and_two_of_them_again() {
     let [second, third] = others;
     second.signal("TERM");
     assert_eq!(second.end().status.code(), Some(0));
+    assert_eq!(ctl(dir.path(), ports[0], &["put", "while", "m1 is away"]), "OK");
     let mut second = start(1);
     second.wait_for(READY);
+    let read = ["get", "--consistency=s", "while"];
+    assert_eq!(ctl(dir.path(), ports[2], &read), "while\nm1 is away", "ready means caught up");
     for member in [first, second, third] {
         member.signal("TERM");
         let ended = member.end();
@@ -240,6 +260,10 @@ fn dev_runs_three_members_and_takes_its_data_with_it() {
     let endpoints: Vec<String> = (0..3).map(|nth| format!("127.0.0.1:{}", base + 2 * nth)).collect();
     assert_eq!(export.trim(), format!("export ETCDCTL_ENDPOINTS={}", endpoints.join(",")));
     assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1, "the members' data");
+    let variable = export.trim().trim_start_matches("export ETCDCTL_ENDPOINTS=");
+    let env = [("ETCDCTL_ENDPOINTS", variable)];
+    let health = Program::start_with(temp.path(), &["ctl", "endpoint", "health"], &env).end().printed();
+    assert_eq!(health.matches(" is healthy").count(), 3, "{health}");
     // A second one finds the ports taken.
     let second = Program::start_with(temp.path(), &["dev", "--base-port", &port], &variables).end();
     assert_eq!(second.status.code(), Some(1));
@@ -270,4 +294,42 @@ fn dev_keeps_data_where_it_is_told_to() {
     let help = Program::start(dir.path(), &["dev", "--help"]).end();
     assert_eq!(help.status.code(), Some(0));
     assert!(help.stdout.iter().any(|line| line.contains("--members <MEMBERS>")), "{:#?}", help.stdout);
+}
+
+#[test]
+fn links_named_after_the_reference_programs_are_those_programs() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = |name: &str| {
+        let path = dir.path().join(name);
+        std::os::unix::fs::symlink(QUORATE, &path).unwrap();
+        path
+    };
+    let (etcd, etcdctl) = (link("etcd"), link("etcdctl"));
+    let ports = free_ports(2);
+    let options = alone(ports[0], ports[1]);
+    let args: Vec<&str> = options.iter().map(String::as_str).collect();
+    let mut server = Program::start_as(&etcd, dir.path(), &args, &[]);
+    server.wait_for(READY);
+    let endpoint = format!("127.0.0.1:{}", ports[0]);
+    let env = [("ETCDCTL_ENDPOINTS", endpoint.as_str())];
+    let put = Program::start_as(&etcdctl, dir.path(), &["put", "a", "1"], &env).end().printed();
+    assert_eq!(put, "OK");
+    let version = Program::start_as(&etcd, dir.path(), &["--version"], &[]).end().printed();
+    assert!(version.starts_with("etcd Version: 3."), "{version}");
+}
+
+#[test]
+fn a_service_manager_is_told_when_the_member_is_ready() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let options = alone_somewhere();
+    let args: Vec<&str> = options.iter().map(String::as_str).collect();
+    let env = [("NOTIFY_SOCKET", path.to_str().unwrap())];
+    let mut member = Program::start_with(dir.path(), &args, &env);
+    let mut message = [0; 64];
+    let length = manager.recv(&mut message).unwrap();
+    assert_eq!(&message[..length], b"READY=1\n");
+    member.wait_for(READY);
 }

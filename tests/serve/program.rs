@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// Nothing here takes this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The program.
+pub const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");
+
 /// A running program; killed when it goes out of scope.
 pub struct Program {
     child: Child,
@@ -60,7 +63,7 @@ impl Lines {
         }
     }
 
-    fn to_the_end(mut self) -> Vec<String> {
+    fn into_all(mut self) -> Vec<String> {
         let until = Instant::now() + PATIENCE;
         while self.next(until).is_some() {}
         self.said
@@ -82,7 +85,12 @@ impl Program {
 
     /// As [`Program::start`], with variables.
     pub fn start_with(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Program {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        Program::start_as(Path::new(QUORATE), dir, args, env)
+    }
+
+    /// As [`Program::start_with`], called by the name of `program`.
+    pub fn start_as(program: &Path, dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Program {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ETCD") {
                 command.env_remove(name);
@@ -118,8 +126,8 @@ impl Program {
 
     /// Waits until the program has ended.
     pub fn end(mut self) -> Ended {
-        let stderr = std::mem::replace(&mut self.stderr, Lines::of(std::io::empty())).to_the_end();
-        let stdout = std::mem::replace(&mut self.stdout, Lines::of(std::io::empty())).to_the_end();
+        let stderr = std::mem::replace(&mut self.stderr, Lines::of(std::io::empty())).into_all();
+        let stdout = std::mem::replace(&mut self.stdout, Lines::of(std::io::empty())).into_all();
         // Both streams are closed: the program has ended or is about to.
         let status = self.child.wait().unwrap();
         Ended { status, stderr, stdout }
@@ -139,6 +147,12 @@ impl Ended {
     pub fn only_line(&self) -> &str {
         assert_eq!(self.stderr.len(), 1, "{:#?}", self.stderr);
         &self.stderr[0]
+    }
+
+    /// What a program that went well has printed.
+    pub fn printed(&self) -> String {
+        assert!(self.status.success(), "{:?}: {:#?}", self.status, self.stderr);
+        self.stdout.join("\n")
     }
 
     /// The last line of standard error.

@@ -114,6 +114,8 @@ async fn wait_until_ready(member: &Member) -> bool {
             Err(ReadError::Timeout) => {
                 tracing::warn!(name = %member.config().name, "waiting for a leader and a quorum");
             }
+            // The state came anew, by a snapshot from the leader.
+            Err(ReadError::Replaced) => {}
             Err(ReadError::Stopped) => return false,
         }
     }

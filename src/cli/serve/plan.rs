@@ -164,8 +164,8 @@ fn make_private_dir(dir: &Path) -> std::io::Result<Option<String>> {
     }))
 }
 
-/// Checks that every address can be listened to, so that a port in use is one clear line. Another process may
-/// still take a port between this check and the member's own binding; the member then says so and ends.
+/// Checks that every address can be listened to, before anything else is begun: a port in use then costs no
+/// recovery, and the line says whom it was for. A port that is taken after this check fails the start all the same.
 ///
 /// # Errors
 /// See [`PlanError`].
