@@ -48,15 +48,16 @@ pub fn start(config: &LogConfig, clock: Arc<dyn Clock>) -> Result<(), LogError> 
 }
 
 /// Our own events from `level` on; those of libraries one level above, because what is news to a library is
-/// detail to an operator.
+/// detail to an operator. The consensus library speaks to its developers, in errors that are none and with whole
+/// requests in them, so only they hear it: its real failures reach the log through the member that stops for them.
 fn filter(level: &str) -> Targets {
-    let (own, libraries) = match level {
-        "debug" => (LevelFilter::DEBUG, LevelFilter::INFO),
-        "warn" => (LevelFilter::WARN, LevelFilter::ERROR),
-        "error" => (LevelFilter::ERROR, LevelFilter::ERROR),
-        _ => (LevelFilter::INFO, LevelFilter::WARN),
+    let (own, libraries, consensus) = match level {
+        "debug" => (LevelFilter::DEBUG, LevelFilter::INFO, LevelFilter::INFO),
+        "warn" => (LevelFilter::WARN, LevelFilter::ERROR, LevelFilter::OFF),
+        "error" => (LevelFilter::ERROR, LevelFilter::ERROR, LevelFilter::OFF),
+        _ => (LevelFilter::INFO, LevelFilter::WARN, LevelFilter::OFF),
     };
-    Targets::new().with_target("quorate", own).with_default(libraries)
+    Targets::new().with_target("quorate", own).with_target("openraft", consensus).with_default(libraries)
 }
 
 /// One opened output.
@@ -111,6 +112,30 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         for output in &self.outputs {
             // A full disk or a closed pipe must not stop a server.
             let _lost = output.write(text.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn levels_differ_by_who_speaks() {
+        for (level, target, at, want) in [
+            ("info", "quorate::node", Level::INFO, true),
+            ("info", "quorate::node", Level::DEBUG, false),
+            ("info", "h2::server", Level::INFO, false),
+            ("info", "h2::server", Level::WARN, true),
+            ("info", "openraft::core", Level::ERROR, false),
+            ("debug", "openraft::core", Level::INFO, true),
+            ("debug", "quorate::node", Level::DEBUG, true),
+            ("error", "quorate::node", Level::WARN, false),
+            ("error", "quorate::node", Level::ERROR, true),
+        ] {
+            assert_eq!(filter(level).would_enable(target, &at), want, "{level} {target} {at}");
         }
     }
 }

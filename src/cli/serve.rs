@@ -4,6 +4,7 @@
 //! the log, so that a scraper of it misses nothing. Exit codes: 0 after a clean stop, 2 for a command line that
 //! cannot be read, 1 for everything else.
 
+mod leadership;
 mod life;
 mod notify;
 mod plan;

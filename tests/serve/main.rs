@@ -87,6 +87,8 @@ fn a_member_becomes_ready_stops_when_asked_and_comes_back() {
         }
         let asked = lines.iter().find(|line| line["msg"] == "received signal; shutting down").unwrap();
         assert_eq!(asked["signal"], name);
+        let led = lines.iter().filter(|line| line["msg"] == "became leader").count();
+        assert_eq!(led, 1, "{:#?}", ended.stderr);
         assert!(ended.last_line().contains("\"msg\":\"stopped\""), "{}", ended.last_line());
     }
     let mode = dir.path().join("default.etcd").metadata().unwrap().permissions().mode();
@@ -241,11 +243,16 @@ fn three_members_are_ready_together_and_two_of_them_again() {
     second.wait_for(READY);
     let read = ["get", "--consistency=s", "while"];
     assert_eq!(ctl(dir.path(), ports[2], &read), "while\nm1 is away", "ready means caught up");
+    let mut led = 0;
     for member in [first, second, third] {
         member.signal("TERM");
         let ended = member.end();
         assert_eq!(ended.status.code(), Some(0), "{:#?}", ended.stderr);
+        led += ended.stderr.iter().filter(|line| line.contains("became leader")).count();
+        let loud = ended.stderr.iter().find(|line| parsed(line)["level"] == "error");
+        assert_eq!(loud, None, "nothing here is an error");
     }
+    assert!(led >= 1, "somebody led");
 }
 
 #[test]

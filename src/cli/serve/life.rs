@@ -8,9 +8,10 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cli::serve::leadership;
 use crate::cli::serve::plan::{self, PlanError};
 use crate::env::{Env, within};
 use crate::node::{self, Member, MemberConfig, StartError};
@@ -74,10 +75,13 @@ pub async fn run(configs: Vec<MemberConfig>, env: &Env, on_ready: impl FnOnce())
             for config in configs {
                 members.push(node::start(config, env.clone()).await?);
             }
-            let ready = join_all(members.iter().map(|member| wait_until_ready(member))).await;
-            if ready.into_iter().all(|ready| ready) {
-                on_ready();
-            }
+            let serving = async {
+                let ready = join_all(members.iter().map(|member| wait_until_ready(member))).await;
+                if ready.into_iter().all(|ready| ready) {
+                    on_ready();
+                }
+            };
+            join(serving, join_all(members.iter().map(|member| leadership::tell(member, env)))).await;
             pending::<Result<(), StartError>>().await
         };
         tokio::select! {
