@@ -70,8 +70,10 @@ pub struct MemberStatus {
     pub cluster: ClusterId,
     /// Its id.
     pub member: MemberId,
-    /// Its view of the consensus.
+    /// Its view of the consensus, in which a leader stands until there is another.
     pub raft: RaftStatus,
+    /// The leader, if this member is in touch with it.
+    pub leader: Option<MemberId>,
     /// The store's revision.
     pub revision: Revision,
     /// The oldest readable revision.
@@ -150,6 +152,7 @@ impl Member {
             cluster: self.config.cluster,
             member: self.config.member,
             raft,
+            leader: self.raft.present_leader(),
             revision: state.revision(),
             compacted: state.compacted(),
             hash: (state.applied(), state.hash()),
@@ -162,9 +165,9 @@ impl Member {
         self.raft.status().term
     }
 
-    /// Whether this member knows a leader.
+    /// Whether this member is in touch with a leader.
     pub fn has_leader(&self) -> bool {
-        self.raft.leader().is_some()
+        self.raft.present_leader().is_some()
     }
 
     /// The store's revision now.

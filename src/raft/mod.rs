@@ -5,6 +5,7 @@
 
 pub mod applied;
 pub mod codec;
+pub mod contact;
 pub mod core;
 pub mod handle;
 pub mod leadership;

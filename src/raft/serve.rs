@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use openraft::raft::StreamAppendError;
 use openraft::{Snapshot, SnapshotMeta};
 use tonic::Status;
 
@@ -116,8 +117,14 @@ impl PeerApi for PeerFront {
             }
         });
         let answers = self.raft.core().stream_append(known);
-        Ok(Box::pin(answers.map(|answer| match answer {
-            Ok(answer) => Ok(append_result_out(&answer)),
+        let contact = self.raft.contact().clone();
+        Ok(Box::pin(answers.map(move |answer| match answer {
+            Ok(answer) => {
+                if !matches!(answer, Err(StreamAppendError::HigherVote(_))) {
+                    contact.heard();
+                }
+                Ok(append_result_out(&answer))
+            }
             Err(fatal) => Err(stopped(fatal)),
         })))
     }

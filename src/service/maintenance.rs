@@ -29,7 +29,7 @@ impl MaintenanceService {
         let member = self.calls.member();
         let status = member.status();
         let size = member.size().map_err(ApiError::from)?;
-        let leaderless = status.raft.leader.is_none();
+        let leaderless = status.leader.is_none();
         let mut errors = Vec::new();
         errors.extend(leaderless.then(|| ApiError::NO_LEADER.text.to_owned()));
         errors.extend(status.alarms.iter().map(|(kind, member)| {
@@ -43,7 +43,7 @@ impl MaintenanceService {
             header: Some(self.calls.header(status.revision)),
             version: API_VERSION.to_owned(),
             db_size: bytes(size.file_bytes),
-            leader: status.raft.leader.map_or(0, |leader| leader.0),
+            leader: status.leader.map_or(0, |leader| leader.0),
             raft_index: status.raft.committed.map_or(0, |id| id.index.0),
             raft_term: status.raft.term.0,
             raft_applied_index: status.raft.applied.map_or(0, |id| id.index.0),
