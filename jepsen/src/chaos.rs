@@ -67,7 +67,8 @@ impl Chaos {
             Victims::Two,
             Victims::All,
         ]);
-        let any = usize::try_from(self.dice.below(u64::try_from(size).expect("few members"))).expect("few members");
+        let any =
+            usize::try_from(self.dice.below(u64::try_from(size).expect("few members"))).expect("few members");
         match victims {
             Victims::Leader => {
                 let leader = cluster.leader().await;

@@ -36,7 +36,8 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `size` members and waits until all serve.
     pub fn start(server: Server, size: u32) -> Cluster {
-        let folder = tempfile::Builder::new().prefix("quorate-jepsen-").tempdir().expect("a temporary folder");
+        let folder =
+            tempfile::Builder::new().prefix("quorate-jepsen-").tempdir().expect("a temporary folder");
         let members: Vec<Member> = (0..size).map(|index| Member::new(index, folder.path())).collect();
         let initial: Vec<String> =
             members.iter().map(|member| format!("{}={}", member.name, member.peer_url())).collect();
@@ -50,7 +51,8 @@ impl Cluster {
     pub async fn record(&mut self, recorder: Arc<Recorder>) -> Vec<MemberId> {
         let mut ids = Vec::new();
         for member in &self.members {
-            let standing = client::standing(&member.endpoint()).await.expect("a ready member says how it stands");
+            let standing =
+                client::standing(&member.endpoint()).await.expect("a ready member says how it stands");
             recorder.life_begins(standing.member);
             ids.push(standing.member);
         }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    Compact, Compare, CompareResult, CompareTarget, DeleteRange, MemberAsked, Operation, Outcome, Put, Range, Request,
-    Response, SortOrder, SortTarget, Txn, TxnOp,
+    Compact, Compare, CompareResult, CompareTarget, DeleteRange, MemberAsked, Operation, Outcome, Put, Range,
+    Request, Response, SortOrder, SortTarget, Txn, TxnOp,
 };
 use quorate_check::types::{ClientId, OpId, Revision};
 
@@ -46,7 +46,13 @@ pub struct Session {
 
 impl Session {
     /// The client of this number, which asks the member at place `home` first.
-    pub fn new(number: u64, home: usize, members: &[(MemberAsked, String)], recorder: Arc<Recorder>, seed: u64) -> Session {
+    pub fn new(
+        number: u64,
+        home: usize,
+        members: &[(MemberAsked, String)],
+        recorder: Arc<Recorder>,
+        seed: u64,
+    ) -> Session {
         let connect = |(asked, endpoint): &(MemberAsked, String)| (*asked, Connection::new(endpoint.clone()));
         Session {
             id: ClientId(number),
@@ -135,7 +141,12 @@ impl Session {
 
     fn put(&mut self, nth: u64) -> Put {
         let value = format!("c{}-{}.{nth}", self.id.0, self.asked + 1);
-        Put { key: self.key(), value: Bytes::from(value.as_str()), prev_kv: self.dice.percent(25), ..Put::default() }
+        Put {
+            key: self.key(),
+            value: Bytes::from(value.as_str()),
+            prev_kv: self.dice.percent(25),
+            ..Put::default()
+        }
     }
 
     fn request(&mut self) -> Request {
@@ -174,7 +185,12 @@ impl Session {
             limit: if self.dice.percent(20) { 3 } else { 0 },
             revision: if past { Revision((self.newest.0 - back).max(1)) } else { Revision(0) },
             sort_order: self.dice.pick(&[SortOrder::None, SortOrder::Ascend, SortOrder::Descend]),
-            sort_target: self.dice.pick(&[SortTarget::Key, SortTarget::Key, SortTarget::Mod, SortTarget::Version]),
+            sort_target: self.dice.pick(&[
+                SortTarget::Key,
+                SortTarget::Key,
+                SortTarget::Mod,
+                SortTarget::Version,
+            ]),
             serializable: self.dice.percent(40),
             count_only: self.dice.percent(5),
             ..Range::default()
@@ -189,7 +205,12 @@ impl Session {
             2 => CompareTarget::Version(0),
             _ => CompareTarget::Create(self.newest),
         };
-        let result = self.dice.pick(&[CompareResult::Equal, CompareResult::Equal, CompareResult::Less, CompareResult::NotEqual]);
+        let result = self.dice.pick(&[
+            CompareResult::Equal,
+            CompareResult::Equal,
+            CompareResult::Less,
+            CompareResult::NotEqual,
+        ]);
         let read = TxnOp::Range(Range { key: key.clone(), ..Range::default() });
         let first = Put { key: key.clone(), ..self.put(1) };
         let mut success = vec![read.clone(), TxnOp::Put(first), read.clone()];
@@ -200,7 +221,10 @@ impl Session {
             }
         }
         let failure = if self.dice.percent(30) {
-            vec![TxnOp::DeleteRange(DeleteRange { key: key.clone(), prev_kv: true, ..DeleteRange::default() }), read]
+            vec![
+                TxnOp::DeleteRange(DeleteRange { key: key.clone(), prev_kv: true, ..DeleteRange::default() }),
+                read,
+            ]
         } else {
             vec![read]
         };

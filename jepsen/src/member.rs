@@ -18,7 +18,7 @@ const READY: &str = "ready to serve client requests";
 /// How often a condition of a process is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// How much of a log is shown when something is wrong with its member.
-const SHOWN_LINES: usize = 25;
+const SHOWN_LINES: usize = 12;
 
 /// A member of a cluster.
 #[derive(Debug)]

@@ -28,8 +28,17 @@ struct Course {
     end: WatchEnd,
 }
 
+/// Where an observer goes on that was told that its revisions are compacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// At the compacted revision itself, which is promised to be there still.
+    AtCompaction,
+    /// Behind it: the reference, before its version 3.5.18, loses a delete at the compacted revision.
+    BehindCompaction,
+}
+
 /// Watches one member for ever; drop the future to end it, which leaves its last watch open in the history.
-pub async fn follow(endpoint: String, member: MemberAsked, recorder: Arc<Recorder>) {
+pub async fn follow(endpoint: String, member: MemberAsked, recorder: Arc<Recorder>, resume: Resume) {
     let client = ClientId(FIRST_CLIENT + u64::from(member.index));
     let everything = Bytes::from(&b"\0"[..]);
     let mut next = Revision::FIRST;
@@ -42,9 +51,18 @@ pub async fn follow(endpoint: String, member: MemberAsked, recorder: Arc<Recorde
             ..WatchCreate::default()
         };
         let id = WatchNo(client.0 * 1_000_000 + nth);
-        let course = observe(&endpoint, &recorder, Watch { id, client, stream: nth, member, create, ..Watch::default() }).await;
+        let course = observe(
+            &endpoint,
+            &recorder,
+            Watch { id, client, stream: nth, member, create, ..Watch::default() },
+        )
+        .await;
         recorder.watch_ends(id, course.end);
-        next = next.max(course.reached.next()).max(course.compacted);
+        let readable = match resume {
+            Resume::BehindCompaction if course.compacted > Revision(0) => course.compacted.next(),
+            _ => course.compacted,
+        };
+        next = next.max(course.reached.next()).max(readable);
     }
 }
 

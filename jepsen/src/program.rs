@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use crate::observer::Resume;
+
 /// A server program that takes the reference's flags.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -41,6 +43,11 @@ impl Server {
         self.path.file_name().is_some_and(|name| name == "etcd")
     }
 
+    /// Where a watch goes on that was told of a compaction.
+    pub fn resume(&self) -> Resume {
+        if self.is_reference() { Resume::BehindCompaction } else { Resume::AtCompaction }
+    }
+
     /// Whether a process that was asked to end has ended well: with code 0. The reference tidies up and then sends the signal
     /// to itself once more.
     pub fn ended_well(&self, status: ExitStatus) -> bool {
@@ -68,7 +75,11 @@ pub fn etcdctl() -> Option<PathBuf> {
 /// # Panics
 /// Under `CI=true`, where nothing may be left out.
 pub fn skip(what: &str, remedy: &str) {
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{what} may not be skipped under CI=true: {remedy}");
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "{what} may not be skipped under CI=true: {remedy}"
+    );
     std::io::stderr()
         .write_all(format!("\n*** SKIPPED: {what} ({remedy}) ***\n").as_bytes())
         .expect("standard error is open");

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
-use quorate_check::history::{History, Incarnation, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived};
+use quorate_check::history::{
+    History, Incarnation, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived,
+};
 use quorate_check::types::{MemberId, Nanos, OpId, Revision, WatchNo};
 
 /// The history of a run, while it is written.
@@ -23,7 +25,7 @@ struct Inner {
     watches: BTreeMap<WatchNo, Watch>,
     /// The largest revision that an answer carried.
     newest: Revision,
-    /// The largest revision that each live watch delivered.
+    /// The last revision that each live watch has behind it: delivered, or before its start.
     delivered: BTreeMap<WatchNo, Revision>,
 }
 
@@ -66,11 +68,14 @@ impl Recorder {
 
     /// Writes down a response of a watch.
     pub fn watch_received(&self, id: WatchNo, received: WatchReceived) {
-        let mut inner = self.inner();
+        let inner = &mut *self.inner();
+        let watch = inner.watches.get_mut(&id).expect("a watch that began");
         if let Some(last) = received.events.last() {
             inner.delivered.insert(id, last.kv.mod_revision);
+        } else if received.created {
+            inner.delivered.insert(id, watch.create.start_revision.previous());
         }
-        inner.watches.get_mut(&id).expect("a watch that began").received.push(received);
+        watch.received.push(received);
     }
 
     /// Writes down how a watch ended.
@@ -102,7 +107,7 @@ impl Recorder {
         self.inner().newest
     }
 
-    /// How many live watches have delivered this revision.
+    /// How many live watches have this revision behind them.
     pub fn watches_at(&self, revision: Revision) -> usize {
         self.inner().delivered.values().filter(|delivered| **delivered >= revision).count()
     }

@@ -65,7 +65,11 @@ pub async fn last_reads(mut session: Session, revision: Revision) {
         Request::HashKv(HashKv { revision }),
     ] {
         let outcome = session.ask(request.clone(), READ_WITHIN).await;
-        assert!(matches!(outcome, Some(Outcome::Ok { .. })), "no answer to the last {}: {outcome:?}", request.name());
+        assert!(
+            matches!(outcome, Some(Outcome::Ok { .. })),
+            "no answer to the last {}: {outcome:?}",
+            request.name()
+        );
     }
 }
 

@@ -22,7 +22,7 @@ const MEMBERS: u32 = 3;
 /// Clients of each member.
 const CLIENTS_PER_MEMBER: u64 = 2;
 /// Processes that a run has to kill, at least.
-const KILLS: usize = 30;
+const KILLS: usize = 40;
 /// How long the kills may take before the run is not worth its time.
 const STRIKES_WITHIN: Duration = Duration::from_secs(240);
 /// Operations below which a run says nothing.
@@ -70,10 +70,11 @@ async fn run(seed: u64) -> (History, Chaos) {
     let ids = cluster.record(recorder.clone()).await;
     let members: Vec<(MemberAsked, String)> =
         cluster.members().iter().zip(ids).map(|(member, id)| (member.asked(id), member.endpoint())).collect();
-    let observers: Vec<_> = members
-        .iter()
-        .map(|(member, endpoint)| tokio::spawn(observer::follow(endpoint.clone(), *member, recorder.clone())))
-        .collect();
+    let resume = cluster.server().resume();
+    let observe = |(member, endpoint): &(MemberAsked, String)| {
+        tokio::spawn(observer::follow(endpoint.clone(), *member, recorder.clone(), resume))
+    };
+    let observers: Vec<_> = members.iter().map(observe).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let mut clients = Vec::new();
     for number in 0..u64::from(MEMBERS) * CLIENTS_PER_MEMBER {
