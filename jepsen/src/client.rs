@@ -9,12 +9,14 @@ use std::time::Duration;
 use quorate_check::error_table::{self, Code, Dialect, Fate};
 use quorate_check::history::{Header, Outcome, Request, Response};
 use quorate_check::types::{MemberId, Revision, Term};
+use tokio_stream::StreamExt as _;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::convert;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::kv_client::KvClient;
+use crate::pb::etcdserverpb::lease_client::LeaseClient;
 use crate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::pb::etcdserverpb::watch_client::WatchClient;
 
@@ -139,16 +141,40 @@ async fn send(channel: Channel, request: &Request) -> Result<(Header, Response),
         Request::HashKv(ask) => {
             let ask = pb::HashKvRequest { revision: ask.revision.0 };
             let answer = MaintenanceClient::new(channel).hash_kv(ask).await?.into_inner();
-            (convert::header(answer.header.as_ref()), convert::hash_response(&answer))
+            (convert::header(answer.header.as_ref()), convert::hash_response(&answer, ask.revision))
         }
         Request::Status => {
             let answer = MaintenanceClient::new(channel).status(pb::StatusRequest {}).await?.into_inner();
             (convert::header(answer.header.as_ref()), convert::status_response(&answer))
         }
-        Request::LeaseGrant(_)
-        | Request::LeaseRevoke(_)
-        | Request::LeaseKeepAlive(_)
-        | Request::LeaseTimeToLive(_)
-        | Request::LeaseLeases => panic!("the load holds no leases"),
+        Request::LeaseGrant(ask) => {
+            let ask = pb::LeaseGrantRequest { id: ask.id.0, ttl: ask.ttl_secs };
+            let answer = LeaseClient::new(channel).lease_grant(ask).await?.into_inner();
+            (convert::header(answer.header.as_ref()), convert::grant_response(&answer))
+        }
+        Request::LeaseRevoke(ask) => {
+            let ask = pb::LeaseRevokeRequest { id: ask.id.0 };
+            let answer = LeaseClient::new(channel).lease_revoke(ask).await?.into_inner();
+            (convert::header(answer.header.as_ref()), Response::LeaseRevoke)
+        }
+        Request::LeaseKeepAlive(ask) => {
+            // The stream of requests stays open until the one answer is there.
+            let asks = tokio_stream::once(pb::LeaseKeepAliveRequest { id: ask.id.0 });
+            let asks = asks.chain(tokio_stream::pending());
+            let mut answers = LeaseClient::new(channel).lease_keep_alive(asks).await?.into_inner();
+            let none = || Status::unavailable("the stream ended without an answer");
+            let answer = answers.next().await.ok_or_else(none)??;
+            (convert::header(answer.header.as_ref()), convert::keep_alive_response(&answer))
+        }
+        Request::LeaseTimeToLive(ask) => {
+            let ask = pb::LeaseTimeToLiveRequest { id: ask.id.0, keys: ask.keys };
+            let answer = LeaseClient::new(channel).lease_time_to_live(ask).await?.into_inner();
+            (convert::header(answer.header.as_ref()), convert::time_to_live_response(answer))
+        }
+        Request::LeaseLeases => {
+            let answer =
+                LeaseClient::new(channel).lease_leases(pb::LeaseLeasesRequest {}).await?.into_inner();
+            (convert::header(answer.header.as_ref()), convert::leases_response(&answer))
+        }
     })
 }

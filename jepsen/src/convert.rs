@@ -171,13 +171,36 @@ fn inner_response(answer: pb::ResponseOp) -> seen::InnerResponse {
     seen::InnerResponse { revision, response }
 }
 
-pub fn hash_response(answer: &pb::HashKvResponse) -> Response {
-    let revision = answer.header.map_or(0, |header| header.revision);
+pub fn grant_response(answer: &pb::LeaseGrantResponse) -> Response {
+    Response::LeaseGrant(seen::LeaseGrantResponse { id: LeaseId(answer.id), ttl_secs: answer.ttl })
+}
+
+pub fn keep_alive_response(answer: &pb::LeaseKeepAliveResponse) -> Response {
+    Response::LeaseKeepAlive(seen::LeaseKeepAliveResponse { id: LeaseId(answer.id), ttl_secs: answer.ttl })
+}
+
+pub fn time_to_live_response(answer: pb::LeaseTimeToLiveResponse) -> Response {
+    Response::LeaseTimeToLive(seen::LeaseTimeToLiveResponse {
+        id: LeaseId(answer.id),
+        ttl_secs: answer.ttl,
+        granted_ttl_secs: answer.granted_ttl,
+        keys: answer.keys.into_iter().map(Bytes::from).collect(),
+    })
+}
+
+pub fn leases_response(answer: &pb::LeaseLeasesResponse) -> Response {
+    let leases = answer.leases.iter().map(|lease| LeaseId(lease.id)).collect();
+    Response::LeaseLeases(seen::LeaseLeasesResponse { leases })
+}
+
+/// `asked` is the revision that was asked for: servers from before the answer's own field hash up to that.
+pub fn hash_response(answer: &pb::HashKvResponse, asked: i64) -> Response {
+    let present = answer.header.map_or(0, |header| header.revision);
+    let hashed = [answer.hash_revision, asked].into_iter().find(|revision| *revision > 0);
     Response::HashKv(seen::HashKvResponse {
         hash: answer.hash,
         compact_revision: Revision(answer.compact_revision),
-        // Servers before the field leave it 0; they hash up to the present.
-        hash_revision: Revision(if answer.hash_revision > 0 { answer.hash_revision } else { revision }),
+        hash_revision: Revision(hashed.unwrap_or(present)),
     })
 }
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    Compact, Compare, CompareResult, CompareTarget, DeleteRange, MemberAsked, Operation, Outcome, Put, Range,
-    Request, Response, SortOrder, SortTarget, Txn, TxnOp,
+    Compact, Compare, CompareResult, CompareTarget, DeleteRange, LeaseGrant, LeaseRef, LeaseTimeToLive,
+    MemberAsked, Operation, Outcome, Put, Range, Request, Response, SortOrder, SortTarget, Txn, TxnOp,
 };
-use quorate_check::types::{ClientId, OpId, Revision};
+use quorate_check::types::{ClientId, LeaseId, OpId, Revision};
 
 use crate::client::Connection;
 use crate::dice::Dice;
@@ -26,6 +26,10 @@ const TIMEOUT: Duration = Duration::from_millis(1500);
 const NOBODY_THERE_PAUSE: Duration = Duration::from_millis(20);
 /// The longest pause between two operations of a client, milliseconds.
 const PAUSE_MS_MAX: u64 = 12;
+/// Leases have ids from here on, far from every other number.
+const FIRST_LEASE: u64 = 0x1ea5_e000_0000;
+/// How many of its leases a client goes on to use.
+const LEASES_KEPT: usize = 3;
 /// A compaction leaves so many revisions, at least, so that observers are seldom overtaken.
 const KEPT_REVISIONS: i64 = 200;
 
@@ -42,6 +46,8 @@ pub struct Session {
     /// The mod revision last seen of each key, and the newest of all.
     seen: BTreeMap<Bytes, Revision>,
     newest: Revision,
+    /// The leases it asked for last, granted or not.
+    leases: Vec<LeaseId>,
 }
 
 impl Session {
@@ -63,6 +69,7 @@ impl Session {
             asked: 0,
             seen: BTreeMap::new(),
             newest: Revision::FIRST,
+            leases: Vec::new(),
         }
     }
 
@@ -145,21 +152,47 @@ impl Session {
             key: self.key(),
             value: Bytes::from(value.as_str()),
             prev_kv: self.dice.percent(25),
+            lease: if self.dice.percent(15) { self.lease() } else { LeaseId::NONE },
             ..Put::default()
         }
     }
 
     fn request(&mut self) -> Request {
         match self.dice.below(100) {
-            0..35 => Request::Put(self.put(0)),
-            35..45 => Request::DeleteRange(self.delete()),
-            45..80 => Request::Range(self.range()),
-            80..99 => Request::Txn(self.txn()),
+            0..34 => Request::Put(self.put(0)),
+            34..43 => Request::DeleteRange(self.delete()),
+            43..72 => Request::Range(self.range()),
+            72..90 => Request::Txn(self.txn()),
+            90..93 => Request::LeaseGrant(self.grant()),
+            93..96 => Request::LeaseKeepAlive(LeaseRef { id: self.lease() }),
+            96..97 => Request::LeaseRevoke(LeaseRef { id: self.lease() }),
+            97..98 => Request::LeaseTimeToLive(LeaseTimeToLive { id: self.lease(), keys: true }),
+            98..99 => Request::LeaseLeases,
             _ => {
                 let revision = Revision((self.newest.0 - KEPT_REVISIONS).max(1));
                 Request::Compact(Compact { revision, physical: self.dice.percent(20) })
             }
         }
+    }
+
+    /// One of its last leases, which may have ended; one that nobody ever granted before it has asked for any.
+    fn lease(&mut self) -> LeaseId {
+        if self.leases.is_empty() { self.next_lease() } else { self.dice.pick(&self.leases) }
+    }
+
+    /// The lease that its next operation would grant. The client chooses, so that a grant without an answer is known.
+    fn next_lease(&self) -> LeaseId {
+        let named = FIRST_LEASE + self.id.0 * 1_000_000 + self.asked + 1;
+        LeaseId(i64::try_from(named).expect("a small number"))
+    }
+
+    fn grant(&mut self) -> LeaseGrant {
+        let id = self.next_lease();
+        self.leases.push(id);
+        if self.leases.len() > LEASES_KEPT {
+            self.leases.remove(0);
+        }
+        LeaseGrant { id, ttl_secs: i64::try_from(self.dice.between(2, 8)).expect("a small number") }
     }
 
     fn delete(&mut self) -> DeleteRange {

@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use quorate_check::Options;
+
 use crate::observer::Resume;
 
 /// A server program that takes the reference's flags.
@@ -46,6 +48,11 @@ impl Server {
     /// Where a watch goes on that was told of a compaction.
     pub fn resume(&self) -> Resume {
         if self.is_reference() { Resume::BehindCompaction } else { Resume::AtCompaction }
+    }
+
+    /// What the judge may hold this server to. The reference answers questions about leases from what the asked member has.
+    pub fn promises(&self) -> Options {
+        Options { lease_reads_linearizable: !self.is_reference(), ..Options::default() }
     }
 
     /// Whether a process that was asked to end has ended well: with code 0. The reference tidies up and then sends the signal

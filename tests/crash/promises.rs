@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use quorate_check::history::{History, MemberAsked};
-use quorate_check::{Options, judge};
+use quorate_check::judge;
 use quorate_jepsen::chaos::Chaos;
 use quorate_jepsen::cluster::Cluster;
 use quorate_jepsen::load::Session;
@@ -46,7 +46,7 @@ fn what_was_promised_holds_through_kills_of_members_leaders_and_everybody() {
     let kills = chaos.kills();
     eprintln!("crash: {kills:?}");
     let start = Instant::now();
-    let verdict = judge(&history, &Options::default());
+    let verdict = judge(&history, &super::server().promises());
     let counts = verdict.counts;
     eprintln!("crash: judged in {:?}: {verdict}", start.elapsed());
     eprintln!(

@@ -196,7 +196,7 @@ fn members_and_their_health_are_shown() {
     let health = json(&ctl, &["endpoint", "health", "--cluster"]);
     let health = health.as_array().unwrap();
     assert_eq!(health.len(), 3, "{health:?}");
-    assert!(health.iter().all(|one| one["health"] == Value::from(true)), "{health:?}");
+    assert!(health.iter().all(|one| one["health"] == true), "{health:?}");
 
     // A member that lags hashes less; a linearizable read through each brings all to the last put.
     for member in ctl.each() {
