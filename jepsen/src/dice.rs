@@ -43,3 +43,20 @@ impl Dice {
         *among.get(place).expect("a draw needs something to draw from")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_repeats_itself_and_choosers_differ() {
+        let draws = |seed, chooser| {
+            let mut dice = Dice::new(seed, chooser);
+            (0..20).map(|_| dice.below(1000)).collect::<Vec<_>>()
+        };
+        assert_eq!(draws(7, 1), draws(7, 1));
+        assert_ne!(draws(7, 1), draws(7, 2));
+        assert_ne!(draws(7, 1), draws(8, 1));
+        assert!(draws(7, 1).iter().all(|draw| *draw < 1000));
+    }
+}

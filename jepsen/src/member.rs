@@ -126,23 +126,32 @@ impl Member {
         text.windows(READY.len()).any(|words| words == READY.as_bytes())
     }
 
+    /// A panic in one task may leave the process running, and must not go unseen.
+    fn demand_no_panic(&self) {
+        let text = fs::read(self.log()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let panic = text.lines().find(|line| line.contains("panicked at"));
+        assert!(panic.is_none(), "{} has panicked: {panic:?}\n{}", self.name, self.log_tail());
+    }
+
     /// Ends the process without a warning; true if it ran.
     ///
     /// # Panics
-    /// When it had ended by itself before.
+    /// When it had ended by itself before, or had panicked.
     pub fn kill(&mut self) -> bool {
         let Some(mut process) = self.process.take() else { return false };
         let ended = process.try_wait().expect("a child can be asked");
         assert!(ended.is_none(), "{} ended by itself ({ended:?}):\n{}", self.name, self.log_tail());
         process.kill().expect("a child can be killed");
         process.wait().expect("a killed child ends");
+        self.demand_no_panic();
         true
     }
 
     /// Asks the process to end, and waits for that; how it ended.
     ///
     /// # Panics
-    /// When it takes longer than `patience`.
+    /// When it takes longer than `patience`, or had panicked.
     pub fn terminate(&mut self, patience: Duration) -> ExitStatus {
         let mut process = self.process.take().expect("a member that runs");
         let id = i32::try_from(process.id()).ok().and_then(rustix::process::Pid::from_raw);
@@ -151,6 +160,7 @@ impl Member {
         let start = Instant::now();
         loop {
             if let Some(status) = process.try_wait().expect("a child can be asked") {
+                self.demand_no_panic();
                 return status;
             }
             if start.elapsed() >= patience {

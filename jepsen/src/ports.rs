@@ -23,3 +23,15 @@ pub fn free() -> u16 {
     }
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_port_is_given_twice_and_all_are_low() {
+        let ports: std::collections::BTreeSet<u16> = (0..50).map(|_| free()).collect();
+        assert_eq!(ports.len(), 50);
+        assert!(ports.iter().all(|port| (FIRST..FIRST + COUNT).contains(port)));
+    }
+}

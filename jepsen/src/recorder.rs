@@ -132,3 +132,63 @@ impl Recorder {
         inner.history
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_check::history::{Event, EventKind, KeyValue, MemberAsked, Request, WatchCreate};
+    use quorate_check::types::ClientId;
+
+    fn ask(recorder: &Recorder, id: u64) {
+        recorder.sent(Operation {
+            id: OpId(id),
+            client: ClientId(1),
+            member: MemberAsked::default(),
+            invoked: recorder.now(),
+            returned: recorder.now(),
+            request: Request::Status,
+            outcome: Outcome::Unknown { reason: String::new() },
+        });
+    }
+
+    #[test]
+    fn what_was_sent_and_never_answered_is_in_the_history_as_unknown() {
+        let recorder = Recorder::default();
+        ask(&recorder, 1);
+        ask(&recorder, 2);
+        let refused =
+            Outcome::Failed { code: quorate_check::error_table::Code::NotFound, message: "no".to_owned() };
+        recorder.ended(OpId(1), refused);
+        let history = recorder.take();
+        let unknown: Vec<(u64, bool)> =
+            history.operations.iter().map(|operation| (operation.id.0, operation.is_unknown())).collect();
+        assert_eq!(unknown, [(1, false), (2, true)]);
+    }
+
+    #[test]
+    fn a_watch_has_behind_it_what_it_delivered_and_what_came_before_its_start() {
+        let recorder = Recorder::default();
+        let create = WatchCreate { start_revision: Revision(8), ..WatchCreate::default() };
+        recorder.watch_begins(Watch { id: WatchNo(1), create, ..Watch::default() });
+        assert_eq!(recorder.watches_at(Revision(1)), 0, "it was not created yet");
+        recorder.watch_received(WatchNo(1), WatchReceived { created: true, ..WatchReceived::default() });
+        assert_eq!((recorder.watches_at(Revision(7)), recorder.watches_at(Revision(8))), (1, 0));
+        let kv = KeyValue { mod_revision: Revision(9), ..KeyValue::default() };
+        let events = vec![Event { kind: EventKind::Put, kv, prev_kv: None }];
+        recorder.watch_received(WatchNo(1), WatchReceived { events, ..WatchReceived::default() });
+        assert_eq!((recorder.watches_at(Revision(9)), recorder.watches_at(Revision(10))), (1, 0));
+        recorder.watch_ends(WatchNo(1), WatchEnd::Open);
+        assert_eq!(recorder.watches_at(Revision(1)), 0, "it is over");
+    }
+
+    #[test]
+    fn a_member_lives_as_often_as_it_starts() {
+        let recorder = Recorder::default();
+        recorder.life_begins(MemberId(1));
+        recorder.life_ends(MemberId(1));
+        recorder.life_begins(MemberId(1));
+        let lives = recorder.take().incarnations;
+        assert!(lives[0].stopped.is_some_and(|stopped| stopped >= lives[0].started));
+        assert!(lives[1].stopped.is_none() && lives[1].started >= lives[0].started);
+    }
+}

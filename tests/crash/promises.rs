@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use quorate_check::history::{History, MemberAsked};
+use quorate_check::history::{History, MemberAsked, Outcome, Response};
 use quorate_check::judge;
+use quorate_check::verdict::Class;
 use quorate_jepsen::chaos::Chaos;
 use quorate_jepsen::cluster::Cluster;
 use quorate_jepsen::load::Session;
@@ -46,7 +47,8 @@ fn what_was_promised_holds_through_kills_of_members_leaders_and_everybody() {
     let kills = chaos.kills();
     eprintln!("crash: {kills:?}");
     let start = Instant::now();
-    let verdict = judge(&history, &super::server().promises());
+    let promises = super::server().promises();
+    let verdict = judge(&history, &promises);
     let counts = verdict.counts;
     eprintln!("crash: judged in {:?}: {verdict}", start.elapsed());
     eprintln!(
@@ -62,6 +64,21 @@ fn what_was_promised_holds_through_kills_of_members_leaders_and_everybody() {
     assert!(counts.operations >= OPERATIONS_MIN, "only {counts:?}");
     assert!(counts.known_percent() >= KNOWN_PERCENT_MIN, "too much is unknown: {counts:?}");
     assert!(counts.events > 0, "the observers saw nothing");
+    assert_eq!(
+        judge(&with_a_lost_write(history), &promises).class,
+        Class::Safety,
+        "a lost write goes unseen"
+    );
+}
+
+/// The history of a store that had lost one write by the time of the last read.
+fn with_a_lost_write(mut history: History) -> History {
+    let lost = history.operations.iter_mut().rev().find_map(|operation| match &mut operation.outcome {
+        Outcome::Ok { response: Response::Range(found), .. } => found.kvs.pop().inspect(|_| found.count -= 1),
+        _ => None,
+    });
+    assert!(lost.is_some(), "some read found something");
+    history
 }
 
 async fn run(seed: u64) -> (History, Chaos) {
