@@ -2,7 +2,12 @@
 //! what clients of the API are told.
 
 #![cfg(not(madsim))]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets the unexpected fails"
+)]
 
 mod api;
 mod cluster;
