@@ -9,11 +9,13 @@
 //! - [`pb`]: the wire types, generated.
 //! - [`peer`]: member-to-member transport.
 //! - [`raft`]: adapters of the consensus core.
+//! - [`member`]: a running member, as its services see it.
 //! - [`node`]: wires one member.
+//! - [`service`]: the client API.
 //! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
 //!
 //! # The dependency rule
-//! Imports only go down: `main, cli -> node -> service, http, raft, peer -> storage, env -> machine -> types`.
+//! Imports only go down: `main, cli -> node -> service, http -> member -> raft, peer -> storage, env -> machine -> types`.
 //! `tests/tidy.rs` enforces it.
 
 #[cfg(not(madsim))]
@@ -21,9 +23,11 @@ pub mod cli;
 pub mod config;
 pub mod env;
 pub mod machine;
+pub mod member;
 pub mod node;
 pub mod pb;
 pub mod peer;
 pub mod raft;
+pub mod service;
 pub mod storage;
 pub mod types;

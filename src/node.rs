@@ -4,149 +4,41 @@
 //! Order of a start: the WAL is recovered and durable first; then the engine, which must not be ahead of it;
 //! then the consensus core; then the peers may call.
 
-mod leases;
-
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::config::limits;
 use crate::env::{Env, Worker};
-use crate::machine::command::{
-    AlarmKind, Answer, Command, CommandError, Member as MemberInfo, Range, RangeReply,
-};
-use crate::machine::effects::RecordsError;
 use crate::machine::persist::Bucket;
-use crate::machine::quota;
 use crate::machine::state::State;
-use crate::machine::watch::{CatchUpBudget, WatchLimits};
+use crate::member::Parts;
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
-use crate::peer::{PeerServer, Peers};
+use crate::peer::{PeerServer, Peers, listen};
 use crate::raft::applied::Applied;
 use crate::raft::core::{CoreConfig, start_core};
-use crate::raft::handle::{RaftHandle, RaftStatus};
 use crate::raft::lease::keeper::LeaseKeeper;
 use crate::raft::lease::requests::LeaseRequests;
 use crate::raft::log_store::LogStore;
 use crate::raft::network::{Network, NetworkTimeouts};
-use crate::raft::pending::{Pending, ProposeError};
+use crate::raft::pending::Pending;
 use crate::raft::proposer::{Proposer, ProposerLimits};
-use crate::raft::read_index::{ReadError, ReadIndex, ReadLimits};
+use crate::raft::read_index::{ReadIndex, ReadLimits};
 use crate::raft::replica::{Replica, load_membership, membership_key};
-use crate::raft::serve::PeerFront;
+use crate::raft::serve::{AppendGate, PeerFront};
 use crate::raft::state_machine::StateMachine;
 use crate::raft::types::PeerNode;
 use crate::raft::watch_driver;
-use crate::raft::watch_stream::WatchStream;
-use crate::storage::engine::EngineKind;
+use crate::service;
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
 use crate::storage::wal::{Identity, Wal, WalHandle, WalOptions};
-use crate::types::{ClusterId, LogId, MemberId, Revision};
+use crate::types::MemberId;
 
-/// How often a member looks after itself: bootstrap, compaction, purging.
-const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a peer may take to say whether it knows this member.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
-/// Keys and records that one step of physical compaction touches; the state is locked for that long.
-const COMPACT_STEP_BUDGET: usize = 200;
 
-pub use leases::LeaseLife;
-
-/// What one member is and whom it belongs to.
-#[derive(Clone, Debug)]
-pub struct MemberConfig {
-    /// Its human-readable name.
-    pub name: String,
-    /// Its id.
-    pub member: MemberId,
-    /// Its cluster.
-    pub cluster: ClusterId,
-    /// Where it keeps its data.
-    pub data_dir: PathBuf,
-    /// The initial cluster, the same on every member.
-    pub members: Vec<MemberInfo>,
-    /// Where its peers reach it.
-    pub peer_listen: SocketAddr,
-    /// Where its clients reach it, as other members and clients are told.
-    pub client_urls: Vec<String>,
-    /// Which engine holds its state.
-    pub engine: EngineKind,
-    /// Everything that can be tuned.
-    pub knobs: Knobs,
-}
-
-/// Everything that can be tuned; the defaults are production's.
-#[derive(Clone, Debug)]
-pub struct Knobs {
-    /// How often a leader says that it lives.
-    pub heartbeat_interval: Duration,
-    /// A follower that hears nothing for this long, up to twice of it, thinks of an election.
-    pub election_timeout: Duration,
-    /// Size of one WAL segment, bytes.
-    pub wal_segment_bytes: u64,
-    /// A snapshot is taken, and the log purged, after this many applied entries.
-    pub snapshot_entries: u64,
-    /// Or after this many bytes of WAL.
-    pub snapshot_wal_bytes: u64,
-    /// Entries kept behind a snapshot, for followers that lag a little.
-    pub keep_entries: u64,
-    /// Logical bytes that the state may take; `None` is no limit.
-    pub quota_bytes: Option<u64>,
-    /// Operations at one level of a transaction.
-    pub max_txn_ops: usize,
-    /// Requests in one batch.
-    pub batch_requests_max: usize,
-    /// Bytes of one batch.
-    pub batch_bytes_max: usize,
-    /// Bytes of one request.
-    pub request_bytes_max: usize,
-    /// Batches in flight.
-    pub batches_in_flight_max: usize,
-    /// Unanswered requests before new ones are refused.
-    pub open_requests_max: usize,
-    /// How long a request may take.
-    pub request_timeout: Duration,
-    /// What watches may hold in memory.
-    pub watch_limits: WatchLimits,
-    /// How much history one step of a watch's catch-up reads.
-    pub watch_catch_up: CatchUpBudget,
-    /// How often an idle watcher that asked for it is told the revision.
-    pub watch_progress_interval: Duration,
-    /// How often a leader looks for expired leases.
-    pub lease_tick: Duration,
-    /// The least time between two checkpoints of what a lease has left. A change of leader can give a lease back
-    /// this much life, or a tenth of its TTL if that is more.
-    pub lease_checkpoint_interval: Duration,
-}
-
-impl Default for Knobs {
-    fn default() -> Self {
-        Knobs {
-            heartbeat_interval: Duration::from_millis(100),
-            election_timeout: Duration::from_secs(1),
-            wal_segment_bytes: 64 << 20,
-            snapshot_entries: 100_000,
-            snapshot_wal_bytes: 256 << 20,
-            keep_entries: 5_000,
-            quota_bytes: Some(2 << 30),
-            max_txn_ops: 128,
-            batch_requests_max: 1_000,
-            batch_bytes_max: 1 << 20,
-            request_bytes_max: 1_572_864,
-            batches_in_flight_max: 4,
-            open_requests_max: 5_000,
-            request_timeout: Duration::from_secs(7),
-            watch_limits: WatchLimits::default(),
-            watch_catch_up: CatchUpBudget::default(),
-            watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
-            lease_tick: limits::LEASE_TICK,
-            lease_checkpoint_interval: limits::LEASE_CHECKPOINT_INTERVAL,
-        }
-    }
-}
+pub use crate::member::{Knobs, Member, MemberConfig, MemberStatus};
 
 /// Why a member did not start. One line, for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -187,6 +79,14 @@ pub enum StartError {
     /// The consensus core refused.
     #[error("consensus: {0}")]
     Core(String),
+    /// An address cannot be listened on.
+    #[error("listen {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The disk failed.
     #[error("data directory {dir}: {source}")]
     Io {
@@ -197,36 +97,6 @@ pub enum StartError {
     },
 }
 
-/// A running member.
-pub struct Member {
-    config: MemberConfig,
-    env: Env,
-    raft: RaftHandle,
-    replica: Arc<Replica>,
-    proposer: Proposer,
-    reads: ReadIndex,
-    leases: LeaseRequests,
-    wal: WalHandle,
-    stopping: AtomicBool,
-}
-
-/// What a member knows of itself.
-#[derive(Clone, Debug)]
-pub struct MemberStatus {
-    /// Its cluster.
-    pub cluster: ClusterId,
-    /// Its id.
-    pub member: MemberId,
-    /// Its view of the consensus.
-    pub raft: RaftStatus,
-    /// The store's revision.
-    pub revision: Revision,
-    /// The oldest readable revision.
-    pub compacted: Revision,
-    /// The state's hash, and the applied entry it stands at.
-    pub hash: (Option<LogId>, u128),
-}
-
 /// Recovers and starts one member. Returns when its log and state are loaded and its peers may call; there need
 /// not be a leader yet.
 ///
@@ -234,7 +104,6 @@ pub struct MemberStatus {
 /// [`StartError`]: nothing was repaired or discarded in silence.
 pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartError> {
     let dir = config.data_dir.display().to_string();
-    let io = |source| StartError::Io { dir: dir.clone(), source };
     let engine_worker = env.workers.start("engine");
     let identity = Identity { cluster: config.cluster, member: config.member };
 
@@ -356,12 +225,21 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         state_dir,
         leases: keeper,
         read_timeout: attempt_timeout,
+        log: wal.clone(),
+        gate: AppendGate::default(),
     };
-    serve_peers(&config, &env, front).await.map_err(io)?;
+    serve_peers(&config, &env, front)
+        .await
+        .map_err(|source| StartError::Listen { address: config.peer_listen, source })?;
     watch_driver::start(&env, &replica, config.knobs.watch_catch_up, config.knobs.watch_progress_interval);
-    let stopping = AtomicBool::new(false);
-    let member = Arc::new(Member { config, env, raft, replica, proposer, reads, leases, wal, stopping });
-    tokio::spawn(member.clone().maintain());
+    let listen = config.client_listen.clone();
+    let member =
+        Member::start(Parts { config, env: env.clone(), raft, replica, proposer, reads, leases, wal });
+    for address in listen {
+        service::serve(member.clone(), &env, address)
+            .await
+            .map_err(|source| StartError::Listen { address, source })?;
+    }
     Ok(member)
 }
 
@@ -404,171 +282,8 @@ async fn serve_peers(config: &MemberConfig, env: &Env, front: PeerFront) -> std:
     let service = PeerGrpc::new(PeerServer::new(Arc::new(front)))
         .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-    let (address, env) = (config.peer_listen, env.clone());
-    tokio::spawn(async move {
-        let served = tonic::transport::Server::builder().add_service(service).serve(address).await;
-        let why = served.err().map_or("it ended".to_owned(), |error| error.to_string());
-        env.process.fatal(&format!("peer server on {address}: {why}"));
-    });
-    Ok(())
+    listen::serve(listen::server().add_service(service), config.peer_listen, env, "peer").await
 }
 
 /// The largest message between peers, bytes.
 const PEER_MESSAGE_BYTES_MAX: usize = 64 << 20;
-
-impl Member {
-    /// What the member was started with.
-    pub fn config(&self) -> &MemberConfig {
-        &self.config
-    }
-
-    /// The member's state.
-    pub fn replica(&self) -> &Arc<Replica> {
-        &self.replica
-    }
-
-    /// Gets a command into the log and waits until this member has applied it. What would exceed the quota is
-    /// refused before that, and raises the alarm.
-    ///
-    /// # Errors
-    /// See [`ProposeError`].
-    pub async fn propose(&self, command: Command) -> Result<Answer, ProposeError> {
-        if let Some(refused) = self.over_quota(&command) {
-            let alarm = Command::Alarm { raise: true, member: self.config.member, kind: AlarmKind::NoSpace };
-            self.proposer.propose(alarm).await?;
-            return Ok(refused);
-        }
-        self.proposer.propose(command).await
-    }
-
-    /// The refusal of a command for which there is no space left.
-    fn over_quota(&self, command: &Command) -> Option<Answer> {
-        let state = self.replica.state();
-        let over = state.would_exceed(quota::cost(command), self.config.knobs.quota_bytes);
-        over.then(|| Answer { revision: state.revision(), result: Err(CommandError::NoSpace) })
-    }
-
-    /// Waits until this member's state covers every write acknowledged before the call.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub async fn linearizable(&self) -> Result<(), ReadError> {
-        self.reads.linearizable().await
-    }
-
-    /// Reads a range: linearizable, or from this member's state at once. Answers the store's revision with it.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub async fn range(
-        &self,
-        range: Range,
-        linearizable: bool,
-    ) -> Result<(Revision, Result<RangeReply, CommandError>), ReadError> {
-        if linearizable {
-            self.linearizable().await?;
-        }
-        self.replica.range(&range).map_err(|error| self.unreadable(&error))
-    }
-
-    /// Opens a stream of watches.
-    pub fn watch(&self) -> WatchStream {
-        WatchStream::open(self.replica.clone())
-    }
-
-    /// History that cannot be read is fatal.
-    fn unreadable(&self, error: &RecordsError) -> ReadError {
-        self.env.process.fatal(&error.to_string());
-        ReadError::Stopped
-    }
-
-    /// What the member knows of itself now.
-    pub fn status(&self) -> MemberStatus {
-        let raft = self.raft.status();
-        let state = self.replica.state();
-        MemberStatus {
-            cluster: self.config.cluster,
-            member: self.config.member,
-            raft,
-            revision: state.revision(),
-            compacted: state.compacted(),
-            hash: (state.applied(), state.hash()),
-        }
-    }
-
-    /// Waits until the entry at `index` is applied here; false when the member ended first.
-    pub async fn applied(&self, index: u64) -> bool {
-        self.replica.applied().reached(index).await
-    }
-
-    /// Stops the member: no new work is taken, what is accepted becomes durable.
-    pub async fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        self.replica.watches().stop();
-        self.raft.shutdown().await;
-        if let Err(error) = self.replica.store().flush(&self.wal).await {
-            tracing::error!(%error, "the state engine could not be flushed while stopping");
-        }
-    }
-
-    /// Looks after the member for as long as it lives.
-    async fn maintain(self: Arc<Self>) {
-        while !self.stopping.load(Ordering::Relaxed) {
-            self.env.clock.sleep(MAINTENANCE_INTERVAL).await;
-            if let Some(reason) = self.raft.failure() {
-                return self.env.process.fatal(&reason);
-            }
-            self.bootstrap().await;
-            self.announce().await;
-            self.compact().await;
-            if self.wal.size_bytes() > self.config.knobs.snapshot_wal_bytes {
-                self.raft.snapshot().await;
-            }
-        }
-    }
-
-    /// As the first leader: writes the initial member list into the state.
-    async fn bootstrap(&self) {
-        let bootstrapped = self.replica.state().members().is_bootstrapped();
-        if !bootstrapped && self.raft.status().is_leader {
-            // Names and client addresses come from the members themselves, once they have started.
-            let unnamed = |member: &MemberInfo| MemberInfo {
-                name: String::new(),
-                client_urls: Vec::new(),
-                ..member.clone()
-            };
-            let members = self.config.members.iter().map(unnamed).collect();
-            if let Err(error) = self.propose(Command::Bootstrap { members }).await {
-                tracing::warn!(%error, "the initial member list is not written yet");
-            }
-        }
-    }
-
-    /// Tells the cluster this member's name and where its clients reach it, when the state says otherwise.
-    async fn announce(&self) {
-        let MemberConfig { member, name, client_urls, .. } = &self.config;
-        let outdated = self
-            .replica
-            .state()
-            .members()
-            .get(*member)
-            .is_some_and(|known| known.name != *name || known.client_urls != *client_urls);
-        if outdated && self.raft.leader().is_some() {
-            let attributes = Command::MemberAttributes {
-                member: *member,
-                name: name.clone(),
-                client_urls: client_urls.clone(),
-            };
-            if let Err(error) = self.propose(attributes).await {
-                tracing::warn!(%error, "this member's name and addresses are not announced yet");
-            }
-        }
-    }
-
-    /// Deletes what a compaction has made unreadable, a step at a time.
-    async fn compact(&self) {
-        while self.replica.compact_step(COMPACT_STEP_BUDGET) {
-            self.replica.store().room().await;
-        }
-    }
-}

@@ -3,7 +3,7 @@
 //! Applying a batch publishes in a fixed order: state, write buffer, watch events, answers, applied index.
 //! Whoever sees a later step sees all earlier ones.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::env::Env;
-use crate::machine::command::{Batch, CommandError, KeyValue, Range, RangeReply};
+use crate::machine::command::{Batch, KeyValue};
 use crate::machine::effects::{Event, Records, RecordsError};
 use crate::machine::lease::{Lease, parse_lease_key};
 use crate::machine::mvcc::record::record_key;
@@ -23,6 +23,7 @@ use crate::raft::applied::Applied;
 use crate::raft::codec::{decode_stored_membership, encode_membership};
 use crate::raft::lease::deadlines::{Deadlines, Granted};
 use crate::raft::pending::{Pending, ProposeError};
+use crate::raft::pins::{Pin, Pins};
 use crate::raft::types::{RaftMembership, log_id};
 use crate::raft::watch_hub::WatchHub;
 use crate::storage::engine::{Engine, EngineError};
@@ -54,6 +55,10 @@ pub struct Replica {
     deadlines: Mutex<Deadlines>,
     applied: Arc<Applied>,
     pending: Arc<Pending>,
+    /// Who reads in steps.
+    pins: Pins,
+    /// Counts snapshots installed: whoever reads in steps must notice that the state was replaced.
+    installs: AtomicU64,
     /// An apply failed half-way: see [`Replica::give_up`].
     given_up: AtomicBool,
 }
@@ -79,7 +84,7 @@ impl Replica {
             applied.advance(last);
         }
         let (state, membership) = (RwLock::new(state), Mutex::new(membership));
-        let given_up = AtomicBool::new(false);
+        let (installs, given_up) = (AtomicU64::new(0), AtomicBool::new(false));
         Replica {
             env,
             member,
@@ -91,6 +96,8 @@ impl Replica {
             deadlines,
             applied,
             pending,
+            pins: Pins::default(),
+            installs,
             given_up,
         }
     }
@@ -200,17 +207,26 @@ impl Replica {
         Ok(())
     }
 
-    /// Reads a range of the applied state.
+    /// The state, for answers to clients.
     ///
     /// # Errors
-    /// The outer error is fatal for the member; the inner one is the client's.
-    pub fn range(&self, range: &Range) -> Result<(Revision, Result<RangeReply, CommandError>), RecordsError> {
+    /// The state was given up half changed: the member is about to end.
+    pub fn readable(&self) -> Result<RwLockReadGuard<'_, State>, RecordsError> {
         let state = self.state();
         if self.given_up.load(Ordering::Relaxed) {
             return Err(RecordsError("the state was given up half applied".to_owned()));
         }
-        let reply = state.range(&self.store, range)?;
-        Ok((state.revision(), reply))
+        Ok(state)
+    }
+
+    /// Keeps `revision` readable while the pin is held; call it while holding the state.
+    pub fn pin(&self, revision: Revision) -> Pin {
+        self.pins.pin(revision)
+    }
+
+    /// How many snapshots were installed. Changes only while nobody holds the state.
+    pub fn installs(&self) -> u64 {
+        self.installs.load(Ordering::Relaxed)
     }
 
     /// The state is half changed and must not be read again; the member ends.
@@ -222,7 +238,7 @@ impl Replica {
     /// Deletes a little of what compactions have made unreadable; whether there is more to do.
     pub fn compact_step(&self, budget: usize) -> bool {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let progress = state.compact_step(budget, None);
+        let progress = state.compact_step(budget, self.pins.lowest());
         if !progress.remove.is_empty() {
             // Pushed under the lock: no read can see an index entry whose record is gone.
             self.store.push(progress.remove.into_iter().map(remove_write).collect());
@@ -246,6 +262,7 @@ impl Replica {
             let mut live = self.state.write().unwrap_or_else(PoisonError::into_inner);
             self.store.swap(engine)?;
             *live = state;
+            self.installs.fetch_add(1, Ordering::Relaxed);
             *self.membership() = membership;
         }
         // Only who follows is sent a snapshot.

@@ -13,6 +13,7 @@ use quorate::node::{Knobs, Member, MemberConfig, start};
 use quorate::raft::watch_stream::WatchStream;
 use quorate::storage::engine::EngineKind;
 use quorate::types::{ClusterId, KeyRange, LeaseId, MemberId, Revision};
+use tonic::transport::{Channel, Endpoint};
 
 /// Nothing here takes this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running cluster.
 pub struct Cluster {
     pub members: Vec<Arc<Member>>,
+    /// Where the members' clients reach them, in the same order.
+    clients: Vec<SocketAddr>,
     _dir: tempfile::TempDir,
 }
 
@@ -60,8 +63,9 @@ impl Cluster {
                 ..MemberInfo::default()
             })
             .collect();
+        let clients: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
         let mut members = Vec::new();
-        for (info, peer_listen) in infos.iter().zip(addresses) {
+        for ((info, peer_listen), client) in infos.iter().zip(addresses).zip(&clients) {
             let config = MemberConfig {
                 name: info.name.clone(),
                 member: info.id,
@@ -69,15 +73,21 @@ impl Cluster {
                 data_dir: dir.path().join(&info.name),
                 members: infos.clone(),
                 peer_listen,
-                client_urls: Vec::new(),
+                client_listen: vec![*client],
+                client_urls: vec![format!("http://{client}")],
                 engine: EngineKind::Redb,
                 knobs: knobs.clone(),
             };
             members.push(start(config, Env::real().unwrap()).await.unwrap());
         }
-        let cluster = Cluster { members, _dir: dir };
+        let cluster = Cluster { members, clients, _dir: dir };
         cluster.leader().await;
         cluster
+    }
+
+    /// A connection to a member, as a client has it.
+    pub async fn connect(&self, member: usize) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.clients[member])).unwrap().connect().await.unwrap()
     }
 
     /// A member that leads and says so, once the others that have not stopped follow it.

@@ -1,8 +1,10 @@
-//! Real members in one process: what watches deliver and how leases live, through the same start as production.
+//! Real members in one process, through the same start as production: what watches deliver, how leases live, and
+//! what clients of the API are told.
 
 #![cfg(not(madsim))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected fails")]
 
+mod api;
 mod cluster;
 
 use std::sync::Arc;

@@ -15,10 +15,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("storage", &["env", "machine", "config", "types"]),
     ("peer", &["storage", "env", "machine", "config", "types"]),
     ("raft", &["peer", "storage", "env", "machine", "config", "types"]),
-    ("service", &["raft", "peer", "storage", "env", "machine", "config", "types"]),
-    ("http", &["service", "raft", "peer", "storage", "env", "machine", "config", "types"]),
-    ("node", &["http", "service", "raft", "peer", "storage", "env", "machine", "config", "types"]),
-    ("cli", &["node", "http", "service", "raft", "peer", "storage", "env", "machine", "config", "types"]),
+    ("member", &["raft", "peer", "storage", "env", "machine", "config", "types"]),
+    ("service", &["member", "raft", "peer", "storage", "env", "machine", "config", "types"]),
+    ("http", &["service", "member", "raft", "peer", "storage", "env", "machine", "config", "types"]),
+    ("node", &["http", "service", "member", "raft", "peer", "storage", "env", "machine", "config", "types"]),
+    (
+        "cli",
+        &[
+            "node", "http", "service", "member", "raft", "peer", "storage", "env", "machine", "config",
+            "types",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::machine::command::{Answer, Command, CommandError};
 use crate::machine::lease::TTL_SECS_MAX;
-use crate::node::Member;
+use crate::member::Member;
 use crate::raft::pending::ProposeError;
 use crate::raft::read_index::ReadError;
 use crate::types::{LeaseId, TtlSecs};

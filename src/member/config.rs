@@ -1,0 +1,106 @@
+//! What a member is told when it starts: who it is, whom it belongs to, and everything that can be tuned.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::limits;
+use crate::machine::command::Member as MemberInfo;
+use crate::machine::watch::{CatchUpBudget, WatchLimits};
+use crate::storage::engine::EngineKind;
+use crate::types::{ClusterId, MemberId};
+
+/// What one member is and whom it belongs to.
+#[derive(Clone, Debug)]
+pub struct MemberConfig {
+    /// Its human-readable name.
+    pub name: String,
+    /// Its id.
+    pub member: MemberId,
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Where it keeps its data.
+    pub data_dir: PathBuf,
+    /// The initial cluster, the same on every member.
+    pub members: Vec<MemberInfo>,
+    /// Where its peers reach it.
+    pub peer_listen: SocketAddr,
+    /// Where its clients reach it: the addresses to bind.
+    pub client_listen: Vec<SocketAddr>,
+    /// Where its clients reach it, as other members and clients are told.
+    pub client_urls: Vec<String>,
+    /// Which engine holds its state.
+    pub engine: EngineKind,
+    /// Everything that can be tuned.
+    pub knobs: Knobs,
+}
+
+/// Everything that can be tuned; the defaults are production's.
+#[derive(Clone, Debug)]
+pub struct Knobs {
+    /// How often a leader says that it lives.
+    pub heartbeat_interval: Duration,
+    /// A follower that hears nothing for this long, up to twice of it, thinks of an election.
+    pub election_timeout: Duration,
+    /// Size of one WAL segment, bytes.
+    pub wal_segment_bytes: u64,
+    /// A snapshot is taken, and the log purged, after this many applied entries.
+    pub snapshot_entries: u64,
+    /// Or after this many bytes of WAL.
+    pub snapshot_wal_bytes: u64,
+    /// Entries kept behind a snapshot, for followers that lag a little.
+    pub keep_entries: u64,
+    /// Logical bytes that the state may take; `None` is no limit.
+    pub quota_bytes: Option<u64>,
+    /// Operations at one level of a transaction.
+    pub max_txn_ops: usize,
+    /// Requests in one batch.
+    pub batch_requests_max: usize,
+    /// Bytes of one batch.
+    pub batch_bytes_max: usize,
+    /// Bytes of one request.
+    pub request_bytes_max: usize,
+    /// Batches in flight.
+    pub batches_in_flight_max: usize,
+    /// Unanswered requests before new ones are refused.
+    pub open_requests_max: usize,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// What watches may hold in memory.
+    pub watch_limits: WatchLimits,
+    /// How much history one step of a watch's catch-up reads.
+    pub watch_catch_up: CatchUpBudget,
+    /// How often an idle watcher that asked for it is told the revision.
+    pub watch_progress_interval: Duration,
+    /// How often a leader looks for expired leases.
+    pub lease_tick: Duration,
+    /// The least time between two checkpoints of what a lease has left. A change of leader can give a lease back
+    /// this much life, or a tenth of its TTL if that is more.
+    pub lease_checkpoint_interval: Duration,
+}
+
+impl Default for Knobs {
+    fn default() -> Self {
+        Knobs {
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_secs(1),
+            wal_segment_bytes: 64 << 20,
+            snapshot_entries: 100_000,
+            snapshot_wal_bytes: 256 << 20,
+            keep_entries: 5_000,
+            quota_bytes: Some(2 << 30),
+            max_txn_ops: 128,
+            batch_requests_max: 1_000,
+            batch_bytes_max: 1 << 20,
+            request_bytes_max: 1_572_864,
+            batches_in_flight_max: 4,
+            open_requests_max: 5_000,
+            request_timeout: Duration::from_secs(7),
+            watch_limits: WatchLimits::default(),
+            watch_catch_up: CatchUpBudget::default(),
+            watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
+            lease_tick: limits::LEASE_TICK,
+            lease_checkpoint_interval: limits::LEASE_CHECKPOINT_INTERVAL,
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a member does unasked for as long as it lives: it writes the first member list, tells its name, deletes
+//! what is compacted, and lets the log be purged. It ends the process when the consensus core has failed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::machine::command::{Command, Member as MemberInfo};
+use crate::member::Member;
+use crate::member::config::MemberConfig;
+
+/// How often a member looks after itself: bootstrap, compaction, purging.
+const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(100);
+/// Keys and records that one step of physical compaction touches; the state is locked for that long.
+const COMPACT_STEP_BUDGET: usize = 200;
+
+impl Member {
+    /// Looks after the member for as long as it lives.
+    pub(super) async fn maintain(self: Arc<Self>) {
+        while !self.stopping.load(Ordering::Relaxed) {
+            self.env.clock.sleep(MAINTENANCE_INTERVAL).await;
+            if let Some(reason) = self.raft.failure() {
+                return self.env.process.fatal(&reason);
+            }
+            self.bootstrap().await;
+            self.announce().await;
+            self.sweep().await;
+            if self.wal.size_bytes() > self.config.knobs.snapshot_wal_bytes {
+                self.raft.snapshot().await;
+            }
+        }
+    }
+
+    /// As the first leader: writes the initial member list into the state.
+    async fn bootstrap(&self) {
+        let bootstrapped = self.replica.state().members().is_bootstrapped();
+        if !bootstrapped && self.raft.status().is_leader {
+            // Names and client addresses come from the members themselves, once they have started.
+            let unnamed = |member: &MemberInfo| MemberInfo {
+                name: String::new(),
+                client_urls: Vec::new(),
+                ..member.clone()
+            };
+            let members = self.config.members.iter().map(unnamed).collect();
+            if let Err(error) = self.propose(Command::Bootstrap { members }).await {
+                tracing::warn!(%error, "the initial member list is not written yet");
+            }
+        }
+    }
+
+    /// Tells the cluster this member's name and where its clients reach it, when the state says otherwise.
+    async fn announce(&self) {
+        let MemberConfig { member, name, client_urls, .. } = &self.config;
+        let outdated = self
+            .replica
+            .state()
+            .members()
+            .get(*member)
+            .is_some_and(|known| known.name != *name || known.client_urls != *client_urls);
+        if outdated && self.raft.leader().is_some() {
+            let attributes = Command::MemberAttributes {
+                member: *member,
+                name: name.clone(),
+                client_urls: client_urls.clone(),
+            };
+            if let Err(error) = self.propose(attributes).await {
+                tracing::warn!(%error, "this member's name and addresses are not announced yet");
+            }
+        }
+    }
+
+    /// Deletes what a compaction has made unreadable, a step at a time, as far as nobody still reads it.
+    pub async fn sweep(&self) {
+        while self.replica.compact_step(COMPACT_STEP_BUDGET) {
+            self.replica.store().room().await;
+        }
+    }
+}

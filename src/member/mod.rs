@@ -1,0 +1,200 @@
+//! A running member, as its services see it: commands, reads, watches, leases and its own state of health.
+//!
+//! It is put together by `node`, which starts everything it refers to. Nothing here speaks gRPC: requests come in
+//! as the machine's own types.
+
+mod config;
+mod leases;
+mod maintain;
+mod reads;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::env::Env;
+use crate::machine::command::{AlarmKind, Answer, Command, CommandError};
+use crate::machine::effects::RecordsError;
+use crate::machine::quota;
+use crate::raft::handle::{RaftHandle, RaftStatus};
+use crate::raft::lease::requests::LeaseRequests;
+use crate::raft::pending::ProposeError;
+use crate::raft::proposer::Proposer;
+use crate::raft::read_index::{ReadError, ReadIndex};
+use crate::raft::replica::Replica;
+use crate::raft::watch_stream::WatchStream;
+use crate::storage::engine::EngineSize;
+use crate::storage::wal::WalHandle;
+use crate::types::{ClusterId, LogId, MemberId, Revision, Term};
+
+pub use config::{Knobs, MemberConfig};
+pub use leases::LeaseLife;
+pub use reads::{Piece, Pieces, Read};
+
+/// What a member is made of, all of it started.
+pub struct Parts {
+    /// What it was told.
+    pub config: MemberConfig,
+    /// The seams.
+    pub env: Env,
+    /// The consensus core.
+    pub raft: RaftHandle,
+    /// Its state.
+    pub replica: Arc<Replica>,
+    /// Its way into the log.
+    pub proposer: Proposer,
+    /// Its way to linearizable reads.
+    pub reads: ReadIndex,
+    /// Its way to the leader's lease keeper.
+    pub leases: LeaseRequests,
+    /// Its log.
+    pub wal: WalHandle,
+}
+
+/// A running member.
+pub struct Member {
+    config: MemberConfig,
+    env: Env,
+    raft: RaftHandle,
+    replica: Arc<Replica>,
+    proposer: Proposer,
+    reads: ReadIndex,
+    leases: LeaseRequests,
+    wal: WalHandle,
+    stopping: AtomicBool,
+}
+
+/// What a member knows of itself.
+#[derive(Clone, Debug)]
+pub struct MemberStatus {
+    /// Its cluster.
+    pub cluster: ClusterId,
+    /// Its id.
+    pub member: MemberId,
+    /// Its view of the consensus, in which a leader stands until there is another.
+    pub raft: RaftStatus,
+    /// The leader, if this member is in touch with it.
+    pub leader: Option<MemberId>,
+    /// The store's revision.
+    pub revision: Revision,
+    /// The oldest readable revision.
+    pub compacted: Revision,
+    /// The state's hash, and the applied entry it stands at.
+    pub hash: (Option<LogId>, u128),
+    /// The alarms that are raised, and who raised them.
+    pub alarms: Vec<(AlarmKind, MemberId)>,
+}
+
+impl Member {
+    /// Begins the member's own chores over started parts.
+    pub fn start(parts: Parts) -> Arc<Member> {
+        let Parts { config, env, raft, replica, proposer, reads, leases, wal } = parts;
+        let stopping = AtomicBool::new(false);
+        let member = Arc::new(Member { config, env, raft, replica, proposer, reads, leases, wal, stopping });
+        tokio::spawn(member.clone().maintain());
+        member
+    }
+
+    /// What the member was started with.
+    pub fn config(&self) -> &MemberConfig {
+        &self.config
+    }
+
+    /// The member's state.
+    pub fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+
+    /// Gets a command into the log and waits until this member has applied it. What would exceed the quota is
+    /// refused before that, and raises the alarm.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn propose(&self, command: Command) -> Result<Answer, ProposeError> {
+        if let Some(refused) = self.over_quota(&command) {
+            let alarm = Command::Alarm { raise: true, member: self.config.member, kind: AlarmKind::NoSpace };
+            self.proposer.propose(alarm).await?;
+            return Ok(refused);
+        }
+        self.proposer.propose(command).await
+    }
+
+    /// The refusal of a command for which there is no space left.
+    fn over_quota(&self, command: &Command) -> Option<Answer> {
+        let state = self.replica.state();
+        let over = state.would_exceed(quota::cost(command), self.config.knobs.quota_bytes);
+        over.then(|| Answer { revision: state.revision(), result: Err(CommandError::NoSpace) })
+    }
+
+    /// Waits until this member's state covers every write acknowledged before the call.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn linearizable(&self) -> Result<(), ReadError> {
+        self.reads.linearizable().await
+    }
+
+    /// Opens a stream of watches.
+    pub fn watch(&self) -> WatchStream {
+        WatchStream::open(self.replica.clone())
+    }
+
+    /// History that cannot be read is fatal.
+    fn unreadable(&self, error: &RecordsError) -> ReadError {
+        self.env.process.fatal(&error.to_string());
+        ReadError::Stopped
+    }
+
+    /// What the member knows of itself now.
+    pub fn status(&self) -> MemberStatus {
+        let raft = self.raft.status();
+        let state = self.replica.state();
+        MemberStatus {
+            cluster: self.config.cluster,
+            member: self.config.member,
+            raft,
+            leader: self.raft.present_leader(),
+            revision: state.revision(),
+            compacted: state.compacted(),
+            hash: (state.applied(), state.hash()),
+            alarms: state.alarms().iter().collect(),
+        }
+    }
+
+    /// The current term.
+    pub fn term(&self) -> Term {
+        self.raft.status().term
+    }
+
+    /// Whether this member is in touch with a leader.
+    pub fn has_leader(&self) -> bool {
+        self.raft.present_leader().is_some()
+    }
+
+    /// The store's revision now.
+    pub fn revision(&self) -> Revision {
+        self.replica.state().revision()
+    }
+
+    /// Space that the state takes on the disk.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn size(&self) -> Result<EngineSize, ReadError> {
+        self.replica.store().size().map_err(|error| self.unreadable(&RecordsError(error.to_string())))
+    }
+
+    /// Waits until the entry at `index` is applied here; false when the member ended first.
+    pub async fn applied(&self, index: u64) -> bool {
+        self.replica.applied().reached(index).await
+    }
+
+    /// Stops the member: no new work is taken, what is accepted becomes durable.
+    pub async fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.replica.watches().stop();
+        self.raft.shutdown().await;
+        if let Err(error) = self.replica.store().flush(&self.wal).await {
+            tracing::error!(%error, "the state engine could not be flushed while stopping");
+        }
+    }
+}
