@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use quorate_check::history::{History, MemberAsked, Outcome, Response};
 use quorate_check::judge;
 use quorate_check::verdict::Class;
-use quorate_jepsen::chaos::Chaos;
+use quorate_jepsen::chaos::{Chaos, Kills};
 use quorate_jepsen::cluster::Cluster;
 use quorate_jepsen::load::Session;
 use quorate_jepsen::observer;
 use quorate_jepsen::recorder::Recorder;
-use quorate_jepsen::settle;
+use quorate_jepsen::settle::{self, Late};
 
 const MEMBERS: u32 = 3;
 /// Clients of each member.
@@ -43,8 +43,7 @@ fn what_was_promised_holds_through_kills_of_members_leaders_and_everybody() {
     let _alone = super::alone();
     let seed = seed();
     eprintln!("crash: seed {seed}");
-    let (history, chaos) = super::runtime().block_on(run(seed));
-    let kills = chaos.kills();
+    let (history, kills, late) = super::runtime().block_on(run(seed));
     eprintln!("crash: {kills:?}");
     let start = Instant::now();
     let promises = super::server().promises();
@@ -55,10 +54,10 @@ fn what_was_promised_holds_through_kills_of_members_leaders_and_everybody() {
         "crash: {} answered, {} refused, {} unknown ({} of them seen to be applied)",
         counts.answered, counts.refused, counts.unknown, counts.revealed
     );
-    if !verdict.is_pass() {
+    if !verdict.is_pass() || late.is_err() {
         let path = std::env::temp_dir().join(format!("quorate-crash-{seed}-{}.jsonl", std::process::id()));
         history.write(BufWriter::new(File::create(&path).unwrap())).unwrap();
-        panic!("seed {seed} is no pass; its history is {}\n{verdict}", path.display());
+        panic!("seed {seed} is no pass; its history is {}\n{verdict}{late:?}", path.display());
     }
     assert!(kills.processes >= KILLS, "only {kills:?}");
     assert!(counts.operations >= OPERATIONS_MIN, "only {counts:?}");
@@ -81,7 +80,7 @@ fn with_a_lost_write(mut history: History) -> History {
     history
 }
 
-async fn run(seed: u64) -> (History, Chaos) {
+async fn run(seed: u64) -> (History, Kills, Result<(), Late>) {
     let mut cluster = Cluster::start(super::server(), MEMBERS);
     let recorder = Arc::new(Recorder::default());
     let ids = cluster.record(recorder.clone()).await;
@@ -112,25 +111,31 @@ async fn run(seed: u64) -> (History, Chaos) {
     for client in clients {
         client.await.expect("a client ends by itself");
     }
-    settle_all(&cluster, &recorder, &members).await;
-    // What is answered now comes from the disks of all members.
-    cluster.kill_all();
-    cluster.start_down();
-    cluster.wait_all_ready();
-    settle_all(&cluster, &recorder, &members).await;
+    let mut late = settle_all(&cluster, &recorder, &members).await;
+    if late.is_ok() {
+        // What is answered now comes from the disks of all members.
+        cluster.kill_all();
+        cluster.start_down();
+        cluster.wait_all_ready();
+        late = settle_all(&cluster, &recorder, &members).await;
+    }
     for observer in observers {
         observer.abort();
     }
-    (recorder.take(), chaos)
+    (recorder.take(), chaos.kills(), late)
 }
 
 /// Lets the cluster settle; a client of its own asks each member at the end.
-async fn settle_all(cluster: &Cluster, recorder: &Arc<Recorder>, members: &[(MemberAsked, String)]) {
+async fn settle_all(
+    cluster: &Cluster,
+    recorder: &Arc<Recorder>,
+    members: &[(MemberAsked, String)],
+) -> Result<(), Late> {
     // Names of operations are never used twice: clients of the end count on from the last.
     static LAST_CLIENT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(100);
     let sessions = members.iter().map(|member| {
         let number = LAST_CLIENT.fetch_add(1, Ordering::Relaxed);
         Session::new(number, 0, std::slice::from_ref(member), recorder.clone(), 0)
     });
-    settle::settle(cluster, recorder, sessions.collect()).await;
+    settle::settle(cluster, recorder, sessions.collect()).await
 }
