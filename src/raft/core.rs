@@ -23,7 +23,7 @@ pub struct CoreConfig {
     pub member: MemberId,
     /// How often a leader says that it lives.
     pub heartbeat_interval: Duration,
-    /// Silence after which a follower thinks of an election; drawn between this and twice of it.
+    /// Silence after which a follower thinks of an election; it is drawn a little above this.
     pub election_timeout: Duration,
     /// A snapshot after this many entries.
     pub snapshot_entries: u64,
@@ -51,8 +51,10 @@ pub async fn start_core(
     let core = Config {
         cluster_name: "quorate".to_owned(),
         heartbeat_interval: millis(config.heartbeat_interval),
-        election_timeout_min: millis(config.election_timeout),
-        election_timeout_max: millis(config.election_timeout * 2),
+        // The core waits for the greater of the two (it calls that the leader's lease), and on top of it for a
+        // time drawn between both: together between 1.1 and 1.4 of what is meant.
+        election_timeout_min: millis(config.election_timeout * 2 / 5),
+        election_timeout_max: millis(config.election_timeout * 7 / 10),
         snapshot_policy: SnapshotPolicy::LogsSinceLast(config.snapshot_entries),
         max_in_snapshot_log_to_keep: config.keep_entries,
         purge_batch_size: 1,
