@@ -14,6 +14,7 @@ use crate::env::Env;
 use crate::machine::command::{Batch, CommandError, KeyValue, Range, RangeReply};
 use crate::machine::effects::{Event, Records, RecordsError};
 use crate::machine::lease::{Lease, parse_lease_key};
+use crate::machine::mvcc::hash_kv::HashKv;
 use crate::machine::mvcc::record::record_key;
 use crate::machine::overlay::Overlay;
 use crate::machine::persist::{Bucket, Write};
@@ -136,6 +137,10 @@ impl Replica {
     /// # Errors
     /// When stored history cannot be read: the member must stop.
     pub fn apply(&self, entries: Vec<(LogId, Committed)>) -> Result<(), RecordsError> {
+        self.apply_all(entries).inspect_err(|error| self.give_up(error))
+    }
+
+    fn apply_all(&self, entries: Vec<(LogId, Committed)>) -> Result<(), RecordsError> {
         let Some((last, _)) = entries.last() else { return Ok(()) };
         let last = *last;
         let mut writes = Vec::new();
@@ -149,9 +154,9 @@ impl Replica {
                 match entry {
                     Committed::Batch(batch) => {
                         // Marked under the lock: nobody may see what a failed apply has left half done.
-                        let give_up = |error: &RecordsError| self.give_up(error);
-                        let effects = state.apply(&overlay, at, &batch).inspect_err(give_up)?;
-                        overlay.absorb(&effects.writes).inspect_err(give_up)?;
+                        let mark = |_: &RecordsError| self.given_up.store(true, Ordering::Relaxed);
+                        let effects = state.apply(&overlay, at, &batch).inspect_err(mark)?;
+                        overlay.absorb(&effects.writes).inspect_err(mark)?;
                         leases.extend(effects.writes.iter().filter_map(lease_change));
                         writes.extend(effects.writes);
                         answers.extend(effects.answers);
@@ -206,17 +211,56 @@ impl Replica {
     /// The outer error is fatal for the member; the inner one is the client's.
     pub fn range(&self, range: &Range) -> Result<(Revision, Result<RangeReply, CommandError>), RecordsError> {
         let state = self.state();
-        if self.given_up.load(Ordering::Relaxed) {
-            return Err(RecordsError("the state was given up half applied".to_owned()));
-        }
+        self.usable()?;
         let reply = state.range(&self.store, range)?;
         Ok((state.revision(), reply))
     }
 
-    /// The state is half changed and must not be read again; the member ends.
+    /// Whether the state may still be read. Asked while [`Replica::state`] is held, before what was read is shown
+    /// to anyone: the process may live on for a moment after an apply has failed half-way.
+    ///
+    /// # Errors
+    /// The state was given up: the member is ending.
+    pub fn usable(&self) -> Result<(), RecordsError> {
+        if self.given_up.load(Ordering::Relaxed) {
+            return Err(RecordsError("the state was given up half applied".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The state is half changed and must not be read again: watchers get nothing more, and the member ends.
     fn give_up(&self, error: &RecordsError) {
         self.given_up.store(true, Ordering::Relaxed);
+        self.watches.stop();
         self.fatal(&error.to_string());
+    }
+
+    /// The API's HashKV up to `revision`, with the store's revision; 0 means the current one. The state is let go
+    /// between its steps. Blocks on reads of the engine.
+    ///
+    /// # Errors
+    /// The outer error is fatal for the member; the inner one is the client's.
+    pub fn hash_kv(
+        &self,
+        revision: Revision,
+    ) -> Result<(Revision, Result<HashKv, CommandError>), RecordsError> {
+        let mut scan = {
+            let state = self.state();
+            self.usable()?;
+            match state.hash_kv_begin(revision) {
+                Ok(scan) => scan,
+                Err(refused) => return Ok((state.revision(), Err(refused))),
+            }
+        };
+        loop {
+            let state = self.state();
+            self.usable()?;
+            match state.hash_kv_step(&mut scan, &self.store)? {
+                Ok(None) => {}
+                Ok(Some(done)) => return Ok((state.revision(), Ok(done))),
+                Err(refused) => return Ok((state.revision(), Err(refused))),
+            }
+        }
     }
 
     /// Deletes a little of what compactions have made unreadable; whether there is more to do.
@@ -272,7 +316,7 @@ impl Replica {
 
     /// The member stops: nothing it holds can be trusted to go on.
     pub fn fatal(&self, reason: &str) {
-        self.env.process.fatal(reason);
+        self.store.fatal(reason);
     }
 }
 
@@ -282,7 +326,12 @@ impl Previous for Replica {
         if at < Revision::FIRST {
             return Ok(None);
         }
-        let Ok(Some(place)) = self.state().locate(key, at) else { return Ok(None) };
+        let place = {
+            let state = self.state();
+            self.usable()?;
+            state.locate(key, at)
+        };
+        let Ok(Some(place)) = place else { return Ok(None) };
         // The record is read with the state free, so a compaction may come in between and sweep it away.
         match self.store.record(place) {
             Ok(record) => match record.event {
