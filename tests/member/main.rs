@@ -1,9 +1,11 @@
-//! Real members in one process: what watches deliver and how leases live, through the same start as production.
+//! Real members in one process, through the same start as production: what watches deliver, how leases live, and
+//! (`restarts`) what each engine brings back after an end of any kind.
 
 #![cfg(not(madsim))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected fails")]
 
 mod cluster;
+mod restarts;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
