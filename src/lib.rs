@@ -11,6 +11,7 @@
 //! - [`raft`]: adapters of the consensus core.
 //! - [`member`]: a running member, as its services see it.
 //! - [`node`]: wires one member.
+//! - [`service`]: the client API.
 //! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
 //!
 //! # The dependency rule
@@ -27,5 +28,6 @@ pub mod node;
 pub mod pb;
 pub mod peer;
 pub mod raft;
+pub mod service;
 pub mod storage;
 pub mod types;

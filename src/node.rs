@@ -4,6 +4,7 @@
 //! Order of a start: the WAL is recovered and durable first; then the engine, which must not be ahead of it;
 //! then the consensus core; then the peers may call.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::machine::persist::Bucket;
 use crate::machine::state::State;
 use crate::member::Parts;
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
-use crate::peer::{PeerServer, Peers};
+use crate::peer::{PeerServer, Peers, listen};
 use crate::raft::applied::Applied;
 use crate::raft::core::{CoreConfig, start_core};
 use crate::raft::lease::keeper::LeaseKeeper;
@@ -24,10 +25,11 @@ use crate::raft::pending::Pending;
 use crate::raft::proposer::{Proposer, ProposerLimits};
 use crate::raft::read_index::{ReadIndex, ReadLimits};
 use crate::raft::replica::{Replica, load_membership, membership_key};
-use crate::raft::serve::PeerFront;
+use crate::raft::serve::{AppendGate, PeerFront};
 use crate::raft::state_machine::StateMachine;
 use crate::raft::types::PeerNode;
 use crate::raft::watch_driver;
+use crate::service;
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
 use crate::storage::wal::{Identity, Wal, WalHandle, WalOptions};
@@ -77,6 +79,14 @@ pub enum StartError {
     /// The consensus core refused.
     #[error("consensus: {0}")]
     Core(String),
+    /// An address cannot be listened on.
+    #[error("listen {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The disk failed.
     #[error("data directory {dir}: {source}")]
     Io {
@@ -94,7 +104,6 @@ pub enum StartError {
 /// [`StartError`]: nothing was repaired or discarded in silence.
 pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartError> {
     let dir = config.data_dir.display().to_string();
-    let io = |source| StartError::Io { dir: dir.clone(), source };
     let engine_worker = env.workers.start("engine");
     let identity = Identity { cluster: config.cluster, member: config.member };
 
@@ -225,10 +234,22 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         state_dir,
         leases: keeper,
         read_timeout: attempt_timeout,
+        log: wal.clone(),
+        gate: AppendGate::default(),
     };
-    serve_peers(&config, &env, front).await.map_err(io)?;
+    serve_peers(&config, &env, front)
+        .await
+        .map_err(|source| StartError::Listen { address: config.peer_listen, source })?;
     watch_driver::start(&env, &replica, config.knobs.watch_catch_up, config.knobs.watch_progress_interval);
-    Ok(Member::start(Parts { config, env, raft, replica, proposer, reads, leases, wal }))
+    let listen = config.client_listen.clone();
+    let member =
+        Member::start(Parts { config, env: env.clone(), raft, replica, proposer, reads, leases, wal });
+    for address in listen {
+        service::serve(member.clone(), &env, address)
+            .await
+            .map_err(|source| StartError::Listen { address, source })?;
+    }
+    Ok(member)
 }
 
 /// A member whose disk is empty, but which its peers know as started, has lost its disk: it must not come back
@@ -270,13 +291,7 @@ async fn serve_peers(config: &MemberConfig, env: &Env, front: PeerFront) -> std:
     let service = PeerGrpc::new(PeerServer::new(Arc::new(front)))
         .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-    let (address, env) = (config.peer_listen, env.clone());
-    tokio::spawn(async move {
-        let served = tonic::transport::Server::builder().add_service(service).serve(address).await;
-        let why = served.err().map_or("it ended".to_owned(), |error| error.to_string());
-        env.process.fatal(&format!("peer server on {address}: {why}"));
-    });
-    Ok(())
+    listen::serve(listen::server().add_service(service), config.peer_listen, env, "peer").await
 }
 
 /// The largest message between peers, bytes.

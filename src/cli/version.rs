@@ -2,8 +2,7 @@
 //!
 //! Clients switch features on by the API's level, so that is what the wire and the first line report.
 
-/// The level of the API.
-pub const API_VERSION: &str = "3.7.1";
+pub use crate::config::API_VERSION;
 
 /// Quorate's own version.
 pub const QUORATE_VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -16,6 +16,9 @@ pub mod serve;
 pub mod settings;
 pub mod url;
 
+/// The level of the API that is served, as clients are told: they switch features on it.
+pub const API_VERSION: &str = "3.7.1";
+
 pub use error::ConfigError;
 pub use initial_cluster::InitialCluster;
 pub use serve::{AutoCompaction, ClusterState, Loaded, LogConfig, LogFormat, ServeConfig, StorageEngine};

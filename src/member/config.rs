@@ -25,6 +25,8 @@ pub struct MemberConfig {
     pub members: Vec<MemberInfo>,
     /// Where its peers reach it.
     pub peer_listen: SocketAddr,
+    /// Where its clients reach it: the addresses to bind.
+    pub client_listen: Vec<SocketAddr>,
     /// Where its clients reach it, as other members and clients are told.
     pub client_urls: Vec<String>,
     /// Which engine holds its state.

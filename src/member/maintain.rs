@@ -24,7 +24,7 @@ impl Member {
             }
             self.bootstrap().await;
             self.announce().await;
-            self.compact().await;
+            self.sweep().await;
             if self.wal.size_bytes() > self.config.knobs.snapshot_wal_bytes {
                 self.raft.snapshot().await;
             }
@@ -69,8 +69,8 @@ impl Member {
         }
     }
 
-    /// Deletes what a compaction has made unreadable, a step at a time.
-    async fn compact(&self) {
+    /// Deletes what a compaction has made unreadable, a step at a time, as far as nobody still reads it.
+    pub async fn sweep(&self) {
         while self.replica.compact_step(COMPACT_STEP_BUDGET) {
             self.replica.store().room().await;
         }

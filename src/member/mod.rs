@@ -6,12 +6,13 @@
 mod config;
 mod leases;
 mod maintain;
+mod reads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::env::Env;
-use crate::machine::command::{AlarmKind, Answer, Command, CommandError, Range, RangeReply};
+use crate::machine::command::{AlarmKind, Answer, Command, CommandError};
 use crate::machine::effects::RecordsError;
 use crate::machine::quota;
 use crate::raft::handle::{RaftHandle, RaftStatus};
@@ -21,11 +22,13 @@ use crate::raft::proposer::Proposer;
 use crate::raft::read_index::{ReadError, ReadIndex};
 use crate::raft::replica::Replica;
 use crate::raft::watch_stream::WatchStream;
+use crate::storage::engine::EngineSize;
 use crate::storage::wal::WalHandle;
-use crate::types::{ClusterId, LogId, MemberId, Revision};
+use crate::types::{ClusterId, LogId, MemberId, Revision, Term};
 
 pub use config::{Knobs, MemberConfig};
 pub use leases::LeaseLife;
+pub use reads::{Piece, Pieces, Read};
 
 /// What a member is made of, all of it started.
 pub struct Parts {
@@ -67,14 +70,18 @@ pub struct MemberStatus {
     pub cluster: ClusterId,
     /// Its id.
     pub member: MemberId,
-    /// Its view of the consensus.
+    /// Its view of the consensus, in which a leader stands until there is another.
     pub raft: RaftStatus,
+    /// The leader, if this member is in touch with it.
+    pub leader: Option<MemberId>,
     /// The store's revision.
     pub revision: Revision,
     /// The oldest readable revision.
     pub compacted: Revision,
     /// The state's hash, and the applied entry it stands at.
     pub hash: (Option<LogId>, u128),
+    /// The alarms that are raised, and who raised them.
+    pub alarms: Vec<(AlarmKind, MemberId)>,
 }
 
 impl Member {
@@ -126,21 +133,6 @@ impl Member {
         self.reads.linearizable().await
     }
 
-    /// Reads a range: linearizable, or from this member's state at once. Answers the store's revision with it.
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    pub async fn range(
-        &self,
-        range: Range,
-        linearizable: bool,
-    ) -> Result<(Revision, Result<RangeReply, CommandError>), ReadError> {
-        if linearizable {
-            self.linearizable().await?;
-        }
-        self.replica.range(&range).map_err(|error| self.unreadable(&error))
-    }
-
     /// Opens a stream of watches.
     pub fn watch(&self) -> WatchStream {
         WatchStream::open(self.replica.clone())
@@ -160,10 +152,35 @@ impl Member {
             cluster: self.config.cluster,
             member: self.config.member,
             raft,
+            leader: self.raft.present_leader(),
             revision: state.revision(),
             compacted: state.compacted(),
             hash: (state.applied(), state.hash()),
+            alarms: state.alarms().iter().collect(),
         }
+    }
+
+    /// The current term.
+    pub fn term(&self) -> Term {
+        self.raft.status().term
+    }
+
+    /// Whether this member is in touch with a leader.
+    pub fn has_leader(&self) -> bool {
+        self.raft.present_leader().is_some()
+    }
+
+    /// The store's revision now.
+    pub fn revision(&self) -> Revision {
+        self.replica.state().revision()
+    }
+
+    /// Space that the state takes on the disk.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn size(&self) -> Result<EngineSize, ReadError> {
+        self.replica.store().size().map_err(|error| self.unreadable(&RecordsError(error.to_string())))
     }
 
     /// Waits until the entry at `index` is applied here; false when the member ended first.

@@ -5,6 +5,7 @@
 //! delays it.
 
 mod client;
+pub mod listen;
 mod server;
 
 pub use client::{PeerError, Peers};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{Config, Raft, SnapshotPolicy};
 
+use crate::raft::contact::Contact;
 use crate::raft::handle::RaftHandle;
 use crate::raft::leadership::Leadership;
 use crate::raft::log_store::LogStore;
@@ -77,6 +78,7 @@ pub async fn start_core(
             Err(error) => return Err(error.to_string()),
         }
     }
+    let contact = Contact::new(clock.clone(), config.election_timeout);
     let leadership = Leadership::new(raft.clone(), clock, peers, config.member);
-    Ok(RaftHandle::new(raft, leadership))
+    Ok(RaftHandle::new(raft, leadership, contact))
 }

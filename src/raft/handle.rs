@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use openraft::async_runtime::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::RaftError;
 use openraft::impls::ProgressResponder;
 use openraft::{Raft, ServerState};
 
+use crate::raft::contact::Contact;
 use crate::raft::leadership::Leadership;
 use crate::raft::proposer::WriteError;
 use crate::raft::state_machine::StateMachine;
-use crate::raft::types::{LogBatch, TypeConfig, log_id};
+use crate::raft::types::{LogBatch, RaftLogId, RaftVote, TypeConfig, log_id};
 use crate::types::{LogId, MemberId, Term};
 
 /// The core itself; only this module names it.
@@ -21,6 +23,7 @@ pub type Core = Raft<TypeConfig, StateMachine>;
 pub struct RaftHandle {
     core: Core,
     leadership: Leadership,
+    contact: Contact,
 }
 
 /// What a member knows of the cluster at one moment.
@@ -48,8 +51,21 @@ pub struct RaftStatus {
 
 impl RaftHandle {
     /// A handle to `core`, whose leadership is confirmed through `leadership`.
-    pub fn new(core: Core, leadership: Leadership) -> RaftHandle {
-        RaftHandle { core, leadership }
+    pub fn new(core: Core, leadership: Leadership, contact: Contact) -> RaftHandle {
+        RaftHandle { core, leadership, contact }
+    }
+
+    /// Where it is noted that a leader was heard.
+    pub fn contact(&self) -> &Contact {
+        &self.contact
+    }
+
+    /// Whether this member follows the leader of `vote` and its log holds the entry `last`. Asked of the core itself.
+    pub async fn follows_with(&self, vote: RaftVote, last: Option<RaftLogId>) -> bool {
+        let follows = self.core.with_raft_state(move |state| {
+            *state.vote_ref() == vote && last.is_some_and(|last| state.log_ids.get(last.index) == Some(last))
+        });
+        follows.await.unwrap_or(false)
     }
 
     /// The core, for the adapters of this module.
@@ -79,6 +95,21 @@ impl RaftHandle {
         let metrics = self.core.metrics();
         let leader = metrics.borrow_watched().current_leader;
         leader.map(MemberId)
+    }
+
+    /// Who leads, if this member is in touch with it: as a follower that heard it lately, or as the leader that a
+    /// quorum answered lately.
+    pub fn present_leader(&self) -> Option<MemberId> {
+        let metrics = self.core.metrics();
+        let metrics = metrics.borrow_watched();
+        let present = if metrics.state == ServerState::Leader {
+            // A leader that no quorum has answered yet was elected by one a moment ago.
+            let silence = metrics.last_quorum_acked.map(|acked| acked.elapsed());
+            silence.is_none_or(|silence| self.contact.is_recent(silence))
+        } else {
+            self.contact.is_fresh()
+        };
+        metrics.current_leader.map(MemberId).filter(|_| present)
     }
 
     /// Why the core has stopped by itself, if it has: its storage failed.

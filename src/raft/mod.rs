@@ -5,6 +5,7 @@
 
 pub mod applied;
 pub mod codec;
+pub mod contact;
 pub mod core;
 pub mod handle;
 pub mod leadership;
@@ -12,6 +13,7 @@ pub mod lease;
 pub mod log_store;
 pub mod network;
 pub mod pending;
+pub mod pins;
 pub mod proposer;
 pub mod read_index;
 pub mod replica;

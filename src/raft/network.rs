@@ -50,6 +50,16 @@ pub struct Network {
 pub struct Connection {
     network: Network,
     target: MemberId,
+    carries: Carries,
+}
+
+/// What a connection's appends are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carries {
+    /// Replication: an append without entries has none to send, or could not read them.
+    Entries,
+    /// Appends that mean to carry none, wherever the log begins.
+    Heartbeats,
 }
 
 impl Network {
@@ -82,7 +92,11 @@ impl RaftNetworkFactory<TypeConfig> for Network {
         if !node.urls.is_empty() {
             self.peers.learn(target, node.urls.clone());
         }
-        Connection { network: self.clone(), target }
+        Connection { network: self.clone(), target, carries: Carries::Entries }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &PeerNode) -> Connection {
+        Connection { carries: Carries::Heartbeats, ..self.new_client(target, node).await }
     }
 }
 
@@ -93,23 +107,6 @@ impl Connection {
             PeerError::Unreachable { .. } => NetworkError::new(error).into(),
             PeerError::UnknownMember(_) | PeerError::Refused { .. } => Unreachable::new(error).into(),
         }
-    }
-
-    /// Opens one append stream to the peer; what it answers, in order.
-    async fn open_append(
-        &self,
-        requests: impl Stream<Item = pb::AppendRequest> + Send + 'static,
-        sent: Arc<Sent>,
-    ) -> Result<BoxStream<'static, Result<AppendResult, CoreError>>, CoreError> {
-        let timeout = self.network.timeouts.append;
-        let responses = self
-            .network
-            .peers
-            .append(self.target, timeout, requests)
-            .await
-            .map_err(|error| self.error(&error, RPCTypes::AppendEntries, timeout))?;
-        let clock = self.network.clock.clone();
-        Ok(answers(responses, sent, clock, self.target, timeout).boxed())
     }
 }
 
@@ -126,24 +123,26 @@ struct Sent {
 ///
 /// The core clears such a stream's way only when it ends with an error; it then finds by itself that the
 /// follower needs a snapshot.
-fn requests(
-    input: impl Stream<Item = AppendRequest> + Send,
+fn requests<S: Stream<Item = AppendRequest> + Send + 'static>(
+    input: S,
     sent: Arc<Sent>,
-    purge_point: PurgePoint,
-    sender: Option<pb::Sender>,
-) -> impl Stream<Item = pb::AppendRequest> + Send {
-    input
-        .scan((), move |(), request| {
-            let purged = request.entries.is_empty() && purge_point.has_passed(request.prev_log_id.as_ref());
-            if purged {
-                crate::sometimes!("a replication stream ended at purged entries");
-                sent.ended_by_purge.store(true, Ordering::Relaxed);
-            } else {
-                sent.count.fetch_add(1, Ordering::Relaxed);
-            }
-            std::future::ready((!purged).then_some(request))
-        })
-        .map(move |request| append_out(&request, sender))
+    connection: &Connection,
+) -> impl Stream<Item = pb::AppendRequest> + Send + 'static + use<S> {
+    let (carries, sender) = (connection.carries, connection.network.peers.sender());
+    let purge_point = connection.network.purge_point.clone();
+    let readable = input.scan((), move |(), request| {
+        let purged = carries == Carries::Entries
+            && request.entries.is_empty()
+            && purge_point.has_passed(request.prev_log_id.as_ref());
+        if purged {
+            crate::sometimes!("a replication stream ended at purged entries");
+            sent.ended_by_purge.store(true, Ordering::Relaxed);
+        } else {
+            sent.count.fetch_add(1, Ordering::Relaxed);
+        }
+        std::future::ready((!purged).then_some(request))
+    });
+    readable.map(move |request| append_out(&request, sender))
 }
 
 /// Reads answers off an append stream; ends it when a request stays unanswered for too long. An idle stream,
@@ -194,13 +193,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     async fn append_entries(
         &mut self,
         request: AppendRequest,
-        _option: RPCOption,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, CoreError> {
-        // A heartbeat: it carries no entries and means to carry none, wherever the log begins.
-        let sent = Arc::new(Sent::default());
-        sent.count.store(1, Ordering::Relaxed);
-        let request = append_out(&request, self.network.peers.sender());
-        let mut answers = self.open_append(once(std::future::ready(request)), sent).await?;
+        let input = Box::pin(once(std::future::ready(request)));
+        let mut answers = self.stream_append(input, option).await?;
         match answers.next().await {
             Some(answer) => Ok(AppendEntriesResponse::from(answer?)),
             None => Err(NetworkError::from_string("the append stream ended without an answer").into()),
@@ -215,10 +211,19 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     where
         S: Stream<Item = AppendRequest> + OptionalSend + Unpin + 'static,
     {
-        let sent = Arc::new(Sent::default());
-        let sender = self.network.peers.sender();
-        let requests = requests(input, sent.clone(), self.network.purge_point.clone(), sender);
-        Box::pin(async move { self.open_append(requests, sent).await })
+        Box::pin(async move {
+            let timeout = self.network.timeouts.append;
+            let sent = Arc::new(Sent::default());
+            let requests = requests(input, sent.clone(), self);
+            let responses = self
+                .network
+                .peers
+                .append(self.target, timeout, requests)
+                .await
+                .map_err(|error| self.error(&error, RPCTypes::AppendEntries, timeout))?;
+            let clock = self.network.clock.clone();
+            Ok(answers(responses, sent, clock, self.target, timeout).boxed())
+        })
     }
 
     async fn vote(&mut self, request: VoteRequest, option: RPCOption) -> Result<VoteResponse, CoreError> {

@@ -23,6 +23,9 @@ pub enum ReadError {
     /// No quorum confirmed a leader in time.
     #[error("request timed out")]
     Timeout,
+    /// A snapshot replaced the state under a read that was under way; it may be asked again.
+    #[error("the state was replaced")]
+    Replaced,
     /// The member is stopping.
     #[error("server stopped")]
     Stopped,

@@ -3,7 +3,7 @@
 //! Applying a batch publishes in a fixed order: state, write buffer, watch events, answers, applied index.
 //! Whoever sees a later step sees all earlier ones.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use std::time::Duration;
@@ -11,10 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::env::Env;
-use crate::machine::command::{Batch, CommandError, KeyValue, Range, RangeReply};
+use crate::machine::command::{Batch, KeyValue};
 use crate::machine::effects::{Event, Records, RecordsError};
 use crate::machine::lease::{Lease, parse_lease_key};
-use crate::machine::mvcc::hash_kv::HashKv;
 use crate::machine::mvcc::record::record_key;
 use crate::machine::overlay::Overlay;
 use crate::machine::persist::{Bucket, Write};
@@ -24,6 +23,7 @@ use crate::raft::applied::Applied;
 use crate::raft::codec::{decode_stored_membership, encode_membership};
 use crate::raft::lease::deadlines::{Deadlines, Granted};
 use crate::raft::pending::{Pending, ProposeError};
+use crate::raft::pins::{Pin, Pins};
 use crate::raft::types::{RaftMembership, log_id};
 use crate::raft::watch_hub::WatchHub;
 use crate::storage::engine::{Engine, EngineError};
@@ -55,6 +55,10 @@ pub struct Replica {
     deadlines: Mutex<Deadlines>,
     applied: Arc<Applied>,
     pending: Arc<Pending>,
+    /// Who reads in steps.
+    pins: Pins,
+    /// Counts snapshots installed: whoever reads in steps must notice that the state was replaced.
+    installs: AtomicU64,
     /// An apply failed half-way: see [`Replica::give_up`].
     given_up: AtomicBool,
 }
@@ -80,7 +84,7 @@ impl Replica {
             applied.advance(last);
         }
         let (state, membership) = (RwLock::new(state), Mutex::new(membership));
-        let given_up = AtomicBool::new(false);
+        let (installs, given_up) = (AtomicU64::new(0), AtomicBool::new(false));
         Replica {
             env,
             member,
@@ -92,6 +96,8 @@ impl Replica {
             deadlines,
             applied,
             pending,
+            pins: Pins::default(),
+            installs,
             given_up,
         }
     }
@@ -205,27 +211,26 @@ impl Replica {
         Ok(())
     }
 
-    /// Reads a range of the applied state.
+    /// The state, for answers to clients.
     ///
     /// # Errors
-    /// The outer error is fatal for the member; the inner one is the client's.
-    pub fn range(&self, range: &Range) -> Result<(Revision, Result<RangeReply, CommandError>), RecordsError> {
+    /// The state was given up half changed: the member is about to end.
+    pub fn readable(&self) -> Result<RwLockReadGuard<'_, State>, RecordsError> {
         let state = self.state();
-        self.usable()?;
-        let reply = state.range(&self.store, range)?;
-        Ok((state.revision(), reply))
-    }
-
-    /// Whether the state may still be read. Asked while [`Replica::state`] is held, before what was read is shown
-    /// to anyone: the process may live on for a moment after an apply has failed half-way.
-    ///
-    /// # Errors
-    /// The state was given up: the member is ending.
-    pub fn usable(&self) -> Result<(), RecordsError> {
         if self.given_up.load(Ordering::Relaxed) {
             return Err(RecordsError("the state was given up half applied".to_owned()));
         }
-        Ok(())
+        Ok(state)
+    }
+
+    /// Keeps `revision` readable while the pin is held; call it while holding the state.
+    pub fn pin(&self, revision: Revision) -> Pin {
+        self.pins.pin(revision)
+    }
+
+    /// How many snapshots were installed. Changes only while nobody holds the state.
+    pub fn installs(&self) -> u64 {
+        self.installs.load(Ordering::Relaxed)
     }
 
     /// The state is half changed and must not be read again: watchers get nothing more, and the member ends.
@@ -235,38 +240,10 @@ impl Replica {
         self.fatal(&error.to_string());
     }
 
-    /// The API's HashKV up to `revision`, with the store's revision; 0 means the current one. The state is let go
-    /// between its steps. Blocks on reads of the engine.
-    ///
-    /// # Errors
-    /// The outer error is fatal for the member; the inner one is the client's.
-    pub fn hash_kv(
-        &self,
-        revision: Revision,
-    ) -> Result<(Revision, Result<HashKv, CommandError>), RecordsError> {
-        let mut scan = {
-            let state = self.state();
-            self.usable()?;
-            match state.hash_kv_begin(revision) {
-                Ok(scan) => scan,
-                Err(refused) => return Ok((state.revision(), Err(refused))),
-            }
-        };
-        loop {
-            let state = self.state();
-            self.usable()?;
-            match state.hash_kv_step(&mut scan, &self.store)? {
-                Ok(None) => {}
-                Ok(Some(done)) => return Ok((state.revision(), Ok(done))),
-                Err(refused) => return Ok((state.revision(), Err(refused))),
-            }
-        }
-    }
-
     /// Deletes a little of what compactions have made unreadable; whether there is more to do.
     pub fn compact_step(&self, budget: usize) -> bool {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let progress = state.compact_step(budget, None);
+        let progress = state.compact_step(budget, self.pins.lowest());
         if !progress.remove.is_empty() {
             // Pushed under the lock: no read can see an index entry whose record is gone.
             self.store.push(progress.remove.into_iter().map(remove_write).collect());
@@ -290,6 +267,7 @@ impl Replica {
             let mut live = self.state.write().unwrap_or_else(PoisonError::into_inner);
             self.store.swap(engine)?;
             *live = state;
+            self.installs.fetch_add(1, Ordering::Relaxed);
             *self.membership() = membership;
         }
         // Only who follows is sent a snapshot.
@@ -326,12 +304,7 @@ impl Previous for Replica {
         if at < Revision::FIRST {
             return Ok(None);
         }
-        let place = {
-            let state = self.state();
-            self.usable()?;
-            state.locate(key, at)
-        };
-        let Ok(Some(place)) = place else { return Ok(None) };
+        let Ok(Some(place)) = self.readable()?.locate(key, at) else { return Ok(None) };
         // The record is read with the state free, so a compaction may come in between and sweep it away.
         match self.store.record(place) {
             Ok(record) => match record.event {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use openraft::raft::StreamAppendError;
 use openraft::{Snapshot, SnapshotMeta};
 use tonic::Status;
 
@@ -24,6 +25,7 @@ use crate::raft::wire::{
     vote_response_out,
 };
 use crate::storage::state_dir::StateDir;
+use crate::storage::wal::WalHandle;
 use crate::types::{ClusterId, LeaseId, MemberId, Term};
 
 /// One member, as its peers meet it.
@@ -42,6 +44,28 @@ pub struct PeerFront {
     pub leases: LeaseKeeper,
     /// How long a quorum may take to confirm this member's leadership.
     pub read_timeout: Duration,
+    /// The log.
+    pub log: WalHandle,
+    /// Where appends wait while a snapshot is handed to the core.
+    pub gate: AppendGate,
+}
+
+/// Lets appends pass, except while a snapshot is being handed over. Clones share it.
+///
+/// A leader that sends a snapshot may have entries on their way that were sent before. If they reach the core
+/// first and carry the log beyond the snapshot, the core must not be given the snapshot any more: it would move its
+/// own record of what was submitted to the log backwards.
+#[derive(Clone, Default)]
+pub struct AppendGate(Arc<tokio::sync::Mutex<()>>);
+
+impl AppendGate {
+    async fn pass(&self) {
+        drop(self.0.lock().await);
+    }
+
+    async fn close(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.0.clone().lock_owned().await
+    }
 }
 
 fn stopped(error: impl std::fmt::Display) -> Status {
@@ -84,10 +108,23 @@ impl PeerApi for PeerFront {
             }
             std::future::ready(request.is_ok())
         });
-        let known = requests.filter_map(|request| std::future::ready(request.ok()));
+        let gate = self.gate.clone();
+        let known = requests.filter_map(move |request| {
+            let gate = gate.clone();
+            async move {
+                gate.pass().await;
+                request.ok()
+            }
+        });
         let answers = self.raft.core().stream_append(known);
-        Ok(Box::pin(answers.map(|answer| match answer {
-            Ok(answer) => Ok(append_result_out(&answer)),
+        let contact = self.raft.contact().clone();
+        Ok(Box::pin(answers.map(move |answer| match answer {
+            Ok(answer) => {
+                if !matches!(answer, Err(StreamAppendError::HigherVote(_))) {
+                    contact.heard();
+                }
+                Ok(append_result_out(&answer))
+            }
             Err(fatal) => Err(stopped(fatal)),
         })))
     }
@@ -124,9 +161,26 @@ impl PeerApi for PeerFront {
         let membership = decode_stored_membership(membership_id, &header.membership).map_err(damaged)?;
         let meta =
             SnapshotMeta { last_log_id: header.last.as_ref().map(log_id_in), last_membership: membership };
-        let snapshot = Snapshot { meta, snapshot: SnapshotData::Incoming(Box::new(staging)) };
         let vote = vote_in(header.vote.as_ref());
-        let response = self.raft.core().install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
+        // Appends wait until the core has the snapshot, or they could carry the log past it in between.
+        let closed = self.gate.close().await;
+        if self.raft.follows_with(vote, meta.last_log_id).await {
+            crate::sometimes!("the log was ahead of a snapshot");
+            drop(closed);
+            self.log.barrier().await.map_err(stopped)?;
+            return Ok(pb::SnapshotResponse { vote: header.vote });
+        }
+        let snapshot = Snapshot { meta, snapshot: SnapshotData::Incoming(Box::new(staging)) };
+        let installed = self.raft.core().install_full_snapshot(vote, snapshot);
+        // Messages reach the core in the order sent: when it answers this one, it has the snapshot.
+        let handed_over = async {
+            let reached = self.raft.core().with_raft_state(|_| ()).await;
+            drop(closed);
+            reached
+        };
+        let (installed, handed_over) = futures_util::future::join(installed, handed_over).await;
+        handed_over.map_err(stopped)?;
+        let response = installed.map_err(stopped)?;
         Ok(pb::SnapshotResponse { vote: Some(vote_out(&response.vote)) })
     }
 

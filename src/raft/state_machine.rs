@@ -46,7 +46,8 @@ impl StateMachine {
     async fn pin(&self) -> Result<(SnapshotMetaOf<TypeConfig>, Box<dyn Reader>), io::Error> {
         self.replica.store().drained().await;
         let reader = self.replica.store().pin().map_err(io::Error::other)?;
-        let (applied, membership) = contents(&*reader).map_err(io::Error::other)?;
+        let (applied, membership) =
+            contents(&*reader).inspect_err(|error| self.replica.fatal(error)).map_err(io::Error::other)?;
         Ok((SnapshotMeta { last_log_id: applied, last_membership: membership }, reader))
     }
 

@@ -15,6 +15,7 @@ use quorate::node::{StartError, start};
 use quorate::raft::watch_stream::WatchStream;
 use quorate::storage::engine::EngineKind;
 use quorate::types::{ClusterId, KeyRange, LeaseId, MemberId, Revision};
+use tonic::transport::{Channel, Endpoint};
 
 /// Nothing here takes this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Place {
     pub root: PathBuf,
     pub addresses: Vec<SocketAddr>,
+    /// Where clients reach the members, in the same order.
+    pub clients: Vec<SocketAddr>,
     pub engine: EngineKind,
     pub knobs: Knobs,
 }
@@ -31,7 +34,8 @@ impl Place {
     /// A place for `count` members.
     pub fn new(root: &Path, count: u64, engine: EngineKind, knobs: Knobs) -> Place {
         let addresses = (0..count).map(|_| free_address()).collect();
-        Place { root: root.to_owned(), addresses, engine, knobs }
+        let clients = (0..count).map(|_| free_address()).collect();
+        Place { root: root.to_owned(), addresses, clients, engine, knobs }
     }
 
     /// What the members know of each other.
@@ -62,7 +66,8 @@ impl Place {
             cluster: ClusterId(7),
             data_dir: self.data_dir(number),
             peer_listen: self.addresses[number - 1],
-            client_urls: Vec::new(),
+            client_listen: vec![self.clients[number - 1]],
+            client_urls: vec![format!("http://{}", self.clients[number - 1])],
             engine: self.engine,
             knobs: self.knobs.clone(),
             members: infos,
@@ -83,7 +88,7 @@ impl Place {
         for number in 1..=self.addresses.len() {
             members.push(self.start(number).await.unwrap());
         }
-        let cluster = Cluster { members, _dir: None };
+        let cluster = Cluster { members, clients: self.clients.clone(), _dir: None };
         cluster.leader().await;
         cluster
     }
@@ -92,6 +97,8 @@ impl Place {
 /// A running cluster.
 pub struct Cluster {
     pub members: Vec<Arc<Member>>,
+    /// Where the members' clients reach them, in the same order.
+    clients: Vec<SocketAddr>,
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -138,6 +145,11 @@ impl Cluster {
             Some(hash)
         })
         .await
+    }
+
+    /// A connection to a member, as a client has it.
+    pub async fn connect(&self, member: usize) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.clients[member])).unwrap().connect().await.unwrap()
     }
 
     /// A member that leads and says so, once the others that have not stopped follow it.

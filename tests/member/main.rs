@@ -1,9 +1,10 @@
 //! Real members in one process, through the same start as production: what watches deliver, how leases live, and
-//! (`restarts`) what each engine brings back after an end of any kind.
+//! what clients of the API are told, and (`restarts`) what each engine brings back after an end of any kind.
 
 #![cfg(not(madsim))]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected fails")]
 
+mod api;
 mod cluster;
 mod restarts;
 

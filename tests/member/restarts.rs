@@ -80,8 +80,9 @@ fn child_cluster_writes_until_it_is_killed() {
     let Ok(task) = std::env::var(CHILD) else { return };
     let mut words = task.split(' ');
     let root = PathBuf::from(words.next().unwrap());
-    let addresses: Vec<SocketAddr> = words.map(|word| word.parse().unwrap()).collect();
-    let place = Place { root, addresses, engine: EngineKind::Sled, knobs: purging() };
+    let mut addresses: Vec<SocketAddr> = words.map(|word| word.parse().unwrap()).collect();
+    let clients = addresses.split_off(addresses.len() / 2);
+    let place = Place { root, addresses, clients, engine: EngineKind::Sled, knobs: purging() };
     in_a_process(async {
         let cluster = place.start_all().await;
         for round in 0.. {
@@ -95,7 +96,8 @@ fn child_cluster_writes_until_it_is_killed() {
 /// Lets three sled members in a child write, kills it once every log is purged, and answers how many keys they had
 /// acknowledged.
 fn killed_cluster(place: &Place) -> u64 {
-    let addresses: Vec<String> = place.addresses.iter().map(ToString::to_string).collect();
+    let addresses: Vec<String> =
+        place.addresses.iter().chain(&place.clients).map(ToString::to_string).collect();
     let name = "restarts::child_cluster_writes_until_it_is_killed";
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
@@ -277,8 +279,7 @@ fn a_stopped_member_does_nothing_more_and_does_not_die_of_it() {
             member.stop().await;
             assert!(stream.next(1).await.is_empty(), "watches end");
             // Fatal in a running member: the engine can no longer be read.
-            assert!(member.replica().hash_kv(Revision(0)).is_err());
-            member.replica().fatal("late");
+            assert!(member.hash_kv(Revision(0)).await.is_err());
         });
         in_a_process(async { place.start_all().await.agreed_hash().await });
         assert!(!state_names(&place, 1).iter().any(|name| name.contains("aside")), "{engine}");

@@ -74,6 +74,7 @@ fn config(plan: &Plan, index: MemberIndex) -> MemberConfig {
         data_dir: PathBuf::from(DATA_DIR),
         members: members.collect(),
         peer_listen: address(index),
+        client_listen: vec![SocketAddr::new(address(index).ip(), CLIENT_PORT)],
         client_urls: vec![format!("http://{}:{CLIENT_PORT}", address(index).ip())],
         engine: EngineKind::Redb,
         knobs: knobs(plan),

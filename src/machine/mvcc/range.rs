@@ -78,7 +78,7 @@ impl Mvcc {
     }
 }
 
-/// A range on its way: first [`RangeCursor::step`] until done, then [`RangeCursor::finish`].
+/// A range on its way: first `State::range_step` until done, then [`RangeCursor::arrange`], and values are read.
 #[derive(Clone, Debug)]
 pub struct RangeCursor {
     query: Range,
@@ -122,21 +122,17 @@ impl RangeCursor {
         Ok(self.resume.is_none())
     }
 
-    /// Sorts, cuts, and reads the values; needs the state no more.
-    ///
-    /// # Errors
-    /// A record could not be read.
-    pub fn finish(mut self, records: &dyn Records) -> Result<RangeReply, RecordsError> {
-        assert!(self.resume.is_none(), "a range is finished after its walk");
-        let query = &self.query;
-        if query.count_only {
-            return Ok(RangeReply { kvs: Vec::new(), more: false, count: self.count });
-        }
+    /// Sorts and cuts what the walk found. What is left is to read the values, which needs the state no more.
+    pub fn arrange(mut self) -> RangeReading {
+        assert!(self.resume.is_none(), "a range is arranged after its walk");
+        let query = self.query;
         let limit = usize::try_from(query.limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-        let more = self.found.len() > limit;
-        let by_value = query.sort_target == SortTarget::Value;
-        if !by_value {
-            sort(query, &mut self.found, |query, a, b| match query.sort_target {
+        let more = !query.count_only && self.found.len() > limit;
+        if query.count_only {
+            self.found.clear();
+        }
+        if query.sort_target != SortTarget::Value {
+            sort(&query, &mut self.found, |query, a, b| match query.sort_target {
                 SortTarget::Version => a.version.cmp(&b.version),
                 SortTarget::Create => a.created.cmp(&b.created),
                 SortTarget::Mod => a.at.main.cmp(&b.at.main),
@@ -144,19 +140,57 @@ impl RangeCursor {
             });
             self.found.truncate(limit);
         }
-        let from_index = query.keys_only && !by_value;
-        let mut kvs = Vec::with_capacity(self.found.len());
-        for found in self.found {
-            kvs.push(if from_index { found.without_value() } else { read(records, found)? });
+        let kvs = Vec::with_capacity(self.found.len());
+        RangeReading { query, limit, more, count: self.count, found: self.found.into_iter(), kvs }
+    }
+
+    /// The whole answer at once, after the walk.
+    ///
+    /// # Errors
+    /// A record could not be read.
+    pub fn finish(self, records: &dyn Records) -> Result<RangeReply, RecordsError> {
+        let mut reading = self.arrange();
+        reading.step(records, usize::MAX)?;
+        Ok(reading.reply())
+    }
+}
+
+/// A range whose keys are known and whose values are being read: [`RangeReading::step`] until done, then
+/// [`RangeReading::reply`].
+#[derive(Debug)]
+pub struct RangeReading {
+    query: Range,
+    limit: usize,
+    more: bool,
+    count: i64,
+    found: std::vec::IntoIter<Found>,
+    kvs: Vec<KeyValue>,
+}
+
+impl RangeReading {
+    /// Reads at most `budget` more values; whether all are there.
+    ///
+    /// # Errors
+    /// A record could not be read.
+    pub fn step(&mut self, records: &dyn Records, budget: usize) -> Result<bool, RecordsError> {
+        let from_index = self.query.keys_only && self.query.sort_target != SortTarget::Value;
+        for found in self.found.by_ref().take(budget) {
+            self.kvs.push(if from_index { found.without_value() } else { read(records, found)? });
         }
-        if by_value {
-            sort(query, &mut kvs, |_, a, b| a.value.cmp(&b.value));
-            kvs.truncate(limit);
-            if query.keys_only {
-                kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+        Ok(self.found.len() == 0)
+    }
+
+    /// The answer.
+    pub fn reply(mut self) -> RangeReply {
+        assert_eq!(self.found.len(), 0, "a range is answered when all of it is read");
+        if self.query.sort_target == SortTarget::Value {
+            sort(&self.query, &mut self.kvs, |_, a, b| a.value.cmp(&b.value));
+            self.kvs.truncate(self.limit);
+            if self.query.keys_only {
+                self.kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
             }
         }
-        Ok(RangeReply { kvs, more, count: self.count })
+        RangeReply { kvs: self.kvs, more: self.more, count: self.count }
     }
 }
 

@@ -1,0 +1,158 @@
+//! What every call has in common: whose answer it is, whether a leader must be known, and how long it may take.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use crate::env::{Env, within};
+use crate::member::Member;
+use crate::pb::etcdserverpb::ResponseHeader;
+use crate::service::status::ApiError;
+use crate::types::Revision;
+
+/// The metadata key by which a client asks for a known leader.
+const HAS_LEADER: &str = "hasleader";
+/// The metadata key of a client's deadline.
+const TIMEOUT: &str = "grpc-timeout";
+/// A stream whose client wants a leader ends after this many election timeouts without one.
+const LEADERLESS_ELECTIONS_MAX: u32 = 3;
+
+/// What the services share. Clones share the member.
+#[derive(Clone)]
+pub struct Calls {
+    member: Arc<Member>,
+    env: Env,
+}
+
+impl Calls {
+    /// Calls to `member`.
+    pub fn new(member: Arc<Member>, env: Env) -> Calls {
+        Calls { member, env }
+    }
+
+    /// The member that is called.
+    pub fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    /// The header of an answer as of `revision`.
+    pub fn header(&self, revision: Revision) -> ResponseHeader {
+        let config = self.member.config();
+        ResponseHeader {
+            cluster_id: config.cluster.0,
+            member_id: config.member.0,
+            revision: revision.0,
+            raft_term: self.member.term().0,
+        }
+    }
+
+    /// The header of an answer as of now.
+    pub fn header_now(&self) -> ResponseHeader {
+        self.header(self.member.revision())
+    }
+
+    /// Answers a unary call: at once when the client wants a leader and there is none, and within its deadline.
+    ///
+    /// # Errors
+    /// What `answer` says; no leader; deadline exceeded.
+    pub async fn unary<T>(
+        &self,
+        metadata: &MetadataMap,
+        answer: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        if wants_leader(metadata) && !self.member.has_leader() {
+            return Err(ApiError::NO_LEADER.into());
+        }
+        match timeout(metadata) {
+            None => answer.await,
+            Some(timeout) => within(&*self.env.clock, timeout, answer)
+                .await
+                .unwrap_or_else(|| Err(ApiError::DEADLINE_EXCEEDED.into())),
+        }
+    }
+
+    /// Completes when a stream must end because its client wants a leader and there was none for too long.
+    ///
+    /// # Errors
+    /// At once, when there is none now.
+    pub fn leaderless(
+        &self,
+        metadata: &MetadataMap,
+    ) -> Result<impl Future<Output = Status> + Send + use<>, Status> {
+        let wanted = wants_leader(metadata);
+        if wanted && !self.member.has_leader() {
+            return Err(ApiError::NO_LEADER.into());
+        }
+        let (member, clock) = (self.member.clone(), self.env.clock.clone());
+        let election = member.config().knobs.election_timeout;
+        Ok(async move {
+            if !wanted {
+                return std::future::pending().await;
+            }
+            let mut missed = 0;
+            while missed < LEADERLESS_ELECTIONS_MAX {
+                clock.sleep(election).await;
+                missed = if member.has_leader() { 0 } else { missed + 1 };
+            }
+            ApiError::NO_LEADER.into()
+        })
+    }
+}
+
+fn wants_leader(metadata: &MetadataMap) -> bool {
+    metadata.get(HAS_LEADER).is_some_and(|value| value == "true")
+}
+
+/// The client's deadline: a number of at most eight digits and a unit, as gRPC defines it. A malformed one is
+/// none.
+fn timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get(TIMEOUT)?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count.saturating_mul(3600))),
+        "M" => Some(Duration::from_secs(count.saturating_mul(60))),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &'static str) -> Option<Duration> {
+        let mut metadata = MetadataMap::new();
+        metadata.insert(TIMEOUT, text.parse().unwrap());
+        timeout(&metadata)
+    }
+
+    #[test]
+    fn deadlines_are_read_as_grpc_writes_them() {
+        assert_eq!(of("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(of("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        assert_eq!(of("2H"), Some(Duration::from_secs(7200)));
+        for bad in ["", "S", "5", "5x", "-5S", "123456789S", "5 S"] {
+            assert_eq!(of(bad), None, "{bad:?}");
+        }
+        assert_eq!(timeout(&MetadataMap::new()), None);
+    }
+
+    #[test]
+    fn a_leader_is_wanted_only_in_so_many_words() {
+        let mut metadata = MetadataMap::new();
+        assert!(!wants_leader(&metadata));
+        metadata.insert(HAS_LEADER, "false".parse().unwrap());
+        assert!(!wants_leader(&metadata));
+        metadata.insert(HAS_LEADER, "true".parse().unwrap());
+        assert!(wants_leader(&metadata));
+    }
+}

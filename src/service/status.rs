@@ -1,0 +1,154 @@
+//! Every error that clients see: code and exact text, in one table.
+//!
+//! Clients of the API recognise errors by their text, so each must be exact to the byte. Source: the API's
+//! published list of errors.
+
+use tonic::{Code, Status};
+
+use crate::machine::command::CommandError;
+use crate::raft::pending::ProposeError;
+use crate::raft::read_index::ReadError;
+
+/// An error of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    /// The gRPC status code.
+    pub code: Code,
+    /// What clients recognise it by.
+    pub text: &'static str,
+}
+
+macro_rules! table {
+    ($($(#[$doc:meta])* $name:ident = $code:ident, $text:literal;)*) => {
+        impl ApiError {
+            $($(#[$doc])* pub const $name: ApiError = ApiError { code: Code::$code, text: $text };)*
+        }
+
+        /// The whole table, by name.
+        pub const ALL: &[(&str, ApiError)] = &[$((stringify!($name), ApiError::$name)),*];
+    };
+}
+
+table! {
+    /// A request without a key.
+    EMPTY_KEY = InvalidArgument, "etcdserver: key is not provided";
+    /// A put that keeps the value or lease of a key that does not exist; an empty operation in a transaction.
+    KEY_NOT_FOUND = InvalidArgument, "etcdserver: key not found";
+    /// A put that keeps the value and brings one.
+    VALUE_PROVIDED = InvalidArgument, "etcdserver: value is provided";
+    /// A put that keeps the lease and brings one.
+    LEASE_PROVIDED = InvalidArgument, "etcdserver: lease is provided";
+    /// Too many operations at one level of a transaction.
+    TOO_MANY_OPS = InvalidArgument, "etcdserver: too many operations in txn request";
+    /// One key written twice in a transaction.
+    DUPLICATE_KEY = InvalidArgument, "etcdserver: duplicate key given in txn request";
+    /// An unknown order, or thing to order by.
+    INVALID_SORT_OPTION = InvalidArgument, "etcdserver: invalid sort option";
+    /// The revision is no longer stored.
+    COMPACTED = OutOfRange, "etcdserver: mvcc: required revision has been compacted";
+    /// The revision does not exist yet.
+    FUTURE_REVISION = OutOfRange, "etcdserver: mvcc: required revision is a future revision";
+    /// The quota is used up.
+    NO_SPACE = ResourceExhausted, "etcdserver: mvcc: database space exceeded";
+    /// No such lease.
+    LEASE_NOT_FOUND = NotFound, "etcdserver: requested lease not found";
+    /// The lease's id is taken.
+    LEASE_EXISTS = FailedPrecondition, "etcdserver: lease already exists";
+    /// The lease would live too long.
+    LEASE_TTL_TOO_LARGE = OutOfRange, "etcdserver: too large lease TTL";
+    /// No such member.
+    MEMBER_NOT_FOUND = NotFound, "etcdserver: member not found";
+    /// The request is larger than the limit.
+    REQUEST_TOO_LARGE = InvalidArgument, "etcdserver: request is too large";
+    /// Too many requests wait.
+    TOO_MANY_REQUESTS = ResourceExhausted, "etcdserver: too many requests";
+    /// There is no leader, and the client wants one.
+    NO_LEADER = Unavailable, "etcdserver: no leader";
+    /// What the request waited for was taken away; it may be asked again.
+    LEADER_CHANGED = Unavailable, "etcdserver: leader changed";
+    /// The member stops.
+    STOPPED = Unavailable, "etcdserver: server stopped";
+    /// No quorum answered in time.
+    TIMEOUT = Unavailable, "etcdserver: request timed out";
+    /// The outcome of a request is unknown.
+    TIMEOUT_LEADER_FAILED = Unavailable, "etcdserver: request timed out, possibly due to previous leader failure";
+    /// Members disagree: writes are refused.
+    CORRUPT = DataLoss, "etcdserver: corrupt cluster";
+    /// The client's own deadline passed.
+    DEADLINE_EXCEEDED = DeadlineExceeded, "context deadline exceeded";
+}
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Status {
+        Status::new(error.code, error.text)
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> ApiError {
+        match error {
+            CommandError::KeyNotFound => ApiError::KEY_NOT_FOUND,
+            CommandError::Compacted(_) => ApiError::COMPACTED,
+            CommandError::FutureRevision => ApiError::FUTURE_REVISION,
+            CommandError::LeaseNotFound => ApiError::LEASE_NOT_FOUND,
+            CommandError::LeaseExists => ApiError::LEASE_EXISTS,
+            CommandError::LeaseTtlTooLarge => ApiError::LEASE_TTL_TOO_LARGE,
+            CommandError::NoSpace => ApiError::NO_SPACE,
+            CommandError::Corrupt => ApiError::CORRUPT,
+            CommandError::MemberNotFound => ApiError::MEMBER_NOT_FOUND,
+            CommandError::TooManyOps => ApiError::TOO_MANY_OPS,
+            CommandError::DuplicateKey => ApiError::DUPLICATE_KEY,
+        }
+    }
+}
+
+impl From<ProposeError> for ApiError {
+    fn from(error: ProposeError) -> ApiError {
+        match error {
+            ProposeError::TooManyRequests => ApiError::TOO_MANY_REQUESTS,
+            ProposeError::TooLarge => ApiError::REQUEST_TOO_LARGE,
+            ProposeError::Timeout => ApiError::TIMEOUT,
+            ProposeError::AnswerLost => ApiError::TIMEOUT_LEADER_FAILED,
+            ProposeError::Stopped => ApiError::STOPPED,
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> ApiError {
+        match error {
+            ReadError::Timeout => ApiError::TIMEOUT,
+            ReadError::Replaced => ApiError::LEADER_CHANGED,
+            ReadError::Stopped => ApiError::STOPPED,
+        }
+    }
+}
+
+/// The answer to a call that is not offered.
+///
+/// # Errors
+/// Always.
+pub fn unimplemented<T>(call: &str) -> Result<T, Status> {
+    Err(Status::unimplemented(format!("{call} is not implemented")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_errors_share_a_text() {
+        let texts: BTreeSet<&str> = ALL.iter().map(|(_, error)| error.text).collect();
+        assert_eq!(texts.len(), ALL.len());
+    }
+
+    #[test]
+    fn every_text_is_the_servers_or_the_deadlines() {
+        for (name, error) in ALL {
+            let own = error.text.starts_with("etcdserver: ") && !error.text.ends_with('.');
+            assert!(own || *error == ApiError::DEADLINE_EXCEEDED, "{name}: {}", error.text);
+        }
+    }
+}
