@@ -137,7 +137,7 @@ impl FullSnapshot {
             return Ok(());
         }
         let path = path.display().to_string();
-        Err(SnapshotFileError::Io { path, source: io::Error::new(io::ErrorKind::Other, "the member stops") })
+        Err(SnapshotFileError::Io { path, source: io::Error::other("the member stops") })
     }
 
     /// As [`FullSnapshot::copy`], on the file's own worker; gives the view back.

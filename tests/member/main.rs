@@ -2,7 +2,13 @@
 //! what clients of the API are told, and (`restarts`) what each engine brings back after an end of any kind.
 
 #![cfg(not(madsim))]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets the unexpected fails"
+)]
+#![allow(clippy::indexing_slicing, clippy::print_stdout, reason = "a test that meets the unexpected fails")]
 
 mod api;
 mod cluster;

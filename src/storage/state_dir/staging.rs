@@ -28,7 +28,7 @@ pub struct Staging {
 /// Where the pairs go.
 enum Sink {
     /// An engine file.
-    Engine(EngineBuilder),
+    Engine(Box<EngineBuilder>),
     /// The snapshot file; begun with the first pairs, because its header names the entry.
     File(FullSnapshot, Option<SnapshotWriter>),
 }
@@ -48,7 +48,7 @@ impl StateDir {
                 let create = move |place: &StateDir| {
                     EngineBuilder::create(&*place.env.disk, &file, place.identity, EngineOptions::default())
                 };
-                Sink::Engine(self.blocking(create).await?)
+                Sink::Engine(Box::new(self.blocking(create).await?))
             }
         };
         Ok(Staging { place: self.clone(), path, sink: Some(sink), applied: None })
