@@ -10,9 +10,9 @@ SIM_FLAGS := --target-dir target/sim --config 'build.rustflags=["--cfg","madsim"
 SEEDS ?= 0..24
 JOBS ?= 2
 
-.PHONY: test unit tidy sim-check sweep lint fmt
+.PHONY: test unit tidy sim-check corpus sweep lint fmt
 
-test: lint unit sim-check sweep
+test: lint unit sim-check corpus sweep
 
 # Every test of the workspace in the plain build; the house rules (tests/tidy.rs) are among them.
 unit:
@@ -24,6 +24,13 @@ tidy:
 # The simulated build must compile.
 sim-check:
 	$(SIM_CARGO) build --quiet --package quorate-sim --profile sim --locked $(SIM_FLAGS)
+
+# Plans that once found a bug: each must pass for ever. tests/corpus/README.md says what each found.
+corpus: sim-check
+	@for plan in tests/corpus/*.json; do \
+		echo "corpus: $$plan"; \
+		./target/sim/sim/quorate-sim run --plan $$plan || exit 1; \
+	done
 
 # A sweep of seeds through the simulator: every failure is a seed that `cargo sim run --seed N` replays.
 sweep: sim-check

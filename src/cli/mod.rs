@@ -1,9 +1,11 @@
-//! The programs in the one binary: the server, and the client `ctl`.
+//! The programs in the one binary: the server, the client `ctl`, and the local cluster `dev`.
 //!
 //! Called through a link named `etcd` or `etcdctl` the binary is that program, so that it can be dropped in.
 //! Programs may read files and the environment; what they learn goes down as plain values. Plain build only.
 
 pub mod ctl;
+mod dev;
+mod log;
 mod serve;
 pub mod version;
 
@@ -19,6 +21,7 @@ pub fn main() -> ExitCode {
         .collect();
     let code = match program(&args) {
         Program::Ctl(args) => ctl::run(args, &env),
+        Program::Dev(args) => dev::run(args),
         Program::Serve(args) => serve::run(&args, &env),
         Program::Missing(name) => {
             eprintln!("quorate: {name} is not supported yet");
@@ -33,6 +36,8 @@ pub fn main() -> ExitCode {
 enum Program {
     /// The client; arguments with the program's name.
     Ctl(Vec<String>),
+    /// The local cluster; arguments with the program's name.
+    Dev(Vec<String>),
     /// The server; arguments without the program's name.
     Serve(Vec<String>),
     /// A program that is not here.
@@ -47,13 +52,16 @@ fn program(args: &[String]) -> Program {
         ("etcdctl", _) => Program::Ctl(args.to_vec()),
         ("etcdutl", _) => Program::Missing("etcdutl"),
         ("etcd", rest) => Program::Serve(rest.to_vec()),
-        (_, [word, rest @ ..]) if word == "ctl" => {
-            let named = std::iter::once("quorate ctl".to_owned());
-            Program::Ctl(named.chain(rest.iter().cloned()).collect())
-        }
+        (_, [word, rest @ ..]) if word == "ctl" => Program::Ctl(named("quorate ctl", rest)),
+        (_, [word, rest @ ..]) if word == "dev" => Program::Dev(named("quorate dev", rest)),
         (_, [word, ..]) if word == "util" => Program::Missing("quorate util"),
         (_, rest) => Program::Serve(rest.to_vec()),
     }
+}
+
+/// The words of a program of the name `name`.
+fn named(name: &str, rest: &[String]) -> Vec<String> {
+    std::iter::once(name.to_owned()).chain(rest.iter().cloned()).collect()
 }
 
 #[cfg(test)]
@@ -69,6 +77,8 @@ mod tests {
             (&["quorate", "ctl", "get", "a"], Program::Ctl(words(&["quorate ctl", "get", "a"]))),
             (&["/usr/bin/etcdctl", "get", "a"], Program::Ctl(words(&["/usr/bin/etcdctl", "get", "a"]))),
             (&["./etcd", "--name=a"], Program::Serve(words(&["--name=a"]))),
+            (&["quorate", "dev", "--members=1"], Program::Dev(words(&["quorate dev", "--members=1"]))),
+            (&["etcd", "dev"], Program::Serve(words(&["dev"]))),
             (&["etcd", "ctl"], Program::Serve(words(&["ctl"]))),
             (&["etcdutl", "version"], Program::Missing("etcdutl")),
         ] {

@@ -1,7 +1,22 @@
-//! The server's command line: help, version, or a configuration to serve with.
+//! The server's command line: help, version, or a member that serves until a signal ends it.
+//!
+//! Until the options are read, errors are plain lines on standard error; from then on everything is said through
+//! the log, so that a scraper of it misses nothing. Exit codes: 0 after a clean stop, 2 for a command line that
+//! cannot be read, 1 for everything else.
 
+mod leadership;
+mod life;
+mod notify;
+mod plan;
+
+use crate::cli::log::{self, LogError};
 use crate::cli::version;
 use crate::config::{ConfigError, Loaded, ServeConfig, Settings, file, flags};
+use crate::env::Env;
+use crate::node::MemberConfig;
+
+pub use life::{LifeError, run as run_members};
+pub use plan::{PlanError, member_config, prepare_data_dir};
 
 /// Runs the server; `args` are without the program's name. Returns the process exit code.
 pub fn run(args: &[String], env: &[(String, String)]) -> u8 {
@@ -16,20 +31,27 @@ pub fn run(args: &[String], env: &[(String, String)]) -> u8 {
         }
         _ => {}
     }
-    let Loaded { config, warnings } = match load(args, env) {
+    let loaded = match load(args, env) {
         Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("quorate: {error}");
             return error.exit_code();
         }
     };
-    for warning in warnings {
-        eprintln!("quorate: warning: {warning}");
-    }
-    match serve(&config) {
-        Ok(()) => 0,
+    let world = match begin(&loaded.config) {
+        Ok(world) => world,
         Err(error) => {
             eprintln!("quorate: {error}");
+            return 1;
+        }
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    match serve(&loaded.config, &world, notify::socket(env)) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{error}");
             1
         }
     }
@@ -55,19 +77,72 @@ fn load(args: &[String], env: &[(String, String)]) -> Result<Loaded, ConfigError
     ServeConfig::from_settings(settings)
 }
 
+/// Why nothing could begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// Nothing can be logged.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The host gives no randomness.
+    #[error("the host gives no randomness: {0}")]
+    Env(std::io::Error),
+}
+
+/// The host's seams, and the log.
+///
+/// # Errors
+/// See [`BeginError`].
+pub fn begin(config: &ServeConfig) -> Result<Env, BeginError> {
+    let env = Env::real().map_err(BeginError::Env)?;
+    log::start(&config.log, env.clock.clone())?;
+    Ok(env)
+}
+
 /// Why the server could not serve.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
-    /// The pieces of a member are not put together yet.
-    #[error("serving is not wired yet (member {name})")]
-    NotWired {
-        /// The member that would have served.
-        name: String,
-    },
+    /// The options cannot be followed.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The process of the member ended badly.
+    #[error(transparent)]
+    Life(#[from] LifeError),
+    /// There is no runtime.
+    #[error("cannot start a runtime: {0}")]
+    Runtime(std::io::Error),
 }
 
-fn serve(config: &ServeConfig) -> Result<(), ServeError> {
-    Err(ServeError::NotWired { name: config.name.clone() })
+/// Serves until a signal; `manager` is the socket of a service manager that waits for the member to be ready.
+fn serve(config: &ServeConfig, env: &Env, manager: Option<&str>) -> Result<(), ServeError> {
+    let member = member_config(config)?;
+    say_hello(&member, config);
+    if let Some(warning) = prepare_data_dir(config)? {
+        tracing::warn!("{warning}");
+    }
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
+    Ok(runtime.block_on(run_members(vec![member], env, || {
+        if let Some(socket) = manager {
+            notify::ready(socket);
+        }
+    }))?)
+}
+
+/// The first line of a log: who this is.
+fn say_hello(member: &MemberConfig, config: &ServeConfig) {
+    let peers: Vec<&str> = config.listen_peer_urls.iter().map(|url| url.as_str()).collect();
+    let clients: Vec<&str> = config.listen_client_urls.iter().map(|url| url.as_str()).collect();
+    tracing::info!(
+        version = version::QUORATE_VERSION,
+        "api-version" = version::API_VERSION,
+        "data-dir" = %member.data_dir.display(),
+        name = %member.name,
+        "member-id" = %member.member,
+        "cluster-id" = %member.cluster,
+        "listen-peer-urls" = peers.join(","),
+        "listen-client-urls" = clients.join(","),
+        "starting a member"
+    );
 }
 
 #[expect(clippy::print_stdout, reason = "help and version are what was asked for")]

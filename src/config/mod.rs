@@ -21,6 +21,8 @@ pub const API_VERSION: &str = "3.7.1";
 
 pub use error::ConfigError;
 pub use initial_cluster::InitialCluster;
-pub use serve::{AutoCompaction, ClusterState, Loaded, LogConfig, LogFormat, ServeConfig, StorageEngine};
+pub use serve::{
+    AutoCompaction, ClusterState, Loaded, LogConfig, LogFormat, LogOutput, ServeConfig, StorageEngine,
+};
 pub use settings::Settings;
 pub use url::{Scheme, Url};

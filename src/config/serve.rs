@@ -4,6 +4,7 @@
 //! beside a data directory ([`ServeConfig::verify_bootstrap`]) is asked by whoever bootstraps, because a member that
 //! restarts does not look at its initial cluster again.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -63,6 +64,17 @@ pub enum LogFormat {
     Console,
 }
 
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogOutput {
+    /// Standard error.
+    Stderr,
+    /// Standard output.
+    Stdout,
+    /// The end of this file, which is made when absent.
+    File(PathBuf),
+}
+
 /// What is logged, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
@@ -70,8 +82,8 @@ pub struct LogConfig {
     pub level: &'static str,
     /// How lines look.
     pub format: LogFormat,
-    /// To standard output instead of standard error.
-    pub to_stdout: bool,
+    /// Where lines go: every line to each of them, none twice.
+    pub outputs: Vec<LogOutput>,
     /// Requests that take longer are logged; zero logs none.
     pub slow_request: Duration,
     /// Applies that take longer are logged.
@@ -369,17 +381,19 @@ impl Reader<'_> {
             return Ok(Vec::new());
         }
         let urls = Url::parse_list(text).or_else(|error| self.refuse(flag, error))?;
-        for url in &urls {
-            let why = match url.scheme() {
-                Scheme::Http => continue,
-                Scheme::Https | Scheme::Unixs => {
-                    "TLS is not supported yet, and plain text would be readable by anyone"
-                }
-                Scheme::Unix => "unix sockets are not supported yet",
-            };
-            return self.refuse(flag, why);
-        }
+        self.plain_only(flag, &urls)?;
         Ok(urls)
+    }
+
+    fn plain_only(&self, flag: &str, urls: &[Url]) -> Result<(), ConfigError> {
+        let unsupported = urls.iter().find_map(|url| match url.scheme() {
+            Scheme::Http => None,
+            Scheme::Https | Scheme::Unixs => {
+                Some("TLS is not supported yet, and plain text would be readable by anyone")
+            }
+            Scheme::Unix => Some("unix sockets are not supported yet"),
+        });
+        unsupported.map_or(Ok(()), |why| self.refuse(flag, why))
     }
 
     fn needed_urls(&self, flag: &str) -> Result<Vec<Url>, ConfigError> {
@@ -405,6 +419,9 @@ impl Reader<'_> {
             "" => InitialCluster::of_one(&name, advertise_peer_urls.clone()),
             list => InitialCluster::parse(list).or_else(|error| self.refuse("initial-cluster", error))?,
         };
+        for (_, urls) in initial_cluster.members() {
+            self.plain_only("initial-cluster", urls)?;
+        }
         if self.0.value("auth-token") != "simple" {
             return self.refuse("auth-token", "only simple tokens are supported yet");
         }
@@ -491,13 +508,6 @@ impl Reader<'_> {
     }
 
     fn log(&self) -> Result<LogConfig, ConfigError> {
-        let outputs = self.list("log-outputs");
-        if let Some(other) =
-            outputs.iter().find(|output| !["default", "stderr", "stdout"].contains(&output.as_str()))
-        {
-            return self
-                .refuse("log-outputs", format!("{other} is not supported yet: want stderr or stdout"));
-        }
         Ok(LogConfig {
             level: self.choice(
                 "log-level",
@@ -513,10 +523,33 @@ impl Reader<'_> {
             )?,
             format: self
                 .choice("log-format", &[("json", LogFormat::Json), ("console", LogFormat::Console)])?,
-            to_stdout: outputs.first().is_some_and(|output| output == "stdout"),
+            outputs: self.log_outputs()?,
             slow_request: self.duration("warning-unary-request-duration")?,
             slow_apply: self.duration("warning-apply-duration")?,
         })
+    }
+
+    fn log_outputs(&self) -> Result<Vec<LogOutput>, ConfigError> {
+        let names = self.list("log-outputs");
+        let mut outputs = BTreeSet::new();
+        for name in &names {
+            outputs.insert(match name.as_str() {
+                "default" if names.len() > 1 => {
+                    return self.refuse("log-outputs", "default cannot stand beside others");
+                }
+                "default" | "stderr" => LogOutput::Stderr,
+                "stdout" => LogOutput::Stdout,
+                "systemd/journal" => {
+                    let why = "the journal is not spoken to: it reads what goes to stderr";
+                    return self.refuse("log-outputs", why);
+                }
+                path => LogOutput::File(PathBuf::from(path)),
+            });
+        }
+        if outputs.is_empty() {
+            return self.refuse("log-outputs", "want default, stdout, stderr or a path");
+        }
+        Ok(outputs.into_iter().collect())
     }
 
     fn feature_gates(&self, warnings: &mut Vec<String>) -> Result<Gates, ConfigError> {
@@ -526,6 +559,9 @@ impl Reader<'_> {
             let Some((name, on)) = parsed else {
                 return self.refuse("feature-gates", format!("want Name=true or Name=false, found {item:?}"));
             };
+            if on && ["InitialCorruptCheck", "CompactHashCheck", "AllAlpha"].contains(&name) {
+                warnings.push(format!("feature gate {name} has no effect: members are not compared yet"));
+            }
             match name {
                 "InitialCorruptCheck" => gates.initial_corrupt_check = on,
                 "CompactHashCheck" => gates.compact_hash_check = on,

@@ -128,7 +128,8 @@ fn requests<S: Stream<Item = AppendRequest> + Send + 'static>(
     sent: Arc<Sent>,
     connection: &Connection,
 ) -> impl Stream<Item = pb::AppendRequest> + Send + 'static + use<S> {
-    let (carries, sender) = (connection.carries, connection.network.peers.sender());
+    let (carries, target) = (connection.carries, connection.target);
+    let sender = connection.network.peers.sender();
     let purge_point = connection.network.purge_point.clone();
     let readable = input.scan((), move |(), request| {
         let purged = carries == Carries::Entries
@@ -136,6 +137,7 @@ fn requests<S: Stream<Item = AppendRequest> + Send + 'static>(
             && purge_point.has_passed(request.prev_log_id.as_ref());
         if purged {
             crate::sometimes!("a replication stream ended at purged entries");
+            tracing::debug!(%target, prev = ?request.prev_log_id, "a follower needs entries that are purged");
             sent.ended_by_purge.store(true, Ordering::Relaxed);
         } else {
             sent.count.fetch_add(1, Ordering::Relaxed);

@@ -6,9 +6,10 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test that meets the unexpected fails"
 )]
-#![allow(clippy::indexing_slicing, clippy::print_stdout, reason = "a test that meets the unexpected fails")]
 
 mod api;
 mod cluster;

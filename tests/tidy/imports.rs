@@ -76,7 +76,7 @@ pub fn check(file: &Source) -> Vec<String> {
     complaints
 }
 
-/// Complaints about a file of the crate that judges histories: it may not know the server.
+/// Complaints about a file of a crate that judges the server or runs it as a program: it may not know its code.
 pub fn check_judge(file: &Source) -> Vec<String> {
     let named = if file.path.ends_with("Cargo.toml") {
         file.text.lines().any(|line| {

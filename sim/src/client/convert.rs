@@ -21,6 +21,17 @@ pub enum Call {
         /// Whether the member may answer from what it has.
         serializable: bool,
     },
+    /// A renewal of a lease.
+    KeepAlive(LeaseId),
+    /// What a lease has left.
+    TimeToLive {
+        /// Which.
+        id: LeaseId,
+        /// Whether its keys are wanted.
+        keys: bool,
+    },
+    /// Every lease.
+    Leases,
     /// Nothing that a member offers as an object.
     Unsupported,
 }
@@ -41,11 +52,10 @@ pub fn call(request: &seen::Request) -> Call {
         seen::Request::LeaseRevoke(ask) => {
             Call::Propose(product::Command::LeaseRevoke { id: LeaseId(ask.id.0) })
         }
-        seen::Request::LeaseKeepAlive(_)
-        | seen::Request::LeaseTimeToLive(_)
-        | seen::Request::LeaseLeases
-        | seen::Request::Status
-        | seen::Request::HashKv(_) => Call::Unsupported,
+        seen::Request::LeaseKeepAlive(ask) => Call::KeepAlive(LeaseId(ask.id.0)),
+        seen::Request::LeaseTimeToLive(ask) => Call::TimeToLive { id: LeaseId(ask.id.0), keys: ask.keys },
+        seen::Request::LeaseLeases => Call::Leases,
+        seen::Request::Status | seen::Request::HashKv(_) => Call::Unsupported,
     }
 }
 
@@ -196,6 +206,37 @@ fn pair(pair: product::KeyValue) -> seen::KeyValue {
         value: Bytes::from(pair.value.as_ref()),
         lease: numbers::LeaseId(pair.lease.0),
     }
+}
+
+/// The history's form of a renewal.
+pub fn keep_alive_response(id: LeaseId, ttl: TtlSecs) -> seen::Response {
+    seen::Response::LeaseKeepAlive(seen::LeaseKeepAliveResponse {
+        id: numbers::LeaseId(id.0),
+        ttl_secs: ttl.0,
+    })
+}
+
+/// The history's form of what a lease has left; -1 s when it is gone.
+pub fn time_to_live_response(id: LeaseId, life: Option<quorate::member::LeaseLife>) -> seen::Response {
+    let id = numbers::LeaseId(id.0);
+    let response = match life {
+        None => {
+            seen::LeaseTimeToLiveResponse { id, ttl_secs: -1, ..seen::LeaseTimeToLiveResponse::default() }
+        }
+        Some(life) => seen::LeaseTimeToLiveResponse {
+            id,
+            ttl_secs: life.remaining.0,
+            granted_ttl_secs: life.granted.0,
+            keys: life.keys.iter().map(|key| Bytes::from(key.as_ref())).collect(),
+        },
+    };
+    seen::Response::LeaseTimeToLive(response)
+}
+
+/// The history's form of a list of leases.
+pub fn leases_response(leases: Vec<LeaseId>) -> seen::Response {
+    let leases = leases.into_iter().map(|id| numbers::LeaseId(id.0)).collect();
+    seen::Response::LeaseLeases(seen::LeaseLeasesResponse { leases })
 }
 
 /// A watch's event in the history's terms.

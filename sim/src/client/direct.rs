@@ -7,6 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use quorate::raft::read_index::ReadError;
 use quorate_check::error_table::Code;
 use quorate_check::history::{Header, Request};
 use quorate_check::types::{MemberId, OpId, Revision};
@@ -92,8 +93,21 @@ async fn answer(member: &Member, request: &Request) -> Reply {
             Ok((_, Err(error))) => refused(error),
             Err(refusal) => not_answered(refusal),
         },
+        Call::KeepAlive(id) => read(member.lease_keep_alive(id).await, |ttl| {
+            Reply::Answered(header(member.revision()), convert::keep_alive_response(id, ttl))
+        }),
+        Call::TimeToLive { id, keys } => read(member.lease_time_to_live(id, keys).await, |life| {
+            Reply::Answered(header(member.revision()), convert::time_to_live_response(id, life))
+        }),
+        Call::Leases => read(member.leases().await, |leases| {
+            Reply::Answered(header(member.revision()), convert::leases_response(leases))
+        }),
         Call::Unsupported => Reply::Refused(Code::Unimplemented, "not offered by an object".to_owned()),
     }
+}
+
+fn read<T>(answer: Result<T, ReadError>, reply: impl FnOnce(T) -> Reply) -> Reply {
+    answer.map_or_else(|error| Reply::Unknown(error.to_string()), reply)
 }
 
 fn refused(error: quorate::machine::command::CommandError) -> Reply {

@@ -32,12 +32,19 @@ const LATE_REVISIONS_MAX: u64 = 400;
 /// How long a latecomer watches, milliseconds, at most.
 const LATE_WATCH_MS_MAX: u64 = 3_000;
 
+/// Latecomers of a thousand that read slowly.
+const SLOW_PERMILLE: u64 = 400;
+/// How long a slow one takes over a response, milliseconds, at most.
+const SLOW_PAUSE_MS_MAX: u64 = 150;
+
 /// What one watch of an observer is to be.
 #[derive(Clone)]
 struct Order {
     client: ClientId,
     create: WatchCreate,
     until: Option<Nanos>,
+    /// How long it takes over each response: a slow reader's stream fills up.
+    pause: Duration,
 }
 
 /// How a watch of an observer ended.
@@ -62,7 +69,7 @@ async fn follow(world: World, index: MemberIndex) {
     let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100);
     for watch in 0.. {
         let create = WatchCreate { start_revision: next, prev_kv: true, ..everything() };
-        let order = Order { client, create, until: None };
+        let order = Order { client, create, until: None, pause: Duration::ZERO };
         let outcome = observe(&world, index, watch, order).await;
         next = Seen(outcome.reached.0.max(next.0 - 1) + 1);
         if let Some(compacted) = outcome.compacted {
@@ -90,7 +97,9 @@ async fn come_late(world: World, index: MemberIndex, until: Nanos) {
             ..everything()
         };
         let ends = Nanos(world.time().now().0 + dice.between(100, LATE_WATCH_MS_MAX) * 1_000_000);
-        observe(&world, index, watch, Order { client, create, until: Some(ends) }).await;
+        let slow = dice.permille(SLOW_PERMILLE);
+        let pause = Duration::from_millis(if slow { dice.between(5, SLOW_PAUSE_MS_MAX) } else { 0 });
+        observe(&world, index, watch, Order { client, create, until: Some(ends), pause }).await;
     }
 }
 
@@ -121,6 +130,8 @@ async fn observe(world: &World, index: MemberIndex, watch: u64, order: Order) ->
         ..Watch::default()
     });
     let (time, inner, create, ends) = (world.time().clone(), record.clone(), order.create, order.until);
+    let pause = order.pause;
+    let responses_max = if pause.is_zero() { RESPONSES_MAX } else { 1 };
     let task = node.spawn(async move {
         let stream = member.watch();
         stream.create(spec(&create));
@@ -130,7 +141,7 @@ async fn observe(world: &World, index: MemberIndex, watch: u64, order: Order) ->
                 return WatchEnd::ClientCancel { at: time.now() };
             }
             let wait = Duration::from_nanos(left.min(1_000_000_000));
-            let Ok(responses) = madsim::time::timeout(wait, stream.next(RESPONSES_MAX)).await else {
+            let Ok(responses) = madsim::time::timeout(wait, stream.next(responses_max)).await else {
                 continue;
             };
             if responses.is_empty() {
@@ -143,6 +154,9 @@ async fn observe(world: &World, index: MemberIndex, watch: u64, order: Order) ->
                 if canceled {
                     return WatchEnd::ServerCancel { at: time.now() };
                 }
+            }
+            if !pause.is_zero() {
+                time.sleep(pause).await;
             }
         }
     });

@@ -5,7 +5,8 @@
 
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    Compact, Compare, CompareTarget, DeleteRange, LeaseGrant, LeaseRef, Put, Range, Request, Txn, TxnOp,
+    Compact, Compare, CompareTarget, DeleteRange, LeaseGrant, LeaseRef, LeaseTimeToLive, Put, Range, Request,
+    Txn, TxnOp,
 };
 use quorate_check::types::{LeaseId, OpId, Revision};
 
@@ -47,6 +48,11 @@ pub fn resolve(op: &PlannedOp, memory: &Memory) -> Request {
             Request::LeaseGrant(LeaseGrant { id: lease_id(op.id), ttl_secs: *ttl_secs })
         }
         Ask::LeaseRevoke { grant } => Request::LeaseRevoke(LeaseRef { id: lease_id(*grant) }),
+        Ask::LeaseKeepAlive { grant } => Request::LeaseKeepAlive(LeaseRef { id: lease_id(*grant) }),
+        Ask::LeaseTimeToLive { grant, keys } => {
+            Request::LeaseTimeToLive(LeaseTimeToLive { id: lease_id(*grant), keys: *keys })
+        }
+        Ask::LeaseList => Request::LeaseLeases,
     }
 }
 

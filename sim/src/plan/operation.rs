@@ -57,6 +57,20 @@ pub enum Ask {
         /// The operation that granted it.
         grant: OpId,
     },
+    /// Renew a lease.
+    LeaseKeepAlive {
+        /// The operation that granted it.
+        grant: OpId,
+    },
+    /// Ask what a lease has left.
+    LeaseTimeToLive {
+        /// The operation that granted it.
+        grant: OpId,
+        /// Whether its keys are wanted.
+        keys: bool,
+    },
+    /// Ask for all leases.
+    LeaseList,
 }
 
 /// A set of keys, by their numbers.

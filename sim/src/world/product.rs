@@ -93,11 +93,13 @@ fn knobs(plan: &Plan) -> node::Knobs {
         batch_requests_max: usize::try_from(knobs.batch_requests_max).unwrap_or(usize::MAX),
         // Small, so that watchers fall behind and are caught up in many steps.
         watch_limits: WatchLimits {
-            queue_responses_max: 32,
+            queue_responses_max: 8,
             short_scan_revisions: 4,
             ..WatchLimits::default()
         },
         watch_catch_up: CatchUpBudget { records: 8, ..CatchUpBudget::default() },
+        lease_tick: Duration::from_millis(200),
+        lease_checkpoint_interval: Duration::from_secs(2),
         ..node::Knobs::default()
     }
 }

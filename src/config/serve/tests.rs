@@ -95,7 +95,15 @@ fn values_in_their_own_syntax() {
     assert!(gates.corruption_checks.initial);
     assert_eq!(gates.corruption_checks.compact_hash_every, Some(Duration::from_secs(60)));
     assert_eq!(config(&["--grpc-keepalive-interval=0s"]).keepalive.interval, None);
-    assert!(config(&["--log-outputs=stdout"]).log.to_stdout);
+    let file = LogOutput::File(PathBuf::from("q.log"));
+    for (value, want) in [
+        ("default", vec![LogOutput::Stderr]),
+        ("stdout", vec![LogOutput::Stdout]),
+        ("stdout,stderr,stderr", vec![LogOutput::Stderr, LogOutput::Stdout]),
+        ("stderr,q.log", vec![LogOutput::Stderr, file]),
+    ] {
+        assert_eq!(config(&[&format!("--log-outputs={value}")]).log.outputs, want, "{value}");
+    }
 }
 
 #[test]
@@ -133,7 +141,12 @@ fn refusals_are_one_line_that_names_the_option() {
         (&["--auth-token=jwt,sign-method=RS256"], "only simple tokens are supported yet"),
         (&["--feature-gates=Nope=true"], "unrecognized feature gate: Nope"),
         (&["--feature-gates=InitialCorruptCheck"], "want Name=true or Name=false"),
-        (&["--log-outputs=etcd.log"], "etcd.log is not supported yet"),
+        (&["--log-outputs=default,q.log"], "default cannot stand beside others"),
+        (&["--log-outputs=systemd/journal"], "the journal is not spoken to"),
+        (&["--log-outputs="], "want default, stdout, stderr or a path"),
+        (&["--initial-cluster=default=https://a:1"], "for --initial-cluster: TLS is not supported yet"),
+        (&["--wal-dir=wal"], "--wal-dir is not supported yet: the log would lie elsewhere"),
+        (&["--listen-metrics-urls=http://localhost:1"], "--listen-metrics-urls is not supported yet"),
         (&["--cert-file=a.pem"], "--cert-file is not supported yet: without TLS"),
         (&["--client-cert-auth"], "--client-cert-auth is not supported yet: without TLS"),
         (&["--peer-auto-tls"], "--peer-auto-tls is not supported yet"),
@@ -161,6 +174,9 @@ fn harmless_options_are_warned_about_only_when_they_were_meant() {
         (&["--unsafe-no-fsync"], "--unsafe-no-fsync=true has no effect: every acknowledged write is synced"),
         (&["--max-request-bytes=20000000"], "--max-request-bytes=20000000 is more than the recommended"),
         (&["--quota-backend-bytes=99000000000"], "--quota-backend-bytes is more than the recommended"),
+        (&["--auto-compaction-retention=1h"], "--auto-compaction-retention=1h has no effect: nothing is"),
+        (&["--corrupt-check-time=1h"], "--corrupt-check-time=1h has no effect: members are not"),
+        (&["--pre-vote=false"], "--pre-vote=false has no effect"),
         (&["--feature-gates=LeaseCheckpoint=true"], "feature gate LeaseCheckpoint has no effect"),
     ] {
         let warnings = load(args).unwrap().warnings;

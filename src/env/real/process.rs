@@ -9,19 +9,21 @@ use crate::env::Process;
 pub struct RealProcess;
 
 impl Process for RealProcess {
-    /// Aborts: an orderly exit would run handlers, and after a failed sync nothing may be written any more.
+    /// Exits with code 1. No destructor runs: after a failed sync nothing may be written any more.
     fn fatal(&self, reason: &str) {
-        tracing::error!(reason, "fatal: the process ends now");
-        // Tracing may be off or filtered; this line must come out. Nobody is left to tell if it cannot.
-        drop(writeln!(std::io::stderr(), "quorate: fatal: {reason}"));
-        std::process::abort()
+        if tracing::enabled!(tracing::Level::ERROR) {
+            tracing::error!(reason, "fatal: the process ends now");
+        } else {
+            // This line must come out even where nothing is logged. Nobody is left to tell if it cannot.
+            drop(writeln!(std::io::stderr(), "quorate: fatal: {reason}"));
+        }
+        std::process::exit(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::ExitStatusExt;
 
     /// Plays both parts: run again with the variable set, it is the process that dies.
     #[test]
@@ -36,8 +38,10 @@ mod tests {
             .env(DYING, "1")
             .output()
             .unwrap();
-        assert_eq!(child.status.signal(), Some(6), "ended by SIGABRT: {:?}", child.status);
+        assert_eq!(child.status.code(), Some(1), "{:?}", child.status);
         let said = String::from_utf8_lossy(&child.stderr);
         assert!(said.contains("quorate: fatal: sync of segment 7 failed"), "{said}");
+        let went_on = String::from_utf8_lossy(&child.stdout).contains("test result");
+        assert!(!went_on, "the process ended where it said so");
     }
 }

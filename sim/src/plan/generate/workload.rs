@@ -25,13 +25,16 @@ enum Kind {
     Compact,
     LeaseGrant,
     LeaseRevoke,
+    LeaseKeepAlive,
+    LeaseTimeToLive,
+    LeaseList,
 }
 
 /// What one seed's clients are like.
 #[derive(Clone, Debug)]
 struct Mixture {
     keys: u64,
-    kinds: [(u64, Kind); 7],
+    kinds: [(u64, Kind); 10],
     serializable_permille: u64,
     old_read_permille: u64,
     leased_permille: u64,
@@ -53,14 +56,19 @@ pub(super) fn clients(seed: u64, members: u8, duration_ms: u64) -> Vec<ClientPla
 fn mixture(seed: u64, members: u8) -> Mixture {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 1);
     let keys = dice.between(5, 30);
+    let leases = dice.permille(800);
+    let weight = |dice: &mut Dice, least, most| if leases { dice.between(least, most) } else { 0 };
     let kinds = [
         (dice.between(250, 450), Kind::Put),
         (dice.between(20, 120), Kind::Delete),
         (dice.between(150, 350), Kind::Range),
         (dice.between(50, 250), Kind::Txn),
         (dice.between(2, 12), Kind::Compact),
-        (if dice.permille(700) { dice.between(5, 25) } else { 0 }, Kind::LeaseGrant),
-        (if dice.permille(700) { dice.between(5, 25) } else { 0 }, Kind::LeaseRevoke),
+        (weight(&mut dice, 10, 40), Kind::LeaseGrant),
+        (weight(&mut dice, 0, 15), Kind::LeaseRevoke),
+        (weight(&mut dice, 10, 120), Kind::LeaseKeepAlive),
+        (weight(&mut dice, 0, 30), Kind::LeaseTimeToLive),
+        (weight(&mut dice, 0, 5), Kind::LeaseList),
     ];
     Mixture {
         keys,
@@ -140,11 +148,28 @@ impl Draw<'_> {
             Kind::Range => Ask::Range(self.range()),
             Kind::Txn => Ask::Txn(self.txn(1)),
             Kind::Compact => Ask::Compact { at: RevisionAt::Back(self.dice.signed(0, 150)) },
-            Kind::LeaseGrant => Ask::LeaseGrant { ttl_secs: self.dice.signed(2, 60) },
-            Kind::LeaseRevoke => match self.dice.pick(&self.past.grants) {
-                Some(grant) => Ask::LeaseRevoke { grant: *grant },
-                None => Ask::LeaseGrant { ttl_secs: self.dice.signed(2, 60) },
-            },
+            Kind::LeaseGrant => self.grant(),
+            Kind::LeaseRevoke => self.of_a_lease(|grant| Ask::LeaseRevoke { grant }),
+            Kind::LeaseKeepAlive => self.of_a_lease(|grant| Ask::LeaseKeepAlive { grant }),
+            Kind::LeaseTimeToLive => {
+                let keys = self.dice.permille(500);
+                self.of_a_lease(|grant| Ask::LeaseTimeToLive { grant, keys })
+            }
+            Kind::LeaseList => Ask::LeaseList,
+        }
+    }
+
+    /// Short lives end within a run, and are renewed within an election; long ones are checkpointed.
+    fn grant(&mut self) -> Ask {
+        let longest = if self.dice.permille(500) { 6 } else { 60 };
+        Ask::LeaseGrant { ttl_secs: self.dice.signed(1, longest) }
+    }
+
+    /// Something about one of the client's leases; a new lease when it has none.
+    fn of_a_lease(&mut self, ask: impl FnOnce(OpId) -> Ask) -> Ask {
+        match self.dice.pick(&self.past.grants).copied() {
+            Some(grant) => ask(grant),
+            None => self.grant(),
         }
     }
 

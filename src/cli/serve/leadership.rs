@@ -1,0 +1,86 @@
+//! Tells the log who leads, whenever that changes: the first thing an operator wants to know after a hiccup.
+//!
+//! It looks at what the member knows a few times a second; a change that is undone between two looks is not told.
+
+use std::time::Duration;
+
+use crate::env::Env;
+use crate::node::Member;
+use crate::types::{MemberId, Term};
+
+/// How often a member is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Who leads, as a member knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct View {
+    leader: Option<MemberId>,
+    term: Term,
+}
+
+/// What became of the leadership between two looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// This member leads now.
+    Leads,
+    /// Another member does.
+    Follows(MemberId),
+    /// Nobody does any more.
+    Lost(MemberId),
+}
+
+impl Change {
+    fn between(before: View, now: View, own: MemberId) -> Option<Change> {
+        match (before.leader, now.leader) {
+            (Some(lost), None) => Some(Change::Lost(lost)),
+            (None, None) => None,
+            // The same leader of a later term was elected anew.
+            (_, Some(_)) if before == now => None,
+            (_, Some(leader)) if leader == own => Some(Change::Leads),
+            (_, Some(leader)) => Some(Change::Follows(leader)),
+        }
+    }
+}
+
+/// Watches one member for as long as it is polled.
+pub async fn tell(member: &Member, env: &Env) {
+    let config = member.config();
+    let (own, name) = (config.member, &config.name);
+    let mut before = View::default();
+    loop {
+        let raft = member.status().raft;
+        // A leader that has restarted still knows its old vote for itself; that makes it no leader.
+        let leader = raft.leader.filter(|leader| *leader != own || raft.is_leader);
+        let now = View { leader, term: raft.term };
+        let term = now.term.0;
+        match Change::between(before, now, own) {
+            Some(Change::Leads) => tracing::info!(%name, term, "became leader"),
+            Some(Change::Follows(leader)) => tracing::info!(%name, %leader, term, "follows a leader"),
+            Some(Change::Lost(leader)) => tracing::warn!(%name, %leader, term, "lost leader"),
+            None => {}
+        }
+        before = now;
+        env.clock.sleep(LOOK_INTERVAL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_changes_are_told() {
+        let (own, other) = (MemberId(1), MemberId(2));
+        let view = |leader, term| View { leader, term: Term(term) };
+        for (before, now, want) in [
+            (view(None, 0), view(None, 1), None),
+            (view(None, 1), view(Some(own), 2), Some(Change::Leads)),
+            (view(Some(own), 2), view(Some(own), 2), None),
+            (view(Some(own), 2), view(Some(own), 3), Some(Change::Leads)),
+            (view(Some(own), 2), view(Some(other), 3), Some(Change::Follows(other))),
+            (view(Some(other), 3), view(None, 3), Some(Change::Lost(other))),
+        ] {
+            assert_eq!(Change::between(before, now, own), want, "{before:?} {now:?}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! From options to a member: which one it is, where it listens, and whether it may start as they say.
+//!
+//! What cannot be done is refused here in one line that names the flag. Only the data directory's name and its log
+//! folder are looked at; what they hold is judged by the member itself.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use crate::config::{ClusterState, ConfigError, ServeConfig, StorageEngine, Url};
+use crate::machine::command::Member as MemberInfo;
+use crate::node::{Knobs, MemberConfig, wal_dir};
+use crate::storage::engine::EngineKind;
+
+/// Why no member can be made of the options.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The options contradict each other.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// An option asks for what is not there yet.
+    #[error("--{flag}: {why}")]
+    NotYet {
+        /// The flag.
+        flag: &'static str,
+        /// What is missing.
+        why: String,
+    },
+    /// The data directory cannot be used.
+    #[error("data directory {dir} (--data-dir): {why}")]
+    DataDir {
+        /// The directory.
+        dir: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Somebody else listens there, or nobody may.
+    #[error("cannot listen to {whom} on {address}: {why}")]
+    Listen {
+        /// Clients or peers.
+        whom: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the host said.
+        why: std::io::ErrorKind,
+    },
+}
+
+/// The member that `config` describes.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn member_config(config: &ServeConfig) -> Result<MemberConfig, PlanError> {
+    config.verify_bootstrap()?;
+    let token = &config.initial_cluster_token;
+    let ids = config.initial_cluster.member_ids(token);
+    let members = config
+        .initial_cluster
+        .members()
+        .zip(&ids)
+        .map(|((name, urls), (_, id))| MemberInfo {
+            id: *id,
+            name: name.to_owned(),
+            peer_urls: texts(urls),
+            ..MemberInfo::default()
+        })
+        .collect();
+    let member = ids.iter().find(|(name, _)| *name == config.name).map(|(_, id)| *id);
+    let not_there = || {
+        ConfigError::Contradiction(format!("--initial-cluster does not list this member, {:?}", config.name))
+    };
+    let peer_listen = addresses("listen-peer-urls", &config.listen_peer_urls)?;
+    let [peer_listen] = peer_listen.as_slice() else {
+        let why = format!("one address is supported yet, found {}", peer_listen.len());
+        return Err(PlanError::NotYet { flag: "listen-peer-urls", why });
+    };
+    Ok(MemberConfig {
+        name: config.name.clone(),
+        member: member.ok_or_else(not_there)?,
+        cluster: config.initial_cluster.cluster_id(token),
+        data_dir: config.data_dir.clone(),
+        members,
+        peer_listen: *peer_listen,
+        client_listen: addresses("listen-client-urls", &config.listen_client_urls)?,
+        client_urls: texts(&config.advertise_client_urls),
+        engine: match config.storage_engine {
+            StorageEngine::Redb => EngineKind::Redb,
+            StorageEngine::Sled => EngineKind::Sled,
+        },
+        knobs: Knobs {
+            heartbeat_interval: config.heartbeat_interval,
+            election_timeout: config.election_timeout,
+            snapshot_entries: config.snapshot_entries,
+            keep_entries: config.snapshot_catchup_entries,
+            quota_bytes: config.quota_bytes,
+            max_txn_ops: config.txn_ops_max,
+            request_bytes_max: config.request_bytes_max,
+            request_timeout: config.request_timeout(),
+            watch_progress_interval: config.watch_progress_interval,
+            ..Knobs::default()
+        },
+    })
+}
+
+fn texts(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(|url| url.as_str().to_owned()).collect()
+}
+
+/// The addresses to bind, each once: `localhost` and its number are the same place.
+fn addresses(flag: &'static str, urls: &[Url]) -> Result<Vec<SocketAddr>, PlanError> {
+    let mut found = BTreeSet::new();
+    for url in urls {
+        let ip = match url.host() {
+            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            host => host.parse().map_err(|_| PlanError::NotYet {
+                flag,
+                why: format!("want an IP address or localhost to listen on, found {url}"),
+            })?,
+        };
+        found.insert(SocketAddr::new(ip, url.port()));
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// Makes the data directory, readable by its owner alone, and checks that it fits `--initial-cluster-state`. What
+/// is to be warned about is answered.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn prepare_data_dir(config: &ServeConfig) -> Result<Option<String>, PlanError> {
+    let dir = &config.data_dir;
+    let failed = |why: std::io::Error| PlanError::DataDir { dir: dir.clone(), why: why.to_string() };
+    if config.initial_cluster_state == ClusterState::Existing && !holds_a_log(dir).map_err(failed)? {
+        let why = format!(
+            "existing: joining a running cluster is not supported yet, and data directory {} holds no member \
+             to restart",
+            dir.display()
+        );
+        return Err(PlanError::NotYet { flag: "initial-cluster-state", why });
+    }
+    make_private_dir(dir).map_err(failed)
+}
+
+/// Whether a member has begun a log under `dir`.
+fn holds_a_log(dir: &Path) -> std::io::Result<bool> {
+    match std::fs::read_dir(wal_dir(dir)) {
+        Ok(mut names) => Ok(names.any(|name| {
+            name.is_ok_and(|name| Path::new(&name.file_name()).extension().is_some_and(|kind| kind == "wal"))
+        })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes `dir` with mode 0700; one that exists stays as it is, and is warned about when others may read it.
+fn make_private_dir(dir: &Path) -> std::io::Result<Option<String>> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let mode = std::fs::metadata(dir)?.permissions().mode() & 0o777;
+    let open = mode & 0o077 != 0;
+    Ok(open.then(|| {
+        format!("data directory {} has mode {mode:04o}: others may read it, 0700 is wanted", dir.display())
+    }))
+}
+
+/// Checks that every address can be listened to, before anything else is begun: a port in use then costs no
+/// recovery, and the line says whom it was for. A port that is taken after this check fails the start all the same.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn check_ports(config: &MemberConfig) -> Result<(), PlanError> {
+    let peers = std::iter::once(("peers", &config.peer_listen));
+    let clients = config.client_listen.iter().map(|address| ("clients", address));
+    // All are held until all are found free, so that an address that is asked for twice is noticed.
+    let mut held = Vec::new();
+    for (whom, address) in peers.chain(clients) {
+        let bound = TcpListener::bind(address);
+        held.push(bound.map_err(|error| PlanError::Listen { whom, address: *address, why: error.kind() })?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

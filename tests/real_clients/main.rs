@@ -1,0 +1,25 @@
+//! Clients that were written for the reference, unmodified, against three members started with the reference's flags.
+//!
+//! `ctl` runs the real `etcdctl`; `go_client` runs a program on the public Go client (`tests/go`). Each says so
+//! loudly when its tools are missing, and fails without them under `CI=true`. `QUORATE_SERVER` names another server to put
+//! under both, such as the reference itself: what is expected here is what it does.
+#![cfg(not(madsim))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "the helpers of a test stop it where they stand"
+)]
+
+mod ctl;
+mod etcdctl;
+mod go_client;
+
+use quorate_jepsen::cluster::Cluster;
+use quorate_jepsen::program::Server;
+
+/// Three members of the server under test.
+fn cluster() -> Cluster {
+    Cluster::start(Server::from_env(env!("CARGO_BIN_EXE_quorate")), 3)
+}
