@@ -20,7 +20,7 @@ impl Member {
         while !self.stopping.load(Ordering::Relaxed) {
             self.env.clock.sleep(MAINTENANCE_INTERVAL).await;
             if let Some(reason) = self.raft.failure() {
-                return self.env.process.fatal(&reason);
+                return self.replica.fatal(&reason);
             }
             self.bootstrap().await;
             self.announce().await;

@@ -140,7 +140,7 @@ impl Member {
 
     /// History that cannot be read is fatal.
     fn unreadable(&self, error: &RecordsError) -> ReadError {
-        self.env.process.fatal(&error.to_string());
+        self.replica.fatal(&error.to_string());
         ReadError::Stopped
     }
 
@@ -188,13 +188,14 @@ impl Member {
         self.replica.applied().reached(index).await
     }
 
-    /// Stops the member: no new work is taken, what is accepted becomes durable.
+    /// Stops the member: no new work is taken, what is accepted becomes durable, and the state engine is closed.
+    /// Returns when all that is done; only the peer server still answers, and only to refuse.
     pub async fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         self.replica.watches().stop();
         self.raft.shutdown().await;
-        if let Err(error) = self.replica.store().flush(&self.wal).await {
-            tracing::error!(%error, "the state engine could not be flushed while stopping");
+        if let Err(error) = self.replica.store().close(&self.wal).await {
+            tracing::error!(%error, "the state engine could not be closed");
         }
     }
 }

@@ -15,6 +15,7 @@ use openraft::{OptionalSend, Vote};
 
 use crate::raft::codec::{EntryError, from_wal, to_wal};
 use crate::raft::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig, log_id, raft_log_id};
+use crate::storage::full_snapshot::FullSnapshot;
 use crate::storage::wal::{self, Recovered, WalHandle, WalRecord};
 use crate::types::{LogId, MemberId, Term};
 
@@ -23,6 +24,8 @@ use crate::types::{LogId, MemberId, Term};
 pub struct LogStore {
     wal: WalHandle,
     memory: Arc<Mutex<Memory>>,
+    /// What alone may let this log forget, with an engine that does not survive a power loss.
+    full: Option<FullSnapshot>,
 }
 
 /// Up to where the log of this member is purged, for those who must notice and not read. Clones share it.
@@ -46,11 +49,15 @@ struct Memory {
 }
 
 impl LogStore {
-    /// The log as the WAL gave it back.
+    /// The log as the WAL gave it back. With `full` it is never purged beyond what that file holds.
     ///
     /// # Errors
     /// [`EntryError`] when an entry is of a kind that this version does not know.
-    pub fn new(wal: WalHandle, recovered: Recovered) -> Result<LogStore, EntryError> {
+    pub fn new(
+        wal: WalHandle,
+        recovered: Recovered,
+        full: Option<FullSnapshot>,
+    ) -> Result<LogStore, EntryError> {
         let mut entries = BTreeMap::new();
         for entry in recovered.entries {
             entries.insert(entry.log_id.index.0, from_wal(entry.log_id, entry.payload)?);
@@ -61,7 +68,7 @@ impl LogStore {
             vote: recovered.vote.map(|vote| vote_from_wal(&vote)),
             committed: recovered.committed.map(raft_log_id),
         };
-        Ok(LogStore { wal, memory: Arc::new(Mutex::new(memory)) })
+        Ok(LogStore { wal, memory: Arc::new(Mutex::new(memory)), full })
     }
 
     /// Where this log begins.
@@ -218,6 +225,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, upto: RaftLogId) -> Result<(), io::Error> {
+        assert!(
+            self.full.as_ref().is_none_or(|full| full.covers(log_id(&upto))),
+            "the log is purged only up to a durable snapshot file"
+        );
         {
             let mut memory = self.memory();
             memory.entries = memory.entries.split_off(&(upto.index + 1));

@@ -143,6 +143,10 @@ impl Replica {
     /// # Errors
     /// When stored history cannot be read: the member must stop.
     pub fn apply(&self, entries: Vec<(LogId, Committed)>) -> Result<(), RecordsError> {
+        self.apply_all(entries).inspect_err(|error| self.give_up(error))
+    }
+
+    fn apply_all(&self, entries: Vec<(LogId, Committed)>) -> Result<(), RecordsError> {
         let Some((last, _)) = entries.last() else { return Ok(()) };
         let last = *last;
         let mut writes = Vec::new();
@@ -156,9 +160,9 @@ impl Replica {
                 match entry {
                     Committed::Batch(batch) => {
                         // Marked under the lock: nobody may see what a failed apply has left half done.
-                        let give_up = |error: &RecordsError| self.give_up(error);
-                        let effects = state.apply(&overlay, at, &batch).inspect_err(give_up)?;
-                        overlay.absorb(&effects.writes).inspect_err(give_up)?;
+                        let mark = |_: &RecordsError| self.given_up.store(true, Ordering::Relaxed);
+                        let effects = state.apply(&overlay, at, &batch).inspect_err(mark)?;
+                        overlay.absorb(&effects.writes).inspect_err(mark)?;
                         leases.extend(effects.writes.iter().filter_map(lease_change));
                         writes.extend(effects.writes);
                         answers.extend(effects.answers);
@@ -229,9 +233,10 @@ impl Replica {
         self.installs.load(Ordering::Relaxed)
     }
 
-    /// The state is half changed and must not be read again; the member ends.
+    /// The state is half changed and must not be read again: watchers get nothing more, and the member ends.
     fn give_up(&self, error: &RecordsError) {
         self.given_up.store(true, Ordering::Relaxed);
+        self.watches.stop();
         self.fatal(&error.to_string());
     }
 
@@ -289,7 +294,7 @@ impl Replica {
 
     /// The member stops: nothing it holds can be trusted to go on.
     pub fn fatal(&self, reason: &str) {
-        self.env.process.fatal(reason);
+        self.store.fatal(reason);
     }
 }
 
@@ -299,7 +304,7 @@ impl Previous for Replica {
         if at < Revision::FIRST {
             return Ok(None);
         }
-        let Ok(Some(place)) = self.state().locate(key, at) else { return Ok(None) };
+        let Ok(Some(place)) = self.readable()?.locate(key, at) else { return Ok(None) };
         // The record is read with the state free, so a compaction may come in between and sweep it away.
         match self.store.record(place) {
             Ok(record) => match record.event {

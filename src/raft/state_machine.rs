@@ -1,9 +1,11 @@
 //! The applied side of the consensus core: hands committed entries to the [`Replica`], makes and takes
 //! snapshots.
 //!
-//! "Building a snapshot" writes no file: it makes the WAL durable, then the engine, and remembers the applied
-//! entry; the bytes come from a pinned view when a peer asks for them. With an engine that is durable by
-//! itself this is all the log needs to be purged.
+//! "Building a snapshot" makes a pinned view durable ([`Store::secure`](crate::storage::store::Store::secure)): by
+//! a flush, if the engine is durable by itself, else by a snapshot file; then the log may be purged up to it.
+//! What peers are sent comes from a pinned view of its own, whenever one asks.
+//!
+//! Every failure here ends the process at once; what the consensus core makes of the error comes too late.
 
 use std::io;
 use std::sync::Arc;
@@ -18,11 +20,14 @@ use crate::machine::state::State;
 use crate::raft::replica::{Committed, Replica, load_membership, membership_key};
 use crate::raft::snapshot::SnapshotData;
 use crate::raft::types::{RaftLogId, RaftMembership, TypeConfig, log_id, raft_log_id};
-use crate::storage::engine::Reader;
+use crate::storage::engine::{EngineError, Reader};
 use crate::storage::wal::WalHandle;
 
 /// Entries applied in one pass at most: publishing waits for the whole pass.
 const APPLY_ENTRIES_MAX: usize = 64;
+/// Views that a snapshot is tried from. One that became too old saw hundreds of megabytes overwritten while the
+/// file was being written; a disk that is too slow for that time after time cannot carry this member.
+const SNAPSHOT_VIEWS_MAX: u32 = 5;
 
 /// The state machine of one member. Clones share the replica.
 #[derive(Clone)]
@@ -41,7 +46,8 @@ impl StateMachine {
     async fn pin(&self) -> Result<(SnapshotMetaOf<TypeConfig>, Box<dyn Reader>), io::Error> {
         self.replica.store().drained().await;
         let reader = self.replica.store().pin().map_err(io::Error::other)?;
-        let (applied, membership) = contents(&*reader).map_err(io::Error::other)?;
+        let (applied, membership) =
+            contents(&*reader).inspect_err(|error| self.replica.fatal(error)).map_err(io::Error::other)?;
         Ok((SnapshotMeta { last_log_id: applied, last_membership: membership }, reader))
     }
 
@@ -82,11 +88,29 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<TypeConfig, SnapshotData>, io::Error> {
-        let (meta, reader) = self.pin().await?;
-        // Everything in the view is made durable, and perhaps something newer with it.
-        self.replica.store().flush(&self.wal).await.map_err(io::Error::other)?;
-        crate::sometimes!("snapshot built");
-        Ok(SnapshotOf::<TypeConfig, SnapshotData> { meta, snapshot: SnapshotData::Outgoing(reader) })
+        for _ in 0..SNAPSHOT_VIEWS_MAX {
+            let (meta, reader) = self.pin().await?;
+            let Some(applied) = meta.last_log_id.as_ref().map(log_id) else {
+                let snapshot = SnapshotData::Outgoing(reader);
+                return Ok(SnapshotOf::<TypeConfig, SnapshotData> { meta, snapshot });
+            };
+            match self.replica.store().secure(applied, reader, &self.wal).await {
+                Ok(reader) => {
+                    crate::sometimes!("snapshot built");
+                    let snapshot = SnapshotData::Outgoing(reader);
+                    return Ok(SnapshotOf::<TypeConfig, SnapshotData> { meta, snapshot });
+                }
+                Err(EngineError::ReaderTooOld { .. }) => {
+                    tracing::warn!(
+                        "the state changed too fast to be written to its snapshot file: once more"
+                    );
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        let reason = "the state changes faster than its snapshot file can be written";
+        self.replica.fatal(reason);
+        Err(io::Error::other(reason))
     }
 }
 
@@ -138,7 +162,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMetaOf<TypeConfig>,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        self.install(meta, snapshot).await
+        self.install(meta, snapshot).await.inspect_err(|error| self.replica.fatal(&error.to_string()))
     }
 
     async fn get_current_snapshot(

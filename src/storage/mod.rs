@@ -3,6 +3,7 @@
 //! Invariant over all: the WAL may lead the engine, never the reverse (see `docs/storage.md`).
 
 pub mod engine;
+pub mod full_snapshot;
 pub mod snapshot_file;
 pub mod state_dir;
 pub mod store;

@@ -95,6 +95,23 @@ pub enum SnapshotFileError {
     },
 }
 
+impl From<SnapshotFileError> for EngineError {
+    /// What a bad snapshot file means to who wanted to build an engine from it.
+    fn from(error: SnapshotFileError) -> EngineError {
+        match error {
+            SnapshotFileError::Missing { path } => {
+                EngineError::Io { path, source: io::ErrorKind::NotFound.into() }
+            }
+            SnapshotFileError::Io { path, source } => EngineError::Io { path, source },
+            SnapshotFileError::Corrupt { path, offset, what } => {
+                EngineError::Corrupt { path, what: format!("at offset {offset}: {what}") }
+            }
+            SnapshotFileError::Refused { path, why } => EngineError::Refused { path, why },
+            SnapshotFileError::Engine { source, .. } => source,
+        }
+    }
+}
+
 fn io_error(path: &Path, source: io::Error) -> SnapshotFileError {
     let path = path.display().to_string();
     match source.kind() {
@@ -109,6 +126,7 @@ pub struct SnapshotWriter {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     new: PathBuf,
+    applied: LogId,
     file: Arc<dyn File>,
     offset: u64,
     crc: u32,
@@ -128,15 +146,29 @@ impl SnapshotWriter {
     ) -> Result<SnapshotWriter, SnapshotFileError> {
         let mut new = path.as_os_str().to_owned();
         new.push(".new");
-        let new = PathBuf::from(new);
+        SnapshotWriter::create_as(disk, Path::new(&new), path, header)
+    }
+
+    /// As [`SnapshotWriter::create`], under the name `new` in the same folder until it is finished: several may
+    /// be on their way at once.
+    ///
+    /// # Errors
+    /// `Io` when the disk fails.
+    pub fn create_as(
+        disk: &Arc<dyn Disk>,
+        new: &Path,
+        path: &Path,
+        header: SnapshotFileHeader,
+    ) -> Result<SnapshotWriter, SnapshotFileError> {
         let file = disk
-            .open(&new, OpenMode::Create)
+            .open(new, OpenMode::Create)
             .and_then(|file| file.set_len(0).map(|()| file))
-            .map_err(|source| io_error(&new, source))?;
+            .map_err(|source| io_error(new, source))?;
         let mut writer = SnapshotWriter {
             disk: Arc::clone(disk),
             path: path.to_owned(),
-            new,
+            new: new.to_owned(),
+            applied: header.applied,
             file,
             offset: 0,
             crc: 0,
@@ -212,6 +244,19 @@ impl SnapshotWriter {
         Ok(())
     }
 
+    /// The last entry applied to the state that is being written.
+    pub fn applied(&self) -> LogId {
+        self.applied
+    }
+
+    /// Gives the attempt up and removes what was written.
+    ///
+    /// # Errors
+    /// `Io` when the disk fails.
+    pub fn abandon(self) -> Result<(), SnapshotFileError> {
+        self.disk.remove_file(&self.new).map_err(|source| io_error(&self.new, source))
+    }
+
     /// Completes the file and puts it, durably, into its place.
     ///
     /// # Errors
@@ -242,19 +287,34 @@ pub fn write_snapshot(
     reader: &dyn Reader,
 ) -> Result<IntegrityReport, SnapshotFileError> {
     let mut writer = SnapshotWriter::create(disk, path, header)?;
+    copy_into(&mut writer, reader, &mut || Ok(()))?;
+    writer.finish()
+}
+
+/// Copies everything `reader` sees into `writer`, a few pairs at a time, and asks `go_on` before each step.
+///
+/// # Errors
+/// `Engine` when the view cannot be read, `Io` when the disk fails; and what `go_on` says.
+pub fn copy_into(
+    writer: &mut SnapshotWriter,
+    reader: &dyn Reader,
+    go_on: &mut dyn FnMut() -> Result<(), SnapshotFileError>,
+) -> Result<(), SnapshotFileError> {
+    let path = writer.path.display().to_string();
     for bucket in Bucket::ALL {
         let mut from = Bytes::new();
         loop {
+            go_on()?;
             let pairs = reader
                 .range(bucket, &from, PAIRS_AT_ONCE)
-                .map_err(|source| SnapshotFileError::Engine { path: path.display().to_string(), source })?;
+                .map_err(|source| SnapshotFileError::Engine { path: path.clone(), source })?;
             let Some((last, _)) = pairs.last() else { break };
             from = successor(last);
             let triples: Vec<Triple> = pairs.into_iter().map(|(key, value)| (bucket, key, value)).collect();
             writer.put(&triples)?;
         }
     }
-    writer.finish()
+    Ok(())
 }
 
 /// Reads a snapshot file, a chunk at a time. What it yields is only believed once it has ended without an error:

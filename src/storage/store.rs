@@ -4,10 +4,12 @@
 //! feeds the engine in order. A read looks into the buffer first and then into the engine as of the newest
 //! drained batch, so that every record the index knows is found in one of them at any moment.
 //!
-//! Invariant: the engine never becomes durable ahead of the WAL ([`Store::flush`] waits for the WAL first).
+//! Invariants: the engine never becomes durable ahead of the WAL ([`Store::flush`] waits for the WAL first). The
+//! first failure of the engine ends the process, at once and from here: nobody else has to notice it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -16,9 +18,10 @@ use crate::env::{Env, Worker, run};
 use crate::machine::effects::{Record, Records, RecordsError};
 use crate::machine::mvcc::record::{decode_record, parse_record_key, record_key};
 use crate::machine::persist::{Bucket, Write};
-use crate::storage::engine::{Engine, EngineError, EngineSize, Reader};
+use crate::storage::engine::{Engine, EngineError, EngineSize, Pair, Reader};
+use crate::storage::full_snapshot::FullSnapshot;
 use crate::storage::wal::WalHandle;
-use crate::types::RevPair;
+use crate::types::{LogId, RevPair};
 
 /// While this many bytes wait for the engine, [`Store::room`] holds the applier back.
 const BUFFER_BYTES_MAX: usize = 16 << 20;
@@ -26,6 +29,11 @@ const BUFFER_BYTES_MAX: usize = 16 << 20;
 const DRAIN_BYTES_MAX: usize = 4 << 20;
 /// What a write costs in the buffer beside its key and value, bytes.
 const WRITE_OVERHEAD_BYTES: usize = 64;
+
+/// How long a close waits for views that are still held. An engine closed under one is rebuilt at its next start.
+const VIEWS_RETURN_MAX: Duration = Duration::from_secs(2);
+/// How often it looks.
+const VIEWS_RETURN_STEP: Duration = Duration::from_millis(5);
 
 /// The state's storage. Clones share it.
 #[derive(Clone)]
@@ -36,6 +44,8 @@ pub struct Store {
 struct Shared {
     env: Env,
     worker: Arc<dyn Worker>,
+    /// Of an engine that does not survive a power loss.
+    full: Option<FullSnapshot>,
     inner: RwLock<Inner>,
     /// Told whenever the buffer shrank.
     drained: Notify,
@@ -44,6 +54,9 @@ struct Shared {
 struct Inner {
     engine: Arc<dyn Engine>,
     reader: Arc<Mutex<Box<dyn Reader>>>,
+    /// Views that were given out, as far as they are still held.
+    pins: Vec<Weak<()>>,
+    closed: bool,
     /// Batches that the engine has not got, oldest first, each with its number.
     buffer: VecDeque<(u64, Vec<Write>)>,
     /// The newest buffered write to each record, and the number of its batch.
@@ -57,23 +70,70 @@ fn cost(write: &Write) -> usize {
     write.key.len() + write.value.as_ref().map_or(0, Bytes::len) + WRITE_OVERHEAD_BYTES
 }
 
+/// A view that the store knows to be held.
+struct Pinned {
+    reader: Box<dyn Reader>,
+    _held: Arc<()>,
+}
+
+impl Reader for Pinned {
+    fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.reader.get(bucket, key)
+    }
+
+    fn range(&self, bucket: Bucket, from: &[u8], limit: usize) -> Result<Vec<Pair>, EngineError> {
+        self.reader.range(bucket, from, limit)
+    }
+}
+
+/// What is read once the store is closed.
+struct Closed;
+
+impl Reader for Closed {
+    fn get(&self, _: Bucket, _: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        Err(closed())
+    }
+
+    fn range(&self, _: Bucket, _: &[u8], _: usize) -> Result<Vec<Pair>, EngineError> {
+        Err(closed())
+    }
+}
+
+fn closed() -> EngineError {
+    let source = std::io::Error::other("the member has stopped");
+    EngineError::Io { path: "state engine".to_owned(), source }
+}
+
 impl Store {
-    /// A store over `engine`, whose work runs on `worker`.
+    /// A store over `engine`, whose work runs on `worker`; `full` is the snapshot file that an engine needs which
+    /// does not survive a power loss.
     ///
     /// # Errors
     /// When the engine cannot be read.
-    pub fn new(env: Env, worker: Arc<dyn Worker>, engine: Arc<dyn Engine>) -> Result<Store, EngineError> {
+    pub fn new(
+        env: Env,
+        worker: Arc<dyn Worker>,
+        engine: Arc<dyn Engine>,
+        full: Option<FullSnapshot>,
+    ) -> Result<Store, EngineError> {
+        assert_eq!(
+            engine.survives_power_loss(),
+            full.is_none(),
+            "the log may be purged up to a flush, or up to a snapshot file"
+        );
         let reader = Arc::new(Mutex::new(engine.reader()?));
         let inner = Inner {
             engine,
             reader,
+            pins: Vec::new(),
+            closed: false,
             buffer: VecDeque::new(),
             records: BTreeMap::new(),
             next: 1,
             buffered_bytes: 0,
             draining: false,
         };
-        let shared = Shared { env, worker, inner: RwLock::new(inner), drained: Notify::new() };
+        let shared = Shared { env, worker, full, inner: RwLock::new(inner), drained: Notify::new() };
         Ok(Store { shared: Arc::new(shared) })
     }
 
@@ -85,9 +145,31 @@ impl Store {
         self.shared.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one atomic batch: readable at once, in the engine soon, durable after the next flush.
+    /// Ends the process for a failure of the state's storage. After a close there is no failure: then it is only
+    /// said why something late came to nothing.
+    pub fn fatal(&self, reason: &str) {
+        if self.read().closed {
+            tracing::debug!(reason, "not done any more");
+            return;
+        }
+        self.shared.env.process.fatal(reason);
+    }
+
+    fn or_fatal<T>(&self, result: Result<T, EngineError>) -> Result<T, EngineError> {
+        // A view that got too old is the one failure that is nobody's fault.
+        result.inspect_err(|error| match error {
+            EngineError::ReaderTooOld { .. } => {}
+            error => self.fatal(&error.to_string()),
+        })
+    }
+
+    /// Takes one atomic batch: readable at once, in the engine soon, durable after the next flush. A closed
+    /// store takes nothing: the log has what counts.
     pub fn push(&self, writes: Vec<Write>) {
         let mut inner = self.write();
+        if inner.closed {
+            return;
+        }
         let number = inner.next;
         inner.next += 1;
         for write in &writes {
@@ -133,6 +215,7 @@ impl Store {
                     drop(inner);
                     self.shared.drained.notify_waiters();
                 }
+                // Not through `fatal`: whoever closes the store waits for this task.
                 Ok(Err(error)) => return self.shared.env.process.fatal(&error.to_string()),
                 Err(error) => return self.shared.env.process.fatal(&format!("state engine: {error}")),
             }
@@ -170,13 +253,16 @@ impl Store {
     /// Makes everything pushed so far durable: first the WAL, then the engine.
     ///
     /// # Errors
-    /// When WAL or engine fail; the member must stop.
+    /// When WAL or engine fail; the process has been told to end.
     pub async fn flush(&self, wal: &WalHandle) -> Result<(), EngineError> {
+        let flushed = self.flush_engine(wal).await;
+        self.or_fatal(flushed)
+    }
+
+    async fn flush_engine(&self, wal: &WalHandle) -> Result<(), EngineError> {
         self.drained().await;
         if !crate::mutant!("engine-flush-ahead-of-wal") {
-            wal.barrier()
-                .await
-                .map_err(|source| EngineError::Io { path: "write-ahead log".to_owned(), source })?;
+            wal_durable(wal).await?;
         }
         let engine = self.read().engine.clone();
         run(&*self.shared.worker, move || engine.flush())
@@ -184,13 +270,85 @@ impl Store {
             .map_err(|source| EngineError::Io { path: "state engine".to_owned(), source })?
     }
 
+    /// Makes what `view` sees, the state as of `applied`, durable so that the log may be purged up to there:
+    /// by a flush, or by a snapshot file. Gives the view back.
+    ///
+    /// # Errors
+    /// `ReaderTooOld` when so much was written meanwhile that the view is gone: try again with a new one. In
+    /// every other case the process has been told to end.
+    pub async fn secure(
+        &self,
+        applied: LogId,
+        view: Box<dyn Reader>,
+        wal: &WalHandle,
+    ) -> Result<Box<dyn Reader>, EngineError> {
+        let Some(full) = &self.shared.full else {
+            // Perhaps something newer becomes durable with it.
+            return self.flush(wal).await.map(|()| view);
+        };
+        let secured = async {
+            wal_durable(wal).await?;
+            Ok(full.write(applied, view).await?)
+        };
+        let secured = secured.await;
+        self.or_fatal(secured)
+    }
+
+    /// Makes everything pushed so far durable and ends the engine for good: what comes later is not taken, and
+    /// reads fail.
+    ///
+    /// # Errors
+    /// When WAL or engine fail; the process has been told to end.
+    pub async fn close(&self, wal: &WalHandle) -> Result<(), EngineError> {
+        self.write().closed = true;
+        let closed = self.close_engine(wal).await;
+        // Not through `fatal`: what comes to nothing after this call is no failure, this call's own is one.
+        closed.inspect_err(|error| self.shared.env.process.fatal(&error.to_string()))
+    }
+
+    async fn close_engine(&self, wal: &WalHandle) -> Result<(), EngineError> {
+        if let Some(full) = &self.shared.full {
+            full.stop().await;
+        }
+        self.flush_engine(wal).await?;
+        let (engine, reader) = {
+            let mut inner = self.write();
+            let none: Arc<Mutex<Box<dyn Reader>>> = Arc::new(Mutex::new(Box::new(Closed)));
+            (inner.engine.clone(), std::mem::replace(&mut inner.reader, none))
+        };
+        self.views_returned(&reader).await;
+        let ended = run(&*self.shared.worker, move || {
+            drop(reader);
+            engine.close()
+        });
+        ended.await.map_err(|source| EngineError::Io { path: "state engine".to_owned(), source })?
+    }
+
+    /// Waits, not for ever, until nobody holds a view of the engine.
+    async fn views_returned(&self, reader: &Arc<Mutex<Box<dyn Reader>>>) {
+        let mut waited = Duration::ZERO;
+        loop {
+            let pinned = self.read().pins.iter().any(|held| held.strong_count() > 0);
+            if (!pinned && Arc::strong_count(reader) == 1) || waited >= VIEWS_RETURN_MAX {
+                return;
+            }
+            self.shared.env.clock.sleep(VIEWS_RETURN_STEP).await;
+            waited += VIEWS_RETURN_STEP;
+        }
+    }
+
     /// A view of everything in the engine now, for as long as it is held.
     ///
     /// # Errors
-    /// When the engine cannot be read.
+    /// When the engine cannot be read; the process has been told to end.
     pub fn pin(&self) -> Result<Box<dyn Reader>, EngineError> {
         let engine = self.read().engine.clone();
-        engine.reader()
+        let reader = self.or_fatal(engine.reader())?;
+        let held = Arc::new(());
+        let mut inner = self.write();
+        inner.pins.retain(|held| held.strong_count() > 0);
+        inner.pins.push(Arc::downgrade(&held));
+        Ok(Box::new(Pinned { reader, _held: held }))
     }
 
     /// Replaces the engine, as a snapshot install does. What still waits in the buffer belonged to the state
@@ -201,11 +359,19 @@ impl Store {
     pub fn swap(&self, engine: Arc<dyn Engine>) -> Result<(), EngineError> {
         let reader = Arc::new(Mutex::new(engine.reader()?));
         let mut inner = self.write();
-        inner.engine = engine;
-        inner.reader = reader;
+        let old =
+            (std::mem::replace(&mut inner.engine, engine), std::mem::replace(&mut inner.reader, reader));
         inner.buffer.clear();
         inner.records.clear();
         inner.buffered_bytes = 0;
+        drop(inner);
+        if self.shared.full.is_some() {
+            // Such an engine may take long to end, and the caller holds the state.
+            self.shared.worker.submit(Box::new(move || {
+                drop(old);
+                Box::new(|| ())
+            }));
+        }
         Ok(())
     }
 
@@ -217,6 +383,10 @@ impl Store {
         let engine = self.read().engine.clone();
         engine.size()
     }
+}
+
+async fn wal_durable(wal: &WalHandle) -> Result<(), EngineError> {
+    wal.barrier().await.map_err(|source| EngineError::Io { path: "write-ahead log".to_owned(), source })
 }
 
 impl Inner {

@@ -2,6 +2,7 @@
 //!
 //! `promises`: one function a promise, run over redb on the host's disk, redb on the simulated disk, and sled.
 //! `crashes`: redb on the simulated disk, dying inside every write, sync and name change of a script.
+//! `sled_trust` and `state_dir`: when sled's folder is believed, and what is done when it is not.
 //! `kills`: a real child process, killed while it writes. `damage`: foreign, newer and rotten files.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests: a failure is the point")]
@@ -16,6 +17,8 @@ mod script;
 #[cfg(not(madsim))]
 mod sled_trust;
 mod snapshots;
+#[cfg(not(madsim))]
+mod state_dir;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Members on loopback ports, in one process and one runtime, each with a folder of its own.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use quorate::env::{Env, within};
 use quorate::machine::command::{Answer, Command, Compact, Member as MemberInfo, Put};
 use quorate::machine::effects::Event;
 use quorate::machine::watch::{Body, Response, WatchSpec};
-use quorate::node::{Knobs, Member, MemberConfig, start};
+use quorate::member::{Knobs, Member, MemberConfig};
+use quorate::node::{StartError, start};
 use quorate::raft::watch_stream::WatchStream;
 use quorate::storage::engine::EngineKind;
 use quorate::types::{ClusterId, KeyRange, LeaseId, MemberId, Revision};
@@ -18,12 +20,86 @@ use tonic::transport::{Channel, Endpoint};
 /// Nothing here takes this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where the members of a cluster live: it outlasts their processes.
+pub struct Place {
+    pub root: PathBuf,
+    pub addresses: Vec<SocketAddr>,
+    /// Where clients reach the members, in the same order.
+    pub clients: Vec<SocketAddr>,
+    pub engine: EngineKind,
+    pub knobs: Knobs,
+}
+
+impl Place {
+    /// A place for `count` members.
+    pub fn new(root: &Path, count: u64, engine: EngineKind, knobs: Knobs) -> Place {
+        let addresses = (0..count).map(|_| free_address()).collect();
+        let clients = (0..count).map(|_| free_address()).collect();
+        Place { root: root.to_owned(), addresses, clients, engine, knobs }
+    }
+
+    /// What the members know of each other.
+    fn infos(&self) -> Vec<MemberInfo> {
+        (1..)
+            .zip(&self.addresses)
+            .map(|(id, address)| MemberInfo {
+                id: MemberId(id),
+                name: format!("m{id}"),
+                peer_urls: vec![format!("http://{address}")],
+                ..MemberInfo::default()
+            })
+            .collect()
+    }
+
+    /// The data directory of the member of this number, from 1.
+    pub fn data_dir(&self, number: usize) -> PathBuf {
+        self.root.join(format!("m{number}"))
+    }
+
+    /// What the member of this number, from 1, is started with.
+    pub fn config(&self, number: usize) -> MemberConfig {
+        let infos = self.infos();
+        let info = &infos[number - 1];
+        MemberConfig {
+            name: info.name.clone(),
+            member: info.id,
+            cluster: ClusterId(7),
+            data_dir: self.data_dir(number),
+            peer_listen: self.addresses[number - 1],
+            client_listen: vec![self.clients[number - 1]],
+            client_urls: vec![format!("http://{}", self.clients[number - 1])],
+            engine: self.engine,
+            knobs: self.knobs.clone(),
+            members: infos,
+        }
+    }
+
+    /// Starts one member, once the process before it has let go of its log.
+    pub async fn start(&self, number: usize) -> Result<Arc<Member>, StartError> {
+        let lock = self.data_dir(number).join("wal/lock");
+        let env = Env::real().unwrap();
+        until("the log's lock", || (!lock.exists() || env.disk.lock(&lock).is_ok()).then_some(())).await;
+        start(self.config(number), env).await
+    }
+
+    /// Starts all members and waits until they have a leader.
+    pub async fn start_all(&self) -> Cluster {
+        let mut members = Vec::new();
+        for number in 1..=self.addresses.len() {
+            members.push(self.start(number).await.unwrap());
+        }
+        let cluster = Cluster { members, clients: self.clients.clone(), _dir: None };
+        cluster.leader().await;
+        cluster
+    }
+}
+
 /// A running cluster.
 pub struct Cluster {
     pub members: Vec<Arc<Member>>,
     /// Where the members' clients reach them, in the same order.
     clients: Vec<SocketAddr>,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 fn free_address() -> SocketAddr {
@@ -50,39 +126,25 @@ pub async fn until<T>(what: &str, mut holds: impl FnMut() -> Option<T>) -> T {
 }
 
 impl Cluster {
-    /// Starts `count` members and waits until they have a leader and a member list.
+    /// Starts `count` members in a folder of their own and waits until they have a leader.
     pub async fn start(count: u64, knobs: Knobs) -> Cluster {
         let dir = tempfile::tempdir().unwrap();
-        let addresses: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
-        let infos: Vec<MemberInfo> = (1..=count)
-            .zip(&addresses)
-            .map(|(id, address)| MemberInfo {
-                id: MemberId(id),
-                name: format!("m{id}"),
-                peer_urls: vec![format!("http://{address}")],
-                ..MemberInfo::default()
-            })
-            .collect();
-        let clients: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
-        let mut members = Vec::new();
-        for ((info, peer_listen), client) in infos.iter().zip(addresses).zip(&clients) {
-            let config = MemberConfig {
-                name: info.name.clone(),
-                member: info.id,
-                cluster: ClusterId(7),
-                data_dir: dir.path().join(&info.name),
-                members: infos.clone(),
-                peer_listen,
-                client_listen: vec![*client],
-                client_urls: vec![format!("http://{client}")],
-                engine: EngineKind::Redb,
-                knobs: knobs.clone(),
-            };
-            members.push(start(config, Env::real().unwrap()).await.unwrap());
-        }
-        let cluster = Cluster { members, clients, _dir: dir };
-        cluster.leader().await;
-        cluster
+        let cluster = Place::new(dir.path(), count, EngineKind::Redb, knobs).start_all().await;
+        Cluster { _dir: Some(dir), ..cluster }
+    }
+
+    /// Waits until all members stand at one entry, and answers the one hash that they all have there.
+    pub async fn agreed_hash(&self) -> u128 {
+        until("one state everywhere", || {
+            let hashes: Vec<_> = self.members.iter().map(|member| member.status().hash).collect();
+            let (at, hash) = *hashes.first()?;
+            if hashes.iter().any(|(other, _)| *other != at) {
+                return None;
+            }
+            assert!(hashes.iter().all(|(_, other)| *other == hash), "states differ at {at:?}: {hashes:x?}");
+            Some(hash)
+        })
+        .await
     }
 
     /// A connection to a member, as a client has it.

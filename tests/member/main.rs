@@ -1,16 +1,19 @@
 //! Real members in one process, through the same start as production: what watches deliver, how leases live, and
-//! what clients of the API are told.
+//! what clients of the API are told, and (`restarts`) what each engine brings back after an end of any kind.
 
 #![cfg(not(madsim))]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     reason = "a test that meets the unexpected fails"
 )]
 
 mod api;
 mod cluster;
+mod restarts;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -19,6 +19,16 @@ pub enum EngineKind {
     Sled,
 }
 
+impl EngineKind {
+    /// As [`Engine::survives_power_loss`], before there is an engine.
+    pub fn survives_power_loss(self) -> bool {
+        match self {
+            EngineKind::Redb => true,
+            EngineKind::Sled => false,
+        }
+    }
+}
+
 /// `--storage-engine` was given something else.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown storage engine {0:?}: expected redb or sled")]

@@ -70,6 +70,14 @@ pub enum EngineError {
         /// Foreign, newer, in use, or of another kind.
         why: String,
     },
+    /// The engine cannot be relied on, and neither snapshot file nor log have what it takes to build it anew.
+    #[error("state engine {path} cannot be rebuilt: {why}")]
+    Lost {
+        /// The engine's file or folder.
+        path: String,
+        /// What is wrong with it, and what is missing.
+        why: String,
+    },
     /// A view was held so long that its past is gone. The one error that is not fatal: open a new reader.
     #[error("state engine {path}: the reader is too old, open a new one")]
     ReaderTooOld {

@@ -1,0 +1,180 @@
+//! Where a member's state lives on its disk: the live engine, and a new one while a snapshot is received.
+//!
+//! An engine that survives a power loss is one file, always believed after its checks. One that does not stands
+//! beside the snapshot file that it can be rebuilt from; `rebuilt` has its rules, `staging` those of a snapshot
+//! that a peer sends.
+
+mod rebuilt;
+mod staging;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::env::{Env, Worker, run};
+use crate::machine::persist::Bucket;
+use crate::machine::state::decode_applied;
+use crate::storage::engine::redb::FILE_NAME;
+use crate::storage::engine::{Engine, EngineError, EngineKind, EngineOptions, Opened, Reader, open_engine};
+use crate::storage::full_snapshot::{self, FullSnapshot};
+use crate::storage::wal::Identity;
+use crate::types::LogId;
+
+pub use staging::Staging;
+
+/// Under this key of the meta bucket stands the entry at which the engine was built from a snapshot. Only such
+/// an engine may be ahead of the WAL, and only at that very entry.
+const INSTALLED_KEY: &[u8] = b"installed";
+
+/// Engines under construction carry this prefix.
+const INCOMING_PREFIX: &str = "incoming-";
+
+/// How the engine came to hold what it holds when it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// There was none; it is empty.
+    Created,
+    /// It was there and is believed.
+    Found,
+    /// What was there is not believed, or nothing was.
+    Rebuilt {
+        /// The entry of the snapshot file that it was filled from; none when the log has everything.
+        from: Option<LogId>,
+        /// What spoke against the engine that was there.
+        why: String,
+    },
+}
+
+/// The state's place on the disk. Cheap to clone.
+#[derive(Clone)]
+pub struct StateDir {
+    env: Env,
+    worker: Arc<dyn Worker>,
+    dir: PathBuf,
+    kind: EngineKind,
+    identity: Identity,
+    /// Of an engine that does not survive a power loss.
+    full: Option<FullSnapshot>,
+    /// The number of the live engine's folder, where engines have one.
+    live: Arc<AtomicU64>,
+}
+
+impl StateDir {
+    /// The state under `data_dir`; its blocking work runs on `worker`.
+    pub fn new(
+        env: Env,
+        worker: Arc<dyn Worker>,
+        data_dir: &Path,
+        kind: EngineKind,
+        identity: Identity,
+    ) -> StateDir {
+        let dir = data_dir.join("state");
+        let full = (!kind.survives_power_loss()).then(|| FullSnapshot::new(&env, &dir, identity));
+        StateDir { env, worker, dir, kind, identity, full, live: Arc::new(AtomicU64::new(0)) }
+    }
+
+    /// The snapshot file, for an engine that needs one before the log is purged.
+    pub fn full_snapshot(&self) -> Option<&FullSnapshot> {
+        self.full.as_ref()
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&StateDir) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let place = self.clone();
+        let path = self.dir.display().to_string();
+        run(&*self.worker, move || job(&place)).await.map_err(|source| EngineError::Io { path, source })?
+    }
+
+    fn live_number(&self) -> u64 {
+        self.live.load(Ordering::Acquire)
+    }
+
+    fn failed(&self, source: std::io::Error) -> EngineError {
+        EngineError::Io { path: self.dir.display().to_string(), source }
+    }
+
+    fn refused(&self, why: &str) -> EngineError {
+        EngineError::Refused { path: self.dir.display().to_string(), why: why.to_owned() }
+    }
+
+    fn names(&self) -> Result<Vec<String>, EngineError> {
+        self.env.disk.list(&self.dir).map_err(|error| self.failed(error))
+    }
+
+    /// Opens the live engine, or builds one, and says which. The log begins behind `purged`: an engine that must
+    /// be rebuilt is, if that loses nothing. Leftovers of unfinished snapshots are removed.
+    ///
+    /// # Errors
+    /// See [`EngineError`]; after `Lost` everything is still where it was.
+    pub async fn open(&self, purged: Option<LogId>) -> Result<(Arc<dyn Engine>, Origin), EngineError> {
+        self.blocking(move |place| {
+            let disk = &*place.env.disk;
+            disk.create_dir_all(&place.dir).map_err(|error| place.failed(error))?;
+            place.refuse_other_kind()?;
+            for name in place.names()? {
+                if name.starts_with(INCOMING_PREFIX) || name == full_snapshot::NEW_FILE_NAME {
+                    disk.remove_file(&place.dir.join(name)).map_err(|error| place.failed(error))?;
+                }
+            }
+            place.sync_names()?;
+            match &place.full {
+                None => place.open_file(),
+                Some(full) => place.open_or_rebuild(full, purged),
+            }
+        })
+        .await
+    }
+
+    /// Another engine's state must not be taken for no state at all.
+    fn refuse_other_kind(&self) -> Result<(), EngineError> {
+        let names = self.names()?;
+        let is_file = names.iter().any(|name| name == FILE_NAME);
+        let is_folder =
+            names.iter().any(|name| name == full_snapshot::FILE_NAME || rebuilt::number_of(name).is_some());
+        match &self.full {
+            None if is_folder && !is_file => {
+                Err(self.refused("it was written by another storage engine, sled"))
+            }
+            Some(_) if is_file => Err(self.refused("it was written by another storage engine, redb")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the engine that is one file.
+    fn open_file(&self) -> Result<(Arc<dyn Engine>, Origin), EngineError> {
+        match open_engine(self.kind, &self.env.disk, &self.dir, self.identity, EngineOptions::default())? {
+            Opened::Created(engine) => Ok((engine, Origin::Created)),
+            Opened::Existing(engine) => Ok((engine, Origin::Found)),
+            Opened::Untrusted { why } => Err(self.refused(&why)),
+        }
+    }
+
+    /// Makes the names in the state's folder durable, and the folder's own name.
+    fn sync_names(&self) -> Result<(), EngineError> {
+        let disk = &*self.env.disk;
+        disk.sync_dir(&self.dir).map_err(|error| self.failed(error))?;
+        match self.dir.parent() {
+            Some(parent) => disk.sync_dir(parent).map_err(|error| self.failed(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// The entry at which the engine was built from a snapshot, if it was.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub fn installed_at(&self, reader: &dyn Reader) -> Result<Option<LogId>, EngineError> {
+        self.entry_at(reader, INSTALLED_KEY)
+    }
+
+    /// The entry stored under a key of the meta bucket.
+    fn entry_at(&self, reader: &dyn Reader, key: &[u8]) -> Result<Option<LogId>, EngineError> {
+        let stored = reader.get(Bucket::Meta, key)?;
+        stored.map(decode_applied).transpose().map_err(|error| EngineError::Corrupt {
+            path: self.dir.display().to_string(),
+            what: format!("the entry under {}: {error}", String::from_utf8_lossy(key)),
+        })
+    }
+}

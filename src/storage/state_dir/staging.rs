@@ -1,0 +1,137 @@
+//! A state that a peer sends, on its way in beside the live one.
+//!
+//! An engine that survives a power loss is built as it comes and renamed into place. For any other the snapshot
+//! file is written first: once that is durable, the new engine is built from it like at a start after a crash.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{INCOMING_PREFIX, INSTALLED_KEY, StateDir};
+use crate::machine::persist::Bucket;
+use crate::machine::snapshot::SnapshotPair;
+use crate::machine::state::applied_write;
+use crate::storage::engine::redb::{EngineBuilder, FILE_NAME};
+use crate::storage::engine::{Engine, EngineError, EngineOptions};
+use crate::storage::full_snapshot::FullSnapshot;
+use crate::storage::snapshot_file::SnapshotWriter;
+use crate::types::LogId;
+
+/// A state that is being received; dropped, it leaves nothing that a start would use.
+pub struct Staging {
+    place: StateDir,
+    path: PathBuf,
+    /// Absent while a call has it, and after one has failed.
+    sink: Option<Sink>,
+    applied: Option<LogId>,
+}
+
+/// Where the pairs go.
+enum Sink {
+    /// An engine file.
+    Engine(Box<EngineBuilder>),
+    /// The snapshot file; begun with the first pairs, because its header names the entry.
+    File(FullSnapshot, Option<SnapshotWriter>),
+}
+
+impl StateDir {
+    /// A place for a state beside the live one.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn staging(&self) -> Result<Staging, EngineError> {
+        let number = self.env.entropy.next_u64();
+        let path = self.dir.join(format!("{INCOMING_PREFIX}{number:016x}"));
+        let sink = match &self.full {
+            Some(full) => Sink::File(full.clone(), None),
+            None => {
+                let file = path.clone();
+                let create = move |place: &StateDir| {
+                    EngineBuilder::create(&*place.env.disk, &file, place.identity, EngineOptions::default())
+                };
+                Sink::Engine(Box::new(self.blocking(create).await?))
+            }
+        };
+        Ok(Staging { place: self.clone(), path, sink: Some(sink), applied: None })
+    }
+}
+
+impl Staging {
+    /// The snapshot that follows stands at `applied`.
+    pub fn begin(&mut self, applied: LogId) {
+        self.applied = Some(applied);
+    }
+
+    /// Takes in pairs of the snapshot.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn add(&mut self, pairs: Vec<SnapshotPair>) -> Result<(), EngineError> {
+        let mut sink = self.sink.take().ok_or_else(|| self.spoiled())?;
+        let (path, applied) = (self.path.clone(), self.applied.unwrap_or_default());
+        let sink = self
+            .place
+            .blocking(move |_| {
+                // The sender's own mark says nothing about this member.
+                let own = |(bucket, key, _): &SnapshotPair| *bucket != Bucket::Meta || key != INSTALLED_KEY;
+                let pairs: Vec<SnapshotPair> = pairs.into_iter().filter(own).collect();
+                match &mut sink {
+                    Sink::Engine(builder) => builder.put(&pairs)?,
+                    Sink::File(full, begun) => {
+                        let mut writer = match begun.take() {
+                            Some(writer) => writer,
+                            None => full.begin(&path, applied)?,
+                        };
+                        writer.put(&pairs)?;
+                        *begun = Some(writer);
+                    }
+                }
+                Ok(sink)
+            })
+            .await?;
+        self.sink = Some(sink);
+        Ok(())
+    }
+
+    fn spoiled(&self) -> EngineError {
+        EngineError::Corrupt {
+            path: self.path.display().to_string(),
+            what: "an earlier part of the snapshot could not be taken in".to_owned(),
+        }
+    }
+
+    /// Makes the received state durable and returns the engine that is to be the live one. The WAL must be
+    /// durable through everything accepted before.
+    ///
+    /// # Errors
+    /// See [`EngineError`]. The member must stop: what its next start will find is not known.
+    pub async fn finish(mut self) -> Result<Arc<dyn Engine>, EngineError> {
+        let sink = self.sink.take().ok_or_else(|| self.spoiled())?;
+        let Staging { place, path, applied, .. } = self;
+        let mark = applied.and_then(|at| applied_write(at).value);
+        let spoiled = EngineError::Corrupt {
+            path: path.display().to_string(),
+            what: "the snapshot held nothing".to_owned(),
+        };
+        place
+            .blocking(move |place| match sink {
+                Sink::Engine(mut builder) => {
+                    if let Some(mark) = mark {
+                        builder.set(Bucket::Meta, INSTALLED_KEY, &mark)?;
+                    }
+                    builder.finish()?;
+                    let disk = &*place.env.disk;
+                    let live = place.dir.join(FILE_NAME);
+                    disk.rename(&path, &live).map_err(|error| place.failed(error))?;
+                    place.sync_names()?;
+                    Ok(place.open_file()?.0)
+                }
+                Sink::File(full, begun) => {
+                    let (mut writer, mark) = begun.zip(mark).ok_or(spoiled)?;
+                    writer.put(&[(Bucket::Meta, INSTALLED_KEY.into(), mark)])?;
+                    full.publish(writer)?;
+                    place.next_from_snapshot(&full)
+                }
+            })
+            .await
+    }
+}
