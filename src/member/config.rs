@@ -40,7 +40,7 @@ pub struct MemberConfig {
 pub struct Knobs {
     /// How often a leader says that it lives.
     pub heartbeat_interval: Duration,
-    /// A follower that hears nothing for this long, up to twice of it, thinks of an election.
+    /// A follower that hears nothing for this long, or a little longer, thinks of an election.
     pub election_timeout: Duration,
     /// Size of one WAL segment, bytes.
     pub wal_segment_bytes: u64,

@@ -30,7 +30,7 @@ impl Span {
 pub struct Knobs {
     /// How often a leader says that it lives.
     pub heartbeat_ms: u64,
-    /// The shortest election timeout; the longest is twice of it.
+    /// Silence after which a follower thinks of an election; what is drawn is a little longer.
     pub election_ms: u64,
     /// Size of a WAL segment.
     pub wal_segment_bytes: u64,
