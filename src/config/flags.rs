@@ -655,7 +655,7 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
             flag(
                 "snapshot-catchup-entries",
                 Number,
-                "5000",
+                "500",
                 Used,
                 "log entries kept behind a snapshot for members that lag",
             ),

@@ -84,8 +84,10 @@ pub const ELECTION_TIMEOUT_MAX: Duration = Duration::from_millis(50_000);
 pub const ELECTION_HEARTBEATS_MIN: u32 = 5;
 /// Default: log entries between snapshots.
 pub const SNAPSHOT_ENTRIES: u64 = 10_000;
-/// Default: log entries kept behind a snapshot for members that lag.
-pub const SNAPSHOT_CATCHUP_ENTRIES: u64 = 5_000;
+/// Bytes of the log after which a snapshot is taken whatever the count of entries. The log since then is in memory.
+pub const SNAPSHOT_WAL_BYTES: u64 = 64 * 1024 * 1024;
+/// Default: log entries kept behind a snapshot for members that lag. An entry is a batch of up to a thousand requests.
+pub const SNAPSHOT_CATCHUP_ENTRIES: u64 = 500;
 /// Default: learners in a cluster.
 pub const LEARNERS_MAX: u32 = 1;
 

@@ -101,7 +101,7 @@ pub fn encode_batch(batch: Batch) -> LogBatch {
     let mut bytes = BytesMut::with_capacity(encoded.len() + 1);
     bytes.put_u8(TAG_BATCH);
     bytes.put_slice(&encoded);
-    LogBatch { bytes: bytes.freeze(), batch: Arc::new(batch) }
+    LogBatch::new(bytes.freeze(), batch)
 }
 
 /// Reads a batch as the log carries it.
@@ -112,10 +112,23 @@ pub fn decode_batch(bytes: Bytes) -> Result<LogBatch, String> {
     match bytes.split_first() {
         Some((&TAG_BATCH, rest)) => {
             let batch = codec::decode_batch(bytes.slice_ref(rest)).map_err(|error| error.to_string())?;
-            Ok(LogBatch { bytes, batch: Arc::new(batch) })
+            Ok(LogBatch::new(bytes, batch))
         }
         _ => Err("not a batch".to_owned()),
     }
+}
+
+/// The decoded form of a batch that is to be applied.
+///
+/// # Errors
+/// As [`decode_batch`], when somebody has taken the decoded form before.
+pub fn batch_to_apply(batch: &LogBatch) -> Result<Arc<Batch>, String> {
+    if let Some(decoded) = batch.take() {
+        return Ok(decoded);
+    }
+    crate::sometimes!("a batch was decoded again");
+    let again = decode_batch(batch.bytes.clone())?.take();
+    again.ok_or_else(|| "a batch just decoded is there".to_owned())
 }
 
 /// The bytes of an entry's payload.

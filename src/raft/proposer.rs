@@ -77,6 +77,15 @@ enum Attempt {
     Stopped,
 }
 
+/// A batch on its way to the leader.
+struct Load {
+    batch: LogBatch,
+    /// The sequences of its requests.
+    sequences: Vec<u64>,
+    /// When the last of their times is up.
+    deadline: Duration,
+}
+
 impl Proposer {
     /// A proposer for `member` in this `incarnation`, which must be durable already.
     pub fn start(
@@ -144,17 +153,17 @@ impl Proposer {
                 self.inner.waiting.notified().await;
             }
             let Ok(permit) = self.inner.in_flight.clone().acquire_owned().await else { return };
-            let Some((batch, deadline)) = self.next_batch() else { continue };
+            let Some(load) = self.next_load() else { continue };
             let proposer = self.clone();
             tokio::spawn(async move {
-                proposer.carry(batch, deadline).await;
+                proposer.carry(load).await;
                 drop(permit);
             });
         }
     }
 
-    /// The next batch, encoded, and when its last request's time is up.
-    fn next_batch(&self) -> Option<(LogBatch, Duration)> {
+    /// The next batch, encoded.
+    fn next_load(&self) -> Option<Load> {
         let limits = &self.inner.limits;
         let mut requests = Vec::new();
         let (mut bytes, mut deadline) = (0, Duration::ZERO);
@@ -176,7 +185,8 @@ impl Proposer {
         if requests.is_empty() {
             return None;
         }
-        Some((self.batch(requests), deadline))
+        let sequences = requests.iter().map(|request| request.sequence).collect();
+        Some(Load { batch: self.batch(requests), sequences, deadline })
     }
 
     /// A batch of these requests, encoded.
@@ -223,9 +233,10 @@ impl Proposer {
 
     /// Brings one batch to the leader, again and again, until it is committed or too late. Its answers come from
     /// this member's own apply.
-    async fn carry(&self, batch: LogBatch, deadline: Duration) {
+    async fn carry(&self, load: Load) {
+        let Load { batch, sequences, deadline } = load;
         let clock = &*self.inner.env.clock;
-        let sequences = batch.batch.requests.iter().map(|request| request.sequence);
+        let sequences = sequences.into_iter();
         let why = loop {
             let left = deadline.saturating_sub(clock.monotonic());
             match within(clock, left, self.attempt(&batch)).await {

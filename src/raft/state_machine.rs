@@ -17,6 +17,7 @@ use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, SnapshotMeta};
 
 use crate::machine::persist::Bucket;
 use crate::machine::state::State;
+use crate::raft::codec::batch_to_apply;
 use crate::raft::replica::{Committed, Replica, load_membership, membership_key};
 use crate::raft::snapshot::SnapshotData;
 use crate::raft::types::{RaftLogId, RaftMembership, TypeConfig, log_id, raft_log_id};
@@ -137,7 +138,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 let at = log_id(&entry.log_id);
                 let content = match entry.payload {
                     EntryPayload::Blank => Committed::Blank,
-                    EntryPayload::Normal(batch) => Committed::Batch(batch.batch),
+                    EntryPayload::Normal(batch) => {
+                        Committed::Batch(batch_to_apply(&batch).map_err(io::Error::other)?)
+                    }
                     EntryPayload::Membership(membership) => {
                         Committed::Membership(RaftMembership::new(Some(entry.log_id), membership))
                     }

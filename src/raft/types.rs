@@ -1,7 +1,7 @@
 //! The consensus core's types, as Quorate fills them in, and the way between them and our own.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use openraft::impls::leader_id_std;
@@ -40,13 +40,32 @@ pub struct PeerNode {
     pub urls: Vec<String>,
 }
 
-/// A batch of requests as the log carries it: encoded once, decoded once, both shared.
+/// A batch of requests as the log carries it: its bytes, for as long as the entry is kept, and its decoded form until
+/// somebody applies it. Clones share both.
 #[derive(Clone)]
 pub struct LogBatch {
     /// The bytes of the entry's payload, in the WAL and on the wire.
     pub bytes: Bytes,
-    /// The same batch, decoded.
-    pub batch: Arc<Batch>,
+    /// How many requests it holds.
+    requests: usize,
+    /// The decoded form would keep every client's receive buffer alive, many times the size of the batch.
+    decoded: Arc<Mutex<Option<Arc<Batch>>>>,
+}
+
+impl LogBatch {
+    /// A batch and its bytes.
+    pub fn new(bytes: Bytes, batch: Batch) -> LogBatch {
+        LogBatch {
+            bytes,
+            requests: batch.requests.len(),
+            decoded: Arc::new(Mutex::new(Some(Arc::new(batch)))),
+        }
+    }
+
+    /// Takes the decoded form out. It is there once, for the one who applies the entry.
+    pub fn take(&self) -> Option<Arc<Batch>> {
+        self.decoded.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl fmt::Debug for LogBatch {
@@ -57,7 +76,7 @@ impl fmt::Debug for LogBatch {
 
 impl fmt::Display for LogBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "batch of {} from {}", self.batch.requests.len(), self.batch.member)
+        write!(f, "batch of {}", self.requests)
     }
 }
 
