@@ -449,6 +449,36 @@ fn watches_deliver_everything_once_and_in_order() {
     }
 }
 
+/// Two transactions within one may change a key one after the other.
+#[test]
+fn a_second_change_in_a_revision_carries_what_stood_before_the_revision() {
+    let nested = |op| TxnOp::Txn(Txn { success: vec![op], ..Txn::default() });
+    let write = nested(TxnOp::Put(Put { key: "a".into(), value: "2".into(), ..Put::default() }));
+    let erase = nested(TxnOp::DeleteRange(DeleteRange { key: "a".into(), ..DeleteRange::default() }));
+    let both = Request::Txn(Txn { success: vec![write, erase], ..Txn::default() });
+    let inner = |response| InnerResponse { revision: Some(Revision(3)), response };
+    let of_one = |response| {
+        let responses = vec![inner(response)];
+        inner(Response::Txn(TxnResponse { succeeded: true, responses }))
+    };
+    let responses = vec![of_one(written()), of_one(deleted(1))];
+    let answer = Response::Txn(TxnResponse { succeeded: true, responses });
+    let (old, new) = (kv("a", "1", 2, 2, 1), kv("a", "2", 2, 3, 2));
+    let watched = |before_delete: &KeyValue| {
+        let received = vec![
+            Event { prev_kv: Some(old.clone()), ..put_event(new.clone()) },
+            Event { prev_kv: Some(before_delete.clone()), ..delete_event("a", 3) },
+        ];
+        Story::default()
+            .ok(1, 2, put("a", "1"), 2, written())
+            .ok(3, 4, both.clone(), 3, answer.clone())
+            .watch("a", 3, vec![events(5, 3, received)])
+            .last_watch(|watch| watch.create.prev_kv = true)
+    };
+    watched(&old).passes();
+    watched(&new).breaks(Class::Safety, Oracle::Watch, "wrong previous value");
+}
+
 #[test]
 fn watches_start_where_they_were_asked_to() {
     // From 0: above the created header, which is 1 here. From 3: nothing earlier.

@@ -1,7 +1,7 @@
 //! What came over one watch, response by response, against what had to come.
 
 use super::Ground;
-use crate::history::{Event, KeyValue, Watch, WatchEnd, WatchReceived};
+use crate::history::{Event, EventKind, KeyValue, Watch, WatchEnd, WatchReceived};
 use crate::model::show;
 use crate::types::Revision;
 use crate::verdict::{Oracle, Violation};
@@ -139,7 +139,7 @@ impl Course<'_, '_, '_> {
         }
         match self.expected.get(self.delivered) {
             Some(want) if want.kind == event.kind && want.kv == event.kv => {
-                self.previous(want, event, response)?;
+                self.previous(event, response)?;
                 self.delivered += 1;
                 self.last = revision;
                 Ok(())
@@ -149,9 +149,16 @@ impl Course<'_, '_, '_> {
     }
 
     /// The previous pair is right, and is there if and only if it was asked for; it may be missing once compacted.
-    fn previous(&self, want: &Event, event: &Event, response: &WatchReceived) -> Result<(), Violation> {
+    ///
+    /// It is the pair before the event's revision. A transaction can change a key twice, and then both events carry
+    /// what its first change found; a put that creates the key has none.
+    fn previous(&self, event: &Event, response: &WatchReceived) -> Result<(), Violation> {
         let revision = event.kv.mod_revision;
-        let wanted = want.prev_kv.as_ref().filter(|_| self.watch.create.prev_kv);
+        let mut of_revision = self.ground.replayed.events.get(&revision).into_iter().flatten();
+        let first = of_revision.find(|other| other.kv.key == event.kv.key);
+        let creates = event.kind == EventKind::Put && event.kv.create_revision == revision;
+        let before = first.and_then(|first| first.prev_kv.as_ref());
+        let wanted = before.filter(|_| self.watch.create.prev_kv && !creates);
         if event.prev_kv.as_ref() == wanted {
             return Ok(());
         }
