@@ -23,6 +23,10 @@ use crate::storage::full_snapshot::FullSnapshot;
 use crate::storage::wal::WalHandle;
 use crate::types::{LogId, RevPair};
 
+/// A smaller bite waits for more: one transaction of the engine costs as much as the writes of hundreds of requests.
+const BITE_BYTES_MIN: usize = 1 << 20;
+/// How long it waits. Nobody waits with it: what is buffered is readable, and durable in the log.
+const BITE_WAIT: Duration = Duration::from_millis(10);
 /// While this many bytes wait for the engine, [`Store::room`] holds the applier back.
 const BUFFER_BYTES_MAX: usize = 16 << 20;
 /// The engine is given at most this many bytes in one batch.
@@ -185,9 +189,12 @@ impl Store {
         }
     }
 
-    /// Feeds the engine until the buffer is empty.
+    /// Feeds the engine until the buffer is empty, in bites that are worth a transaction of the engine.
     async fn drain(self) {
         loop {
+            if self.read().buffered_bytes < BITE_BYTES_MIN {
+                self.shared.env.clock.sleep(BITE_WAIT).await;
+            }
             let (engine, last, writes) = {
                 let mut inner = self.write();
                 let Some(taken) = inner.take() else {
