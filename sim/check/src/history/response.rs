@@ -60,6 +60,17 @@ pub struct Event {
     pub prev_kv: Option<KeyValue>,
 }
 
+impl Event {
+    /// What a watch shows as the previous pair of this event, if it is one of `of_revision`, the changes of a whole
+    /// revision in order: the pair before the revision. A transaction can change a key twice, and then both events
+    /// carry what the first change found. A put that creates its key shows none.
+    pub fn previous<'e>(&self, of_revision: &'e [Event]) -> Option<&'e KeyValue> {
+        let creates = self.kind == EventKind::Put && self.kv.create_revision == self.kv.mod_revision;
+        let first = of_revision.iter().find(|other| other.kv.key == self.kv.key)?;
+        first.prev_kv.as_ref().filter(|_| !creates)
+    }
+}
+
 /// A successful answer, without its header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]

@@ -67,7 +67,7 @@ impl<'h> Sightings<'h> {
             let matches = |event: &&Event| {
                 event.kind == sighting.kind
                     && event.kv == sighting.kv
-                    && (sighting.prev_kv.is_none() || sighting.prev_kv == event.prev_kv)
+                    && (sighting.prev_kv.is_none() || sighting.prev_kv.as_ref() == event.previous(events))
             };
             if !events.iter().any(|event| matches(&event)) {
                 let what =

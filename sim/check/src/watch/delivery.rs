@@ -1,7 +1,7 @@
 //! What came over one watch, response by response, against what had to come.
 
 use super::Ground;
-use crate::history::{Event, EventKind, KeyValue, Watch, WatchEnd, WatchReceived};
+use crate::history::{Event, KeyValue, Watch, WatchEnd, WatchReceived};
 use crate::model::show;
 use crate::types::Revision;
 use crate::verdict::{Oracle, Violation};
@@ -149,16 +149,12 @@ impl Course<'_, '_, '_> {
     }
 
     /// The previous pair is right, and is there if and only if it was asked for; it may be missing once compacted.
-    ///
-    /// It is the pair before the event's revision. A transaction can change a key twice, and then both events carry
-    /// what its first change found; a put that creates the key has none.
+    /// See [`Event::previous`].
     fn previous(&self, event: &Event, response: &WatchReceived) -> Result<(), Violation> {
         let revision = event.kv.mod_revision;
-        let mut of_revision = self.ground.replayed.events.get(&revision).into_iter().flatten();
-        let first = of_revision.find(|other| other.kv.key == event.kv.key);
-        let creates = event.kind == EventKind::Put && event.kv.create_revision == revision;
-        let before = first.and_then(|first| first.prev_kv.as_ref());
-        let wanted = before.filter(|_| self.watch.create.prev_kv && !creates);
+        let of_revision = self.ground.replayed.events.get(&revision);
+        let wanted = of_revision.and_then(|events| event.previous(events));
+        let wanted = wanted.filter(|_| self.watch.create.prev_kv);
         if event.prev_kv.as_ref() == wanted {
             return Ok(());
         }

@@ -441,11 +441,8 @@ impl Store {
         {
             at = at.max(*happened) + 1 + self.dice.below(5 * MILLI);
             let wanted = events.iter().filter(|event| watch.wants(event)).cloned().map(|mut event| {
-                // What stood before the revision, even for a second change of the key in it.
-                let first = events.iter().find(|other| other.kv.key == event.kv.key);
-                let creates = event.kind == EventKind::Put && event.kv.create_revision == *revision;
-                event.prev_kv = first.and_then(|first| first.prev_kv.clone());
-                event.prev_kv = event.prev_kv.filter(|_| watch.create.prev_kv && !creates);
+                let previous = event.previous(events).filter(|_| watch.create.prev_kv).cloned();
+                event.prev_kv = previous;
                 event
             });
             batch.extend(wanted);
