@@ -84,12 +84,15 @@ fn the_swarm_covers_every_family_and_every_kind_and_leaves_each_out_too() {
             Ask::Compact { .. } => "compact",
             Ask::LeaseGrant { .. } => "grant",
             Ask::LeaseRevoke { .. } => "revoke",
+            Ask::LeaseKeepAlive { .. } => "keep-alive",
+            Ask::LeaseTimeToLive { .. } => "time-to-live",
+            Ask::LeaseList => "leases",
         }));
     }
     assert_eq!(drawn.into_iter().collect::<Vec<_>>(), Family::ALL);
     assert_eq!(left_out.into_iter().collect::<Vec<_>>(), Family::ALL);
     assert_eq!(kinds.len(), 18, "{kinds:?}");
-    assert_eq!(calls.len(), 7, "{calls:?}");
+    assert_eq!(calls.len(), 10, "{calls:?}");
 }
 
 #[test]
@@ -99,7 +102,9 @@ fn operations_refer_only_to_earlier_ones_of_their_client() {
             let (owner, nth) = op_parts(op.id);
             assert_eq!(owner, client.id);
             let referred = match &op.ask {
-                Ask::LeaseRevoke { grant } => Some(*grant),
+                Ask::LeaseRevoke { grant }
+                | Ask::LeaseKeepAlive { grant }
+                | Ask::LeaseTimeToLive { grant, .. } => Some(*grant),
                 Ask::Put(put) => put.lease,
                 _ => None,
             };
