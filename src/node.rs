@@ -168,7 +168,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         append: config.knobs.election_timeout,
         snapshot: config.knobs.election_timeout * 60,
     };
-    let network = Network::new(peers.clone(), env.clock.clone(), timeouts, log_store.purge_point());
+    let network = Network::new(peers.clone(), env.clock.clone(), timeouts, log_store.refusals());
     let voters = config
         .members
         .iter()

@@ -4,7 +4,7 @@
 //! asked, and each is answered only once it is durable. All entries above the purged one are kept in memory;
 //! purging by WAL bytes bounds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io;
 use std::ops::RangeBounds;
@@ -28,16 +28,15 @@ pub struct LogStore {
     full: Option<FullSnapshot>,
 }
 
-/// Up to where the log of this member is purged, for those who must notice and not read. Clones share it.
+/// Where replication asked for entries that are purged and was given none. Clones share it.
 #[derive(Clone)]
-pub struct PurgePoint(Arc<Mutex<Memory>>);
+pub struct Refusals(Arc<Mutex<Memory>>);
 
-impl PurgePoint {
-    /// Whether the entry after `prev` is purged: nobody can be given what follows `prev` from this log.
-    pub fn has_passed(&self, prev: Option<&RaftLogId>) -> bool {
+impl Refusals {
+    /// Whether the entry after `prev` was asked for and refused since this was last asked.
+    pub fn take(&self, prev: Option<&RaftLogId>) -> bool {
         let next = prev.map_or(0, |prev| prev.index + 1);
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.purged.is_some_and(|purged| next <= purged.index)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).refused.remove(&next)
     }
 }
 
@@ -46,6 +45,8 @@ struct Memory {
     purged: Option<RaftLogId>,
     vote: Option<RaftVote>,
     committed: Option<RaftLogId>,
+    /// The first index of each question that was refused because it is purged.
+    refused: BTreeSet<u64>,
 }
 
 impl LogStore {
@@ -67,13 +68,14 @@ impl LogStore {
             purged: recovered.purged.map(raft_log_id),
             vote: recovered.vote.map(|vote| vote_from_wal(&vote)),
             committed: recovered.committed.map(raft_log_id),
+            refused: BTreeSet::new(),
         };
         Ok(LogStore { wal, memory: Arc::new(Mutex::new(memory)), full })
     }
 
-    /// Where this log begins.
-    pub fn purge_point(&self) -> PurgePoint {
-        PurgePoint(self.memory.clone())
+    /// What replication was refused.
+    pub fn refusals(&self) -> Refusals {
+        Refusals(self.memory.clone())
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -135,12 +137,13 @@ impl RaftLogReader<TypeConfig> for LogStore {
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
         // Bounded, so that one message stays small; at least one entry always goes.
         const BATCH_BYTES_MAX: usize = 1 << 20;
-        let memory = self.memory();
+        let mut memory = self.memory();
         // A stream may still ask for what was purged meanwhile. It must not get a later entry in its place. The
-        // core makes an empty message of this answer, and would ask again for ever: the network sees that
-        // message and ends the stream, upon which the core looks at the follower anew (`PurgePoint`).
+        // core makes an empty message of this answer, and would ask again for ever: the network knows that
+        // message by the refusal and ends the stream, upon which the core looks at the follower anew.
         if memory.purged.is_some_and(|purged| start <= purged.index) {
             crate::sometimes!("a replication stream asked for purged entries");
+            memory.refused.insert(start);
             return Ok(Vec::new());
         }
         let mut bytes = 0;

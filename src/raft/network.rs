@@ -17,7 +17,7 @@ use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2, Snapsh
 use crate::env::{Clock, within};
 use crate::pb::peer as pb;
 use crate::peer::{PeerError, Peers};
-use crate::raft::log_store::PurgePoint;
+use crate::raft::log_store::Refusals;
 use crate::raft::snapshot::SnapshotData;
 use crate::raft::types::{PeerNode, RaftVote, TypeConfig, log_id};
 use crate::raft::wire::{
@@ -43,34 +43,24 @@ pub struct Network {
     peers: Peers,
     clock: Arc<dyn Clock>,
     timeouts: NetworkTimeouts,
-    purge_point: PurgePoint,
+    refusals: Refusals,
 }
 
 /// One connection to one peer.
 pub struct Connection {
     network: Network,
     target: MemberId,
-    carries: Carries,
-}
-
-/// What a connection's appends are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Carries {
-    /// Replication: an append without entries has none to send, or could not read them.
-    Entries,
-    /// Appends that mean to carry none, wherever the log begins.
-    Heartbeats,
 }
 
 impl Network {
-    /// Reaches peers through `peers`, with entries of the log that `purge_point` belongs to.
+    /// Reaches peers through `peers`, with entries of the log that `refusals` belong to.
     pub fn new(
         peers: Peers,
         clock: Arc<dyn Clock>,
         timeouts: NetworkTimeouts,
-        purge_point: PurgePoint,
+        refusals: Refusals,
     ) -> Network {
-        Network { peers, clock, timeouts, purge_point }
+        Network { peers, clock, timeouts, refusals }
     }
 
     /// The peers it reaches.
@@ -92,11 +82,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
         if !node.urls.is_empty() {
             self.peers.learn(target, node.urls.clone());
         }
-        Connection { network: self.clone(), target, carries: Carries::Entries }
-    }
-
-    async fn new_heartbeat_client(&mut self, target: u64, node: &PeerNode) -> Connection {
-        Connection { carries: Carries::Heartbeats, ..self.new_client(target, node).await }
+        Connection { network: self.clone(), target }
     }
 }
 
@@ -128,13 +114,11 @@ fn requests<S: Stream<Item = AppendRequest> + Send + 'static>(
     sent: Arc<Sent>,
     connection: &Connection,
 ) -> impl Stream<Item = pb::AppendRequest> + Send + 'static + use<S> {
-    let (carries, target) = (connection.carries, connection.target);
+    let target = connection.target;
     let sender = connection.network.peers.sender();
-    let purge_point = connection.network.purge_point.clone();
+    let refusals = connection.network.refusals.clone();
     let readable = input.scan((), move |(), request| {
-        let purged = carries == Carries::Entries
-            && request.entries.is_empty()
-            && purge_point.has_passed(request.prev_log_id.as_ref());
+        let purged = request.entries.is_empty() && refusals.take(request.prev_log_id.as_ref());
         if purged {
             crate::sometimes!("a replication stream ended at purged entries");
             tracing::debug!(%target, prev = ?request.prev_log_id, "a follower needs entries that are purged");
