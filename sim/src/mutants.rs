@@ -40,8 +40,23 @@ pub const CATALOGUE: &[Mutant] = &[
                  the past",
     },
     Mutant {
+        name: "snapshot-behind-the-log-installed",
+        breaks: "a follower installs a snapshot that its log has overtaken, and its record of what was submitted to \
+                 the log moves backwards",
+    },
+    Mutant {
+        name: "stream-asks-for-purged-entries-for-ever",
+        breaks: "replication that needs purged entries asks again and again instead of sending a snapshot, so a \
+                 follower never catches up",
+    },
+    Mutant {
         name: "wal-ack-before-sync",
         breaks: "log entries are acknowledged before they are synced, so a power loss takes back promises",
+    },
+    Mutant {
+        name: "wal-proof-of-segment-recycled",
+        breaks: "the segment that vouches for an unused newest one is recycled, so a member refuses to start after a \
+                 power loss",
     },
     Mutant {
         name: "wal-reuse-tail-segment",

@@ -160,6 +160,12 @@ impl Member {
         }
     }
 
+    /// Waits until `holds` is true of this member's view of the consensus, which it is asked at every change; for
+    /// ever, when the member stops before.
+    pub async fn raft_when(&self, holds: impl FnMut(&RaftStatus) -> bool) -> RaftStatus {
+        self.raft.status_when(holds).await
+    }
+
     /// The current term.
     pub fn term(&self) -> Term {
         self.raft.status().term

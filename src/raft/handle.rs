@@ -90,6 +90,23 @@ impl RaftHandle {
         }
     }
 
+    /// Waits until `holds` is true of what this member knows, which it is asked at every change; for ever, when the
+    /// member stops before.
+    pub async fn status_when(&self, mut holds: impl FnMut(&RaftStatus) -> bool) -> RaftStatus {
+        let mut metrics = self.core.metrics();
+        loop {
+            // Marked as seen before it is looked at, so that no change is missed.
+            drop(metrics.borrow_and_update());
+            let status = self.status();
+            if holds(&status) {
+                return status;
+            }
+            if metrics.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Who leads, as far as this member knows.
     pub fn leader(&self) -> Option<MemberId> {
         let metrics = self.core.metrics();

@@ -118,7 +118,10 @@ fn requests<S: Stream<Item = AppendRequest> + Send + 'static>(
     let sender = connection.network.peers.sender();
     let refusals = connection.network.refusals.clone();
     let readable = input.scan((), move |(), request| {
-        let purged = request.entries.is_empty() && refusals.take(request.prev_log_id.as_ref());
+        // The planted bug goes on asking.
+        let purged = request.entries.is_empty()
+            && refusals.take(request.prev_log_id.as_ref())
+            && !crate::mutant!("stream-asks-for-purged-entries-for-ever");
         if purged {
             crate::sometimes!("a replication stream ended at purged entries");
             tracing::debug!(%target, prev = ?request.prev_log_id, "a follower needs entries that are purged");

@@ -1,15 +1,10 @@
 //! Tells the log who leads, whenever that changes: the first thing an operator wants to know after a hiccup.
 //!
-//! It looks at what the member knows a few times a second; a change that is undone between two looks is not told.
+//! It looks at every change of what the member knows; one that is undone before it comes to look is not told.
 
-use std::time::Duration;
-
-use crate::env::Env;
 use crate::node::Member;
+use crate::raft::RaftStatus;
 use crate::types::{MemberId, Term};
-
-/// How often a member is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Who leads, as a member knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,16 +37,21 @@ impl Change {
     }
 }
 
+impl View {
+    fn of(raft: &RaftStatus, own: MemberId) -> View {
+        // A leader that has restarted still knows its old vote for itself; that makes it no leader.
+        let leader = raft.leader.filter(|leader| *leader != own || raft.is_leader);
+        View { leader, term: raft.term }
+    }
+}
+
 /// Watches one member for as long as it is polled.
-pub async fn tell(member: &Member, env: &Env) {
+pub async fn tell(member: &Member) {
     let config = member.config();
     let (own, name) = (config.member, &config.name);
     let mut before = View::default();
     loop {
-        let raft = member.status().raft;
-        // A leader that has restarted still knows its old vote for itself; that makes it no leader.
-        let leader = raft.leader.filter(|leader| *leader != own || raft.is_leader);
-        let now = View { leader, term: raft.term };
+        let now = View::of(&member.raft_when(|raft| View::of(raft, own) != before).await, own);
         let term = now.term.0;
         match Change::between(before, now, own) {
             Some(Change::Leads) => tracing::info!(%name, term, "became leader"),
@@ -60,7 +60,6 @@ pub async fn tell(member: &Member, env: &Env) {
             None => {}
         }
         before = now;
-        env.clock.sleep(LOOK_INTERVAL).await;
     }
 }
 

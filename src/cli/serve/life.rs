@@ -81,7 +81,7 @@ pub async fn run(configs: Vec<MemberConfig>, env: &Env, on_ready: impl FnOnce())
                     on_ready();
                 }
             };
-            join(serving, join_all(members.iter().map(|member| leadership::tell(member, env)))).await;
+            join(serving, join_all(members.iter().map(|member| leadership::tell(member)))).await;
             pending::<Result<(), StartError>>().await
         };
         tokio::select! {

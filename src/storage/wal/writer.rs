@@ -147,7 +147,9 @@ impl Wal {
         let needed = oldest.last_index.is_some_and(|last| last >= index_after(self.state.purged));
         // Until something is written into the active segment, its predecessor's link is the only proof that the
         // active segment's name is durable.
-        let proof = self.closed.len() == 1 && !self.active.used;
+        // The planted bug recycles it all the same.
+        let proof =
+            self.closed.len() == 1 && !self.active.used && !crate::mutant!("wal-proof-of-segment-recycled");
         (!needed && !proof).then_some(oldest)
     }
 
