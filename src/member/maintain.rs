@@ -17,6 +17,7 @@ const COMPACT_STEP_BUDGET: usize = 200;
 impl Member {
     /// Looks after the member for as long as it lives.
     pub(super) async fn maintain(self: Arc<Self>) {
+        let mut kept = 0;
         while !self.stopping.load(Ordering::Relaxed) {
             self.env.clock.sleep(MAINTENANCE_INTERVAL).await;
             if let Some(reason) = self.raft.failure() {
@@ -25,8 +26,12 @@ impl Member {
             self.bootstrap().await;
             self.announce().await;
             self.sweep().await;
-            if self.wal.size_bytes() > self.config.knobs.snapshot_wal_bytes {
+            let size = self.wal.size_bytes();
+            // What is kept behind a snapshot does not call for the next one.
+            kept = kept.min(size);
+            if size - kept > self.config.knobs.snapshot_wal_bytes {
                 self.raft.snapshot().await;
+                kept = size;
             }
         }
     }
@@ -73,6 +78,8 @@ impl Member {
     pub async fn sweep(&self) {
         while self.replica.compact_step(COMPACT_STEP_BUDGET) {
             self.replica.store().room().await;
+            // There is room most of the time, and others have work as well.
+            tokio::task::yield_now().await;
         }
     }
 }

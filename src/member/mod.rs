@@ -111,8 +111,12 @@ impl Member {
     /// See [`ProposeError`].
     pub async fn propose(&self, command: Command) -> Result<Answer, ProposeError> {
         if let Some(refused) = self.over_quota(&command) {
-            let alarm = Command::Alarm { raise: true, member: self.config.member, kind: AlarmKind::NoSpace };
-            self.proposer.propose(alarm).await?;
+            let member = self.config.member;
+            let raised = (AlarmKind::NoSpace, member);
+            if !self.replica.state().alarms().iter().any(|alarm| alarm == raised) {
+                let alarm = Command::Alarm { raise: true, member, kind: AlarmKind::NoSpace };
+                self.proposer.propose(alarm).await?;
+            }
             return Ok(refused);
         }
         self.proposer.propose(command).await

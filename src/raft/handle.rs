@@ -68,6 +68,12 @@ impl RaftHandle {
         follows.await.unwrap_or(false)
     }
 
+    /// Whether the core has been given a snapshot that reaches to `last`. Asked of the core itself.
+    pub async fn knows_snapshot(&self, last: Option<RaftLogId>) -> bool {
+        let known = self.core.with_raft_state(move |state| state.snapshot_meta.last_log_id >= last);
+        known.await.unwrap_or(false)
+    }
+
     /// The core, for the adapters of this module.
     pub fn core(&self) -> &Core {
         &self.core
@@ -120,9 +126,10 @@ impl RaftHandle {
         let metrics = self.core.metrics();
         let metrics = metrics.borrow_watched();
         let present = if metrics.state == ServerState::Leader {
-            // A leader that no quorum has answered yet was elected by one a moment ago.
             let silence = metrics.last_quorum_acked.map(|acked| acked.elapsed());
-            silence.is_none_or(|silence| self.contact.is_recent(silence))
+            // One that is a quorum by itself is never answered.
+            let alone = metrics.membership_config.membership().voter_ids().count() == 1;
+            silence.map_or(alone, |silence| alone || self.contact.is_recent(silence))
         } else {
             self.contact.is_fresh()
         };

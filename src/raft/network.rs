@@ -148,8 +148,10 @@ fn answers(
         async move {
             let (mut responses, received) = state?;
             loop {
+                // What is sent while this waits has its own time.
+                let due = sent.count.load(Ordering::Relaxed);
                 let Some(next) = within(&*clock, timeout, responses.next()).await else {
-                    if sent.count.load(Ordering::Relaxed) > received {
+                    if due > received {
                         let error =
                             Timeout { action: RPCTypes::AppendEntries, id: 0, target: target.0, timeout };
                         return Some((Err(error.into()), None));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use openraft::raft::StreamAppendError;
 use openraft::{Snapshot, SnapshotMeta};
 use tonic::Status;
@@ -162,28 +163,32 @@ impl PeerApi for PeerFront {
         let meta =
             SnapshotMeta { last_log_id: header.last.as_ref().map(log_id_in), last_membership: membership };
         let vote = vote_in(header.vote.as_ref());
+        let last = meta.last_log_id;
         // Appends wait until the core has the snapshot, or they could carry the log past it in between.
         let closed = self.gate.close().await;
         // The planted bug hands over every snapshot, also one that the log has overtaken.
-        if !crate::mutant!("snapshot-behind-the-log-installed")
-            && self.raft.follows_with(vote, meta.last_log_id).await
-        {
+        if !crate::mutant!("snapshot-behind-the-log-installed") && self.raft.follows_with(vote, last).await {
             crate::sometimes!("the log was ahead of a snapshot");
             drop(closed);
             self.log.barrier().await.map_err(stopped)?;
             return Ok(pb::SnapshotResponse { vote: header.vote });
         }
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Incoming(Box::new(staging)) };
-        let installed = self.raft.core().install_full_snapshot(vote, snapshot);
-        // Messages reach the core in the order sent: when it answers this one, it has the snapshot.
-        let handed_over = async {
-            let reached = self.raft.core().with_raft_state(|_| ()).await;
-            drop(closed);
-            reached
+        let mut installed = Box::pin(self.raft.core().install_full_snapshot(vote, snapshot));
+        // The core takes snapshots and questions by different ways: it is asked until it has this one, or is done
+        // with it.
+        let response = loop {
+            let has_it = Box::pin(self.raft.knows_snapshot(last));
+            match select(installed.as_mut(), has_it).await {
+                Either::Left((response, _)) => break response,
+                Either::Right((false, _)) => {}
+                Either::Right((true, _)) => {
+                    drop(closed);
+                    break installed.await;
+                }
+            }
         };
-        let (installed, handed_over) = futures_util::future::join(installed, handed_over).await;
-        handed_over.map_err(stopped)?;
-        let response = installed.map_err(stopped)?;
+        let response = response.map_err(stopped)?;
         Ok(pb::SnapshotResponse { vote: Some(vote_out(&response.vote)) })
     }
 

@@ -1,7 +1,7 @@
 //! Watches: one stream carries many watches, and the events of each in order.
 //!
 //! Two halves share a [`WatchStream`]: a task takes the client's requests, the response stream brings what the
-//! hub queued. The stream ends with the client's half, with the member, or when a leader is wanted and missing.
+//! hub queued. The stream ends when its client goes away, with the member, or when a leader is wanted and missing.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -51,13 +51,13 @@ impl Watch for WatchService {
     ) -> Result<Response<WatchAnswers>, Status> {
         let leaderless = self.calls.leaderless(request.metadata())?;
         let stream = Arc::new(self.calls.member().watch());
-        let (ended, at_end) = oneshot::channel();
-        let requests = Requests(tokio::spawn(take(request.into_inner(), stream.clone(), ended)));
+        let (failed, at_failure) = oneshot::channel();
+        let requests = Requests(tokio::spawn(take(request.into_inner(), stream.clone(), failed)));
         let turns = Turns {
             calls: self.calls.clone(),
             stream,
             queue: VecDeque::new(),
-            ends: Box::pin(first(leaderless, at_end)),
+            ends: Box::pin(first(leaderless, at_failure)),
             _requests: requests,
         };
         let answers = unfold(Some(turns), |turns| async move {
@@ -68,22 +68,29 @@ impl Watch for WatchService {
                     Some((Ok(convert::watch_response(header, response)), Some(turns)))
                 }
                 Turn::Failed(status) => Some((Err(status), None)),
-                Turn::Ended => None,
             }
         });
         Ok(Response::new(answers.boxed()))
     }
 }
 
-/// Takes the client's requests until it has no more.
+/// Takes the client's requests. When it has no more the stream goes on: a client may say all it wants at once and
+/// then listen. Only an error ends it.
 async fn take(
     mut requests: Streaming<pb::WatchRequest>,
     stream: Arc<WatchStream>,
-    ended: oneshot::Sender<()>,
+    failed: oneshot::Sender<Status>,
 ) {
     while stream.room().await {
-        // An error is a client that went away; there is nobody to tell.
-        let Some(Ok(request)) = requests.next().await else { break };
+        let request = match requests.next().await {
+            Some(Ok(request)) => request,
+            Some(Err(status)) => {
+                // The receiver is gone when the responses are.
+                drop(failed.send(status));
+                return;
+            }
+            None => return std::future::pending().await,
+        };
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => {
                 stream.create(convert::watch_spec(request));
@@ -93,7 +100,6 @@ async fn take(
             None => {}
         }
     }
-    drop(ended);
 }
 
 /// The task that takes requests; ends with the responses.
@@ -105,20 +111,27 @@ impl Drop for Requests {
     }
 }
 
-/// Why a stream ends: `Some` tells the client, `None` follows it.
-type End = Pin<Box<dyn Future<Output = Option<Status>> + Send>>;
+/// Why a stream ends before its client goes away.
+type End = Pin<Box<dyn Future<Output = Status> + Send>>;
 
-/// Whichever comes first: no leader for too long, or the end of the client's requests.
-async fn first(
-    leaderless: impl Future<Output = Status> + Send,
-    at_end: oneshot::Receiver<()>,
-) -> Option<Status> {
-    let (mut leaderless, mut at_end) = (std::pin::pin!(leaderless), at_end);
+/// Whichever comes first: no leader for too long, or an error in the client's requests.
+async fn first(leaderless: impl Future<Output = Status> + Send, failed: oneshot::Receiver<Status>) -> Status {
+    let mut leaderless = std::pin::pin!(leaderless);
+    let mut failed = Some(failed);
     std::future::poll_fn(move |context| {
         if let Poll::Ready(status) = leaderless.as_mut().poll(context) {
-            return Poll::Ready(Some(status));
+            return Poll::Ready(status);
         }
-        Pin::new(&mut at_end).poll(context).map(|_| None)
+        let outcome = failed.as_mut().map(|failed| Pin::new(failed).poll(context));
+        match outcome {
+            Some(Poll::Ready(Ok(status))) => Poll::Ready(status),
+            // The member stops, and tells so itself.
+            Some(Poll::Ready(Err(_))) => {
+                failed = None;
+                Poll::Pending
+            }
+            Some(Poll::Pending) | None => Poll::Pending,
+        }
     })
     .await
 }
@@ -135,7 +148,6 @@ struct Turns {
 enum Turn {
     Answer(Queued),
     Failed(Status),
-    Ended,
 }
 
 impl Turns {
@@ -156,8 +168,7 @@ impl Turns {
             .await
         };
         match taken {
-            Err(Some(status)) => Turn::Failed(status),
-            Err(None) => Turn::Ended,
+            Err(status) => Turn::Failed(status),
             Ok(responses) => {
                 let bytes_max = self.calls.member().config().knobs.request_bytes_max;
                 self.queue.extend(responses.into_iter().flat_map(|response| fragment(response, bytes_max)));

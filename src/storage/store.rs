@@ -66,8 +66,24 @@ struct Inner {
     /// The newest buffered write to each record, and the number of its batch.
     records: BTreeMap<Bytes, (u64, Option<Bytes>)>,
     next: u64,
+    /// The newest batch that the engine has got, or that will never reach it.
+    fed: u64,
     buffered_bytes: usize,
     draining: bool,
+    /// A bite is in the engine's hands.
+    feeding: bool,
+    /// Flushes under way: until they are done the engine gets nothing, see [`Store::flush`].
+    flushes: u32,
+}
+
+/// Keeps the engine from getting more, until it is dropped.
+struct Held(Store);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.write().flushes -= 1;
+        self.0.shared.drained.notify_waiters();
+    }
 }
 
 fn cost(write: &Write) -> usize {
@@ -134,8 +150,11 @@ impl Store {
             buffer: VecDeque::new(),
             records: BTreeMap::new(),
             next: 1,
+            fed: 0,
             buffered_bytes: 0,
             draining: false,
+            feeding: false,
+            flushes: 0,
         };
         let shared = Shared { env, worker, full, inner: RwLock::new(inner), drained: Notify::new() };
         Ok(Store { shared: Arc::new(shared) })
@@ -195,6 +214,7 @@ impl Store {
             if self.read().buffered_bytes < BITE_BYTES_MIN {
                 self.shared.env.clock.sleep(BITE_WAIT).await;
             }
+            self.until(|inner| inner.flushes == 0).await;
             let (engine, last, writes) = {
                 let mut inner = self.write();
                 let Some(taken) = inner.take() else {
@@ -202,6 +222,7 @@ impl Store {
                     self.shared.drained.notify_waiters();
                     return;
                 };
+                inner.feeding = true;
                 taken
             };
             let bytes: usize = writes.iter().map(cost).sum();
@@ -213,9 +234,11 @@ impl Store {
             match applied.await {
                 Ok(Ok(reader)) => {
                     let mut inner = self.write();
+                    inner.feeding = false;
                     // A snapshot may have replaced the engine meanwhile: then this batch is history.
                     if Arc::ptr_eq(&inner.engine, &engine) {
                         inner.reader = Arc::new(Mutex::new(reader));
+                        inner.fed = last;
                         inner.records.retain(|_, (number, _)| *number > last);
                         inner.buffered_bytes = inner.buffered_bytes.saturating_sub(bytes);
                     }
@@ -237,11 +260,7 @@ impl Store {
     /// Waits until the engine holds everything pushed before this call.
     pub async fn drained(&self) {
         let target = self.read().next;
-        self.until(|inner| match inner.buffer.front() {
-            Some((first, _)) => *first >= target,
-            None => !inner.draining,
-        })
-        .await;
+        self.until(|inner| inner.fed + 1 >= target).await;
     }
 
     async fn until(&self, holds: impl Fn(&Inner) -> bool) {
@@ -259,6 +278,9 @@ impl Store {
 
     /// Makes everything pushed so far durable: first the WAL, then the engine.
     ///
+    /// From before the WAL is asked until the engine is durable the engine gets nothing more: what was applied
+    /// meanwhile may not be durable in the WAL yet, and must not become so in the engine first.
+    ///
     /// # Errors
     /// When WAL or engine fail; the process has been told to end.
     pub async fn flush(&self, wal: &WalHandle) -> Result<(), EngineError> {
@@ -268,6 +290,9 @@ impl Store {
 
     async fn flush_engine(&self, wal: &WalHandle) -> Result<(), EngineError> {
         self.drained().await;
+        self.write().flushes += 1;
+        let _held = Held(self.clone());
+        self.until(|inner| !inner.feeding).await;
         if !crate::mutant!("engine-flush-ahead-of-wal") {
             wal_durable(wal).await?;
         }
@@ -371,7 +396,9 @@ impl Store {
         inner.buffer.clear();
         inner.records.clear();
         inner.buffered_bytes = 0;
+        inner.fed = inner.next - 1;
         drop(inner);
+        self.shared.drained.notify_waiters();
         if self.shared.full.is_some() {
             // Such an engine may take long to end, and the caller holds the state.
             self.shared.worker.submit(Box::new(move || {

@@ -290,14 +290,19 @@ async fn a_watch_stream_creates_refuses_cancels_and_fragments() {
 }
 
 #[tokio::test]
-async fn a_watch_stream_ends_when_its_client_has_no_more_to_say() {
+async fn a_watch_stream_goes_on_when_its_client_has_no_more_to_say() {
     let cluster = Cluster::start(1, quick()).await;
-    let mut watcher = Watcher::open(cluster.connect(0).await).await;
-    watcher.create(watch_all(0)).await;
-    assert!(watcher.next().await.created);
-    drop(watcher.requests);
-    let end = soon("the end of the stream", watcher.responses.message()).await;
-    assert_eq!(end.unwrap(), None);
+    let Watcher { requests, mut responses } = Watcher::open(cluster.connect(0).await).await;
+    let create = RequestUnion::CreateRequest(watch_all(0));
+    requests.send(pb::WatchRequest { request_union: Some(create) }).await.unwrap();
+    drop(requests);
+    assert!(soon("the creation", responses.message()).await.unwrap().unwrap().created);
+    KvClient::new(cluster.connect(0).await).put(put("a", "1")).await.unwrap();
+    let event = soon("an event", responses.message()).await.unwrap().unwrap();
+    assert_eq!(event.events.len(), 1);
+    cluster.members[0].stop().await;
+    let stopped = error(Code::Unavailable, "server stopped");
+    assert_eq!(refused(soon("the end", responses.message()).await), stopped);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{Database, Durability, ReadableDatabase, WriteTransaction};
@@ -46,6 +46,8 @@ pub struct RedbEngine {
     store: Arc<Store>,
     // Held through a write: orders the sums with the commits they belong to.
     live_bytes: Mutex<u64>,
+    /// The same, for who must not wait for a transaction.
+    live_bytes_seen: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -82,7 +84,12 @@ impl RedbEngine {
         }
         let store = Arc::new(Store::open(disk, &path, identity, options.cache_bytes)?);
         let live_bytes = begin_reader(&store)?.live_bytes()?;
-        Ok(RedbEngine { store, live_bytes: Mutex::new(live_bytes), closed: AtomicBool::new(false) })
+        Ok(RedbEngine {
+            store,
+            live_bytes: Mutex::new(live_bytes),
+            live_bytes_seen: AtomicU64::new(live_bytes),
+            closed: AtomicBool::new(false),
+        })
     }
 
     fn check_open(&self) -> Result<(), EngineError> {
@@ -178,6 +185,7 @@ impl Engine for RedbEngine {
             Ok(sum)
         })?;
         *live_bytes = sum;
+        self.live_bytes_seen.store(sum, Ordering::Relaxed);
         Ok(())
     }
 
@@ -196,7 +204,7 @@ impl Engine for RedbEngine {
     }
 
     fn size(&self) -> Result<EngineSize, EngineError> {
-        let in_use_bytes = *self.live_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_use_bytes = self.live_bytes_seen.load(Ordering::Relaxed);
         Ok(EngineSize { file_bytes: self.store.file_bytes()?, in_use_bytes })
     }
 
