@@ -211,7 +211,11 @@ impl Store {
     /// Feeds the engine until the buffer is empty, in bites that are worth a transaction of the engine.
     async fn drain(self) {
         loop {
-            if self.read().buffered_bytes < BITE_BYTES_MIN {
+            let (empty, bytes) = {
+                let inner = self.read();
+                (inner.buffer.is_empty(), inner.buffered_bytes)
+            };
+            if !empty && bytes < BITE_BYTES_MIN {
                 self.shared.env.clock.sleep(BITE_WAIT).await;
             }
             self.until(|inner| inner.flushes == 0).await;
