@@ -25,7 +25,7 @@ pub mod load;
 pub mod member;
 pub mod observer;
 mod pb;
-mod ports;
+pub mod ports;
 pub mod program;
 pub mod recorder;
 pub mod settle;

@@ -15,7 +15,7 @@ use crate::env::Env;
 use crate::machine::command::{AlarmKind, Answer, Command, CommandError};
 use crate::machine::effects::RecordsError;
 use crate::machine::quota;
-use crate::raft::handle::{RaftHandle, RaftStatus};
+use crate::raft::handle::{RaftHandle, RaftStatus, Reign};
 use crate::raft::lease::requests::LeaseRequests;
 use crate::raft::pending::ProposeError;
 use crate::raft::proposer::Proposer;
@@ -164,15 +164,14 @@ impl Member {
         }
     }
 
-    /// Waits until `holds` is true of this member's view of the consensus, which it is asked at every change; for
-    /// ever, when the member stops before.
-    pub async fn raft_when(&self, holds: impl FnMut(&RaftStatus) -> bool) -> RaftStatus {
-        self.raft.status_when(holds).await
+    /// Waits until `holds` is true of who leads, as this member knows it; for ever, when the member stops before.
+    pub async fn reign_when(&self, holds: impl FnMut(Reign) -> bool) -> Reign {
+        self.raft.reign_when(holds).await
     }
 
     /// The current term.
     pub fn term(&self) -> Term {
-        self.raft.status().term
+        self.raft.term()
     }
 
     /// Whether this member is in touch with a leader.

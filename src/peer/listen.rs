@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tonic::transport::Server;
 use tonic::transport::server::Router;
+#[cfg(not(madsim))]
+use tonic::transport::server::TcpIncoming;
 
 use crate::env::Env;
 
@@ -28,43 +30,23 @@ pub fn server() -> Server {
 ///
 /// # Errors
 /// When the address cannot be bound.
-#[cfg(not(madsim))]
 pub async fn serve(
     router: Router,
     address: SocketAddr,
     env: &Env,
     what: &'static str,
 ) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::bind(address).await?;
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    let env = env.clone();
+    #[cfg(not(madsim))]
+    let serving = {
+        let listener = tokio::net::TcpListener::bind(address).await?;
+        router.serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
+    };
+    #[cfg(madsim)]
+    let serving = router.serve(address);
+    let process = env.process.clone();
     tokio::spawn(async move {
-        let served = router.serve_with_incoming(incoming).await;
-        ended(&env, what, address, served);
+        let why = serving.await.err().map_or("it ended".to_owned(), |error| error.to_string());
+        process.fatal(&format!("{what} server on {address}: {why}"));
     });
     Ok(())
-}
-
-/// Serves `router` on `address` in a task of its own. When it ends, the member does; `what` says which it was.
-///
-/// # Errors
-/// None.
-#[cfg(madsim)]
-pub async fn serve(
-    router: Router,
-    address: SocketAddr,
-    env: &Env,
-    what: &'static str,
-) -> std::io::Result<()> {
-    let env = env.clone();
-    tokio::spawn(async move {
-        let served = router.serve(address).await;
-        ended(&env, what, address, served);
-    });
-    Ok(())
-}
-
-fn ended(env: &Env, what: &str, address: SocketAddr, served: Result<(), tonic::transport::Error>) {
-    let why = served.err().map_or("it ended".to_owned(), |error| error.to_string());
-    env.process.fatal(&format!("{what} server on {address}: {why}"));
 }

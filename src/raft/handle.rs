@@ -26,6 +26,17 @@ pub struct RaftHandle {
     contact: Contact,
 }
 
+/// Who leads, as a member knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reign {
+    /// The current term.
+    pub term: Term,
+    /// Who leads in it.
+    pub leader: Option<MemberId>,
+    /// Whether this member itself leads.
+    pub is_leader: bool,
+}
+
 /// What a member knows of the cluster at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RaftStatus {
@@ -96,16 +107,29 @@ impl RaftHandle {
         }
     }
 
-    /// Waits until `holds` is true of what this member knows, which it is asked at every change; for ever, when the
-    /// member stops before.
-    pub async fn status_when(&self, mut holds: impl FnMut(&RaftStatus) -> bool) -> RaftStatus {
-        let mut metrics = self.core.metrics();
+    /// The current term.
+    pub fn term(&self) -> Term {
+        let metrics = self.core.metrics();
+        let term = metrics.borrow_watched().current_term;
+        Term(term)
+    }
+
+    /// Waits until `holds` is true of who leads, which it is asked when that may have changed and not with every
+    /// entry; for ever, when the member stops before.
+    pub async fn reign_when(&self, mut holds: impl FnMut(Reign) -> bool) -> Reign {
+        let mut metrics = self.core.server_metrics();
         loop {
-            // Marked as seen before it is looked at, so that no change is missed.
-            drop(metrics.borrow_and_update());
-            let status = self.status();
-            if holds(&status) {
-                return status;
+            let reign = {
+                // Marked as seen while it is looked at, so that no change is missed.
+                let metrics = metrics.borrow_and_update();
+                Reign {
+                    term: Term(metrics.vote.leader_id().term),
+                    leader: metrics.current_leader.map(MemberId),
+                    is_leader: metrics.state == ServerState::Leader,
+                }
+            };
+            if holds(reign) {
+                return reign;
             }
             if metrics.changed().await.is_err() {
                 return std::future::pending().await;

@@ -28,4 +28,4 @@ pub mod watch_hub;
 pub mod watch_stream;
 pub mod wire;
 
-pub use handle::{RaftHandle, RaftStatus};
+pub use handle::{RaftHandle, RaftStatus, Reign};

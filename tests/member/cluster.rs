@@ -1,6 +1,6 @@
 //! Members on loopback ports, in one process and one runtime, each with a folder of its own.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use quorate::node::{StartError, start};
 use quorate::raft::watch_stream::WatchStream;
 use quorate::storage::engine::EngineKind;
 use quorate::types::{ClusterId, KeyRange, LeaseId, MemberId, Revision};
+use quorate_jepsen::ports;
 use tonic::transport::{Channel, Endpoint};
 
 /// Nothing here takes this long unless it is broken.
@@ -103,7 +104,7 @@ pub struct Cluster {
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], ports::free()))
 }
 
 /// What the test waits for, or the test's end.

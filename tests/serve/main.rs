@@ -15,7 +15,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use program::{Program, QUORATE, free_ports, free_run};
+use program::{Program, QUORATE, free_ports};
+use quorate_jepsen::ports::free_run;
 use serde_json::Value;
 
 /// What the log says when a member serves.

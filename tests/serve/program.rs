@@ -1,12 +1,12 @@
 //! The real program as a child process: what it says line by line, signals to it, and how it ended.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use quorate_jepsen::ports;
 
 /// Nothing here takes this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -162,29 +162,7 @@ impl Ended {
     }
 }
 
-/// Ports that tests may use: below those that the host gives to outgoing connections, so that nothing takes a
-/// member's port while it restarts.
-const PORTS: std::ops::Range<u32> = 10_000..32_000;
-
 /// `count` free ports, which no other test of this process is given.
 pub fn free_ports(count: u16) -> Vec<u16> {
-    let first = free_run(count);
-    (0..count).map(|nth| first + nth).collect()
-}
-
-/// The first of `count` free ports that follow each other, which no other test of this process is given.
-pub fn free_run(count: u16) -> u16 {
-    static GIVEN: Mutex<u32> = Mutex::new(0);
-    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
-    for _ in PORTS {
-        // Processes that run at the same time begin at different places.
-        let length = PORTS.end - PORTS.start - u32::from(count);
-        let first = u16::try_from(PORTS.start + (std::process::id() * 61 + *given) % length).unwrap();
-        if (first..first + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
-            *given += u32::from(count);
-            return first;
-        }
-        *given += 1;
-    }
-    panic!("no {count} free ports in a row");
+    (0..count).map(|_| ports::free()).collect()
 }

@@ -3,7 +3,7 @@
 //! It looks at every change of what the member knows; one that is undone before it comes to look is not told.
 
 use crate::node::Member;
-use crate::raft::RaftStatus;
+use crate::raft::Reign;
 use crate::types::{MemberId, Term};
 
 /// Who leads, as a member knows it.
@@ -38,10 +38,10 @@ impl Change {
 }
 
 impl View {
-    fn of(raft: &RaftStatus, own: MemberId) -> View {
+    fn of(reign: Reign, own: MemberId) -> View {
         // A leader that has restarted still knows its old vote for itself; that makes it no leader.
-        let leader = raft.leader.filter(|leader| *leader != own || raft.is_leader);
-        View { leader, term: raft.term }
+        let leader = reign.leader.filter(|leader| *leader != own || reign.is_leader);
+        View { leader, term: reign.term }
     }
 }
 
@@ -51,7 +51,7 @@ pub async fn tell(member: &Member) {
     let (own, name) = (config.member, &config.name);
     let mut before = View::default();
     loop {
-        let now = View::of(&member.raft_when(|raft| View::of(raft, own) != before).await, own);
+        let now = View::of(member.reign_when(|reign| View::of(reign, own) != before).await, own);
         let term = now.term.0;
         match Change::between(before, now, own) {
             Some(Change::Leads) => tracing::info!(%name, term, "became leader"),
