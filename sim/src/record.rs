@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    Fault, History, Incarnation, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived,
+    Fault, History, Incarnation, Logged, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived,
 };
 use quorate_check::types::{MemberId, Nanos, OpId, WatchNo};
 use quorate_check::verdict::Class;
@@ -152,6 +152,11 @@ impl Record {
         if let Some(life) = last {
             life.stopped.get_or_insert(at);
         }
+    }
+
+    /// Writes down a command that the log carried out.
+    pub fn logged(&self, logged: Logged) {
+        self.inner().history.log.push(logged);
     }
 
     /// Writes down the end of the liveness phase.

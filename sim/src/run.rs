@@ -131,6 +131,7 @@ async fn story(plan: Plan, record: Arc<Record>) {
     let world = World::new(plan, record.clone());
     let time = world.time().clone();
     let until = Nanos(world.plan().duration_ms * 1_000_000);
+    world.start_witness();
     world.start_all();
     world.start_monitor();
     let faults = world.start_faults();

@@ -25,8 +25,9 @@ fn shapes() -> impl Strategy<Value = Shape> {
         0usize..6,
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(operations, keys, unknown, refused, overlap, full, watches, leases, compactions)| {
+        .prop_map(|(operations, keys, unknown, refused, overlap, full, watches, leases, compactions, log)| {
             Shape {
                 operations,
                 keys,
@@ -37,6 +38,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
                 watches,
                 leases,
                 compactions,
+                log,
             }
         })
 }

@@ -740,3 +740,18 @@ fn a_declared_jump_of_the_revision_is_legal() {
     jumped.0.jumps.push(RevisionJump { from: Revision(2), to: Revision(1_000_000_000) });
     jumped.passes();
 }
+
+#[test]
+fn nothing_is_answered_at_the_empty_stores_revision_or_below() {
+    Story::default().ok(1, 2, put("a", "1"), 1, written()).breaks(
+        Class::Safety,
+        Oracle::RevisionOrder,
+        "the empty store is at revision 1",
+    );
+    Story::default().ok(1, 2, get("a"), 1, found(&[])).passes();
+    Story::default().ok(1, 2, get("a"), 0, found(&[])).breaks(
+        Class::Safety,
+        Oracle::RevisionOrder,
+        "the empty store is at revision 1",
+    );
+}
