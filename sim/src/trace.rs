@@ -1,7 +1,7 @@
 //! The trace: a rolling 128-bit hash over every event of a run, and the events themselves when asked for.
 //!
 //! Two runs of one plan must have the same hash; where they differ, the written traces show the first event that
-//! does. The hash is FNV-1a over words: it need not resist anybody, it must only be the same everywhere.
+//! does. The hash is multiplicative, over words: it need not resist anybody, it must only be the same everywhere.
 //!
 //! Writing an event down takes longer than what it tells of, so an event's text is made only when somebody asked
 //! for it; what is hashed is the event itself, which its text must show whole.
@@ -10,10 +10,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io::Write;
 
-/// FNV's offset basis for 128 bits.
+/// What the hash of nothing is.
 const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-/// FNV's prime for 128 bits.
-const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+/// The golden ratio's first 128 bits: odd, and without a pattern.
+const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
 /// A rolling hash of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,8 +33,8 @@ impl fmt::Display for TraceHash {
 
 impl TraceHash {
     fn add(&mut self, word: u64) {
-        self.0 = (self.0 ^ u128::from(word)).wrapping_mul(PRIME);
-        // The prime is sparse: were the halves not exchanged, a word's high bits would only ever reach the highest.
+        self.0 = (self.0 ^ u128::from(word)).wrapping_mul(FACTOR);
+        // A product carries bits only upwards: exchanging the halves lets the next one carry them on.
         self.0 = self.0.rotate_left(64);
     }
 }
@@ -156,7 +156,7 @@ mod tests {
         let mut hash = TraceHash::default();
         assert_eq!(hash.to_string(), "6c62272e07bb014262b821756295c58d");
         (1_u64, 2_u8, "three", vec![4_i64], Some(5_u32)).hash(&mut hash);
-        assert_eq!(hash.to_string(), "abaeb306ba799be9df27bc32da305bb3");
+        assert_eq!(hash.to_string(), "e639a55261f9dd5679559902eb0060f7");
     }
 
     #[test]
