@@ -229,10 +229,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 let expected = memory.last().map_or(0, |last| last.index + 1);
                 assert_eq!(entry.log_id.index, expected, "the log has no holes");
                 let record = to_wal(&entry);
-                self.witness.tell(|| Observation::Appended {
-                    entry: record.log_id,
-                    digest: digest(&record.payload),
-                });
+                self.witness
+                    .tell(|| Observation::Appended { entry: record.log_id, digest: digest(&record.payload) });
                 records.push(WalRecord::Entry(record));
                 memory.entries.insert(entry.log_id.index, entry);
             }

@@ -22,12 +22,15 @@ impl Equality {
         let (entry, first, by) = *self.hashes.entry(at.index).or_insert((at, hash, member));
         self.compared = self.compared.saturating_add(1);
         if entry != at {
-            let sentence = format!("member {member} applied entry {at} where member {by} applied entry {entry}");
+            let sentence =
+                format!("member {member} applied entry {at} where member {by} applied entry {entry}");
             return Some(Violation::safety(Oracle::Equality, sentence));
         }
         (first != hash).then(|| {
             let sentence = match by == member {
-                true => format!("member {member} had another state at entry {at} before it was started again"),
+                true => {
+                    format!("member {member} had another state at entry {at} before it was started again")
+                }
                 false => format!("members {by} and {member} have applied the same entry {at} and differ"),
             };
             Violation::safety(Oracle::Equality, sentence).detail(format!("{first:032x} and {hash:032x}"))

@@ -27,8 +27,8 @@ fn shapes() -> impl Strategy<Value = Shape> {
         any::<bool>(),
         any::<bool>(),
     )
-        .prop_map(|(operations, keys, unknown, refused, overlap, full, watches, leases, compactions, log)| {
-            Shape {
+        .prop_map(
+            |(operations, keys, unknown, refused, overlap, full, watches, leases, compactions, log)| Shape {
                 operations,
                 keys,
                 unknown_percent: unknown,
@@ -39,8 +39,8 @@ fn shapes() -> impl Strategy<Value = Shape> {
                 leases,
                 compactions,
                 log,
-            }
-        })
+            },
+        )
 }
 
 proptest! {

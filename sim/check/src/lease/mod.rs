@@ -110,7 +110,8 @@ impl Judge<'_, '_> {
             (Request::LeaseRevoke(revoke), _) if not_found => self.missing(operation, revoke.id),
             (Request::LeaseKeepAlive(keep), Some(Response::LeaseKeepAlive(got))) => {
                 if got.id != keep.id {
-                    return self.complain(operation, format!("for lease {} renewed lease {}", keep.id, got.id));
+                    return self
+                        .complain(operation, format!("for lease {} renewed lease {}", keep.id, got.id));
                 }
                 if got.ttl_secs <= 0 {
                     return self.missing(operation, keep.id);
@@ -119,7 +120,8 @@ impl Judge<'_, '_> {
             }
             (Request::LeaseTimeToLive(ask), Some(Response::LeaseTimeToLive(got))) => {
                 if got.id != ask.id {
-                    return self.complain(operation, format!("about lease {} speaks of lease {}", ask.id, got.id));
+                    return self
+                        .complain(operation, format!("about lease {} speaks of lease {}", ask.id, got.id));
                 }
                 self.time_to_live(operation, ask.keys, got)
             }
@@ -241,7 +243,8 @@ impl Judge<'_, '_> {
         if with_keys {
             return self.keys_fit(operation, got);
         }
-        let unasked = (!got.keys.is_empty()).then(|| format!("shows keys of lease {} that nobody asked for", got.id));
+        let unasked =
+            (!got.keys.is_empty()).then(|| format!("shows keys of lease {} that nobody asked for", got.id));
         unasked.and_then(|what| self.complain(operation, what))
     }
 

@@ -15,7 +15,9 @@
 mod tenure;
 
 use crate::bytes::Bytes;
-use crate::history::{CompareResult, CompareTarget, Contender, History, Observer, Operation, Request, Response};
+use crate::history::{
+    CompareResult, CompareTarget, Contender, History, Observer, Operation, Request, Response,
+};
 use crate::options::Options;
 use crate::revision_order::{Cause, Replayed};
 use crate::types::{Nanos, OpId, Revision};
@@ -55,7 +57,9 @@ pub fn check<'h>(history: &'h History, replayed: &Replayed<'h>, options: &Option
 impl Judge<'_, '_> {
     fn contender(&self, contender: &Contender) -> Option<Violation> {
         let Contender { client, key, created, .. } = contender;
-        let broken = |what: String| Some(broken(format!("{key} of {client}, created at {created}, {what}")).at(*created));
+        let broken = |what: String| {
+            Some(broken(format!("{key} of {client}, created at {created}, {what}")).at(*created))
+        };
         let Some(granted) = contender.granted else {
             let sent = contender.guarded.first()?;
             let what = format!("{key} of {client} was never granted, and yet {sent} was sent under it");
@@ -76,7 +80,9 @@ impl Judge<'_, '_> {
                     granted.revision, holder.key, holder.created
                 ));
             }
-            None => return broken(format!("was granted at revision {}, where nobody holds", granted.revision)),
+            None => {
+                return broken(format!("was granted at revision {}, where nobody holds", granted.revision));
+            }
         }
         let since = tenures.since(granted.revision);
         if let Some(sent) = self.sent(since).filter(|sent| *sent > granted.at) {
@@ -102,13 +108,15 @@ impl Judge<'_, '_> {
             return Some(Violation::harness(format!("guarded operation {id} is not recorded")));
         };
         if !compares_fence(&operation.request, contender) || operation.invoked < granted {
-            let sentence = format!("operation {id} is no transaction guarded by {} since its grant", contender.key);
+            let sentence =
+                format!("operation {id} is no transaction guarded by {} since its grant", contender.key);
             return Some(Violation::harness(sentence).operation(id));
         }
         let revision = success(operation).filter(|revision| *revision < self.unsure)?;
         // Its compares looked at the state before the revision that it made.
         let before = self.tenures.get(&contender.prefix)?.holder(revision.previous());
-        let own = before.is_some_and(|holder| holder.key == contender.key && holder.created == contender.created);
+        let own =
+            before.is_some_and(|holder| holder.key == contender.key && holder.created == contender.created);
         (!own).then(|| {
             let holder = before.map_or("nobody".to_owned(), |holder| holder.key.to_string());
             broken(format!(
@@ -148,7 +156,13 @@ impl Judge<'_, '_> {
         let mut last: Option<(Revision, Revision)> = None;
         for seen in &observer.seen {
             let say = |what: String| {
-                Some(broken(format!("{} saw {} lead at revision {}, {what}", observer.client, seen.key, seen.revision)).at(seen.revision))
+                Some(
+                    broken(format!(
+                        "{} saw {} lead at revision {}, {what}",
+                        observer.client, seen.key, seen.revision
+                    ))
+                    .at(seen.revision),
+                )
             };
             if let Some((revision, created)) = last
                 && (seen.revision < revision || seen.created < created)
@@ -167,7 +181,11 @@ impl Judge<'_, '_> {
                 Some(Holder { key, .. }) => {
                     let said = self.replayed.model.pair_at(key, seen.revision).map(|kv| kv.value);
                     if said.as_ref() != Some(&seen.value) {
-                        return say(format!("proclaiming {} instead of {}", seen.value, said.unwrap_or_default()));
+                        return say(format!(
+                            "proclaiming {} instead of {}",
+                            seen.value,
+                            said.unwrap_or_default()
+                        ));
                     }
                 }
             }

@@ -28,7 +28,8 @@ impl Tenures {
         let mut tenures = Tenures::default();
         let mut last: Option<Holder> = None;
         for (revision, events) in &replayed.events {
-            for event in events.iter().filter(|event| event.kv.key.as_slice().starts_with(prefix.as_slice())) {
+            for event in events.iter().filter(|event| event.kv.key.as_slice().starts_with(prefix.as_slice()))
+            {
                 let key = event.kv.key.clone();
                 if let Some(before) = &event.prev_kv {
                     live.remove(&Holder { created: before.create_revision, key: key.clone() });

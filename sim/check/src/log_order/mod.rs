@@ -59,7 +59,8 @@ fn in_order(history: &History) -> (Vec<Command<'_>>, Vec<Violation>) {
     for logged in &history.log {
         let operation = logged.operation.and_then(|id| operations.get(&id).copied());
         if let (Some(id), None) = (logged.operation, operation) {
-            violations.push(Violation::harness(format!("the log names operation {id}, which is not recorded")));
+            violations
+                .push(Violation::harness(format!("the log names operation {id}, which is not recorded")));
         }
         commands.push(Command { logged, operation });
     }
@@ -85,7 +86,8 @@ fn unlogged(history: &History, commands: &[Command<'_>]) -> Option<Violation> {
     let missing = history.operations.iter().find(|operation| {
         operation.answer().is_some() && must_be_logged(&operation.request) && !logged.contains(&operation.id)
     })?;
-    let sentence = format!("{} {} was answered, but no log carried it out", missing.request.name(), missing.id);
+    let sentence =
+        format!("{} {} was answered, but no log carried it out", missing.request.name(), missing.id);
     Some(broken(sentence).operation(missing.id))
 }
 

@@ -35,15 +35,17 @@ fn same(cause: &Cause<'_>, log: Made, operations: &BTreeMap<OpId, &Operation>) -
     };
     match cause {
         Cause::Expiry(lease) => ended(log, logged) == Some(*lease),
-        Cause::Answered(operation) | Cause::Unknown(operation) => match (ended_by(&operation.request), logged) {
-            (Some(lease), _) => ended(log, logged) == Some(lease),
-            (None, Some(logged)) => {
-                let interchangeable =
-                    logged.is_unknown() && operation.is_unknown() && logged.request == operation.request;
-                logged.id == operation.id || interchangeable
+        Cause::Answered(operation) | Cause::Unknown(operation) => {
+            match (ended_by(&operation.request), logged) {
+                (Some(lease), _) => ended(log, logged) == Some(lease),
+                (None, Some(logged)) => {
+                    let interchangeable =
+                        logged.is_unknown() && operation.is_unknown() && logged.request == operation.request;
+                    logged.id == operation.id || interchangeable
+                }
+                (None, None) => false,
             }
-            (None, None) => false,
-        },
+        }
         Cause::Jump | Cause::Unexplained => false,
     }
 }

@@ -6,7 +6,9 @@
 //! that the store was full.
 
 use super::{Command, say};
-use crate::error_table::{COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND, LEASE_EXISTS, LEASE_NOT_FOUND, NO_SPACE};
+use crate::error_table::{
+    COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND, LEASE_EXISTS, LEASE_NOT_FOUND, NO_SPACE,
+};
 use crate::history::{History, Operation, Request, Response};
 use crate::model::{Expected, Model, Refusal};
 use crate::types::{LeaseId, OpId, Revision};
@@ -86,7 +88,11 @@ impl Replay {
             }
             (Err(Refusal::LeaseNotFound), _) if self.unknown_lease => return None,
             (Err(why), false) => {
-                return Some(say(command, operation, format_args!("was carried out, but had to be refused: {why}")));
+                return Some(say(
+                    command,
+                    operation,
+                    format_args!("was carried out, but had to be refused: {why}"),
+                ));
             }
             (Ok(_), true) => {
                 self.model.undo_to(before);
@@ -102,14 +108,20 @@ impl Replay {
             self.made.insert(self.model.revision(), Made::Operation(operation.id));
         }
         if let Some(text) = operation.refusal() {
-            return Some(say(command, operation, format_args!("was carried out, but refused to its client: {text}")));
+            return Some(say(
+                command,
+                operation,
+                format_args!("was carried out, but refused to its client: {text}"),
+            ));
         }
         let (header, response) = operation.answer()?;
         if header.revision != command.logged.revision {
             let what = format_args!("was answered with revision {}", header.revision);
             return Some(say(command, operation, what));
         }
-        expected.and_then(|expected| expected.compare(response).err()).map(|what| say(command, operation, what))
+        expected
+            .and_then(|expected| expected.compare(response).err())
+            .map(|what| say(command, operation, what))
     }
 
     /// Carries a request out, or says why it must be refused.
@@ -158,5 +170,7 @@ fn refusal_fits(command: &Command<'_>, operation: &Operation, why: Refusal) -> O
         Refusal::NotModelled => return None,
     };
     let fits = told == expected || told == NO_SPACE || matches!(operation.request, Request::Txn(_));
-    (!fits).then(|| say(command, operation, format_args!("was refused with \"{told}\" instead of \"{expected}\"")))
+    (!fits).then(|| {
+        say(command, operation, format_args!("was refused with \"{told}\" instead of \"{expected}\""))
+    })
 }

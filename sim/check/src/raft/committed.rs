@@ -51,9 +51,9 @@ impl Committed {
         let known = |term: Term, digest| Known { term, digest, by: by.max(term), told: member };
         let upto = match seen {
             Observation::Applied { entry, digest } => {
-                let same = self.at(entry.index).is_some_and(|old| {
-                    old.term == entry.term && old.digest == Some(*digest)
-                });
+                let same = self
+                    .at(entry.index)
+                    .is_some_and(|old| old.term == entry.term && old.digest == Some(*digest));
                 return if same { Vec::new() } else { vec![(entry.index, known(entry.term, Some(*digest)))] };
             }
             Observation::Committed { upto } => *upto,

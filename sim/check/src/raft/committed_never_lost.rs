@@ -42,7 +42,8 @@ impl CommittedNeverLost {
     ) -> Option<Violation> {
         let twice = news.iter().find_map(|(index, new)| {
             let old = committed.at(*index)?;
-            let same = old.term == new.term && (old.digest.is_none() || new.digest.is_none() || old.digest == new.digest);
+            let same = old.term == new.term
+                && (old.digest.is_none() || new.digest.is_none() || old.digest == new.digest);
             (!same).then(|| {
                 broken(format!(
                     "entry {} is committed, as member {} knows, and so is entry {}, as member {member} says",
@@ -107,9 +108,15 @@ impl CommittedNeverLost {
 }
 
 impl Promised {
-    fn lost(&self, member: MemberId, purged: Option<LogId>, found: &BTreeMap<LogIndex, Term>) -> Option<Violation> {
+    fn lost(
+        &self,
+        member: MemberId,
+        purged: Option<LogId>,
+        found: &BTreeMap<LogIndex, Term>,
+    ) -> Option<Violation> {
         if let Some(purged) = purged.filter(|purged| Some(*purged) > self.purged) {
-            let sentence = format!("member {member} came back without entry {purged}, which it never forgot on purpose");
+            let sentence =
+                format!("member {member} came back without entry {purged}, which it never forgot on purpose");
             return (self.durable.contains_key(&purged.index)).then(|| broken(sentence));
         }
         let from = purged.map_or(LogIndex(0), |purged| purged.index.next());

@@ -27,7 +27,10 @@ pub struct Log {
 impl Log {
     /// The last entry, or the purged one when there is none.
     pub fn last(&self) -> Option<LogId> {
-        self.entries.last_key_value().map(|(index, held)| LogId { term: held.term, index: *index }).or(self.purged)
+        self.entries
+            .last_key_value()
+            .map(|(index, held)| LogId { term: held.term, index: *index })
+            .or(self.purged)
     }
 
     /// Whether the member leads, as far as its durable vote says: which term.

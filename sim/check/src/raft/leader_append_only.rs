@@ -15,7 +15,10 @@ pub fn check(ground: &Ground, member: MemberId, seen: &Observation) -> Option<Vi
     let log = ground.log(member)?;
     let term = log.leads(member)?;
     let broken = |what: String| {
-        Some(Violation::safety(Oracle::LeaderAppendOnly, format!("member {member} leads term {term} and {what}")))
+        Some(Violation::safety(
+            Oracle::LeaderAppendOnly,
+            format!("member {member} leads term {term} and {what}"),
+        ))
     };
     match seen {
         Observation::Truncated { after } => {

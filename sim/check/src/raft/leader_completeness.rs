@@ -49,7 +49,8 @@ impl LeaderCompleteness {
                 // What was committed last in an earlier term is enough: the rest follows by log matching.
                 let (index, known) = committed.newest_first().find(|(_, known)| known.by < ballot.term)?;
                 let shape = self.elected.get(&ballot.term)?;
-                (!shape.holds(id(index, known))).then(|| broken(shape.leader, ballot.term, id(index, known), known))
+                (!shape.holds(id(index, known)))
+                    .then(|| broken(shape.leader, ballot.term, id(index, known), known))
             }
             _ => news.iter().find_map(|(index, known)| {
                 let mut later = self.elected.range(known.by..).filter(|(term, _)| **term > known.by);

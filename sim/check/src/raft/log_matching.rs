@@ -52,7 +52,13 @@ impl LogMatching {
         }
     }
 
-    fn enter(&mut self, member: MemberId, before: Option<LogId>, entry: LogId, digest: Digest) -> Option<Violation> {
+    fn enter(
+        &mut self,
+        member: MemberId,
+        before: Option<LogId>,
+        entry: LogId,
+        digest: Digest,
+    ) -> Option<Violation> {
         let broken = |what: String| {
             let sentence = format!("entry {entry} of member {member} {what}");
             Some(Violation::safety(Oracle::LogMatching, sentence))

@@ -33,7 +33,9 @@ impl StateMachineSafety {
                 if *upto < before {
                     let text = |id: Option<LogId>| id.map_or("nothing".to_owned(), |id| id.to_string());
                     let (old, new) = (text(before), text(*upto));
-                    return Some(broken(format!("member {member} went back from entry {old} to a snapshot of {new}")));
+                    return Some(broken(format!(
+                        "member {member} went back from entry {old} to a snapshot of {new}"
+                    )));
                 }
                 self.contained(member, *upto)
             }
@@ -51,7 +53,9 @@ impl StateMachineSafety {
         let last = self.last.insert(member, Some(entry)).flatten();
         let expected = last.map_or(LogIndex(0), |last| last.index.next());
         if entry.index != expected {
-            return Some(broken(format!("member {member} applied entry {entry} where entry {expected} was due")));
+            return Some(broken(format!(
+                "member {member} applied entry {entry} where entry {expected} was due"
+            )));
         }
         let (term, first, by) = *self.applied.entry(entry.index).or_insert((entry.term, digest, member));
         ((term, first) != (entry.term, digest)).then(|| {

@@ -218,10 +218,13 @@ fn machines_apply_the_same_entries_in_the_same_order() {
     assert_eq!(first(&with((A, apply(1, 1)), vec![])), Some(Oracle::StateMachineSafety), "a gap");
     let again = with((A, apply(1, 1)), vec![(A, apply(1, 1)), (A, apply(1, 1))]);
     assert_eq!(first(&again), Some(Oracle::StateMachineSafety));
-    let back = with((C, Observation::Installed { upto: Some(id(2, 2)) }), vec![
+    let back = with(
         (C, Observation::Installed { upto: Some(id(2, 2)) }),
-        (C, Observation::Installed { upto: Some(id(1, 1)) }),
-    ]);
+        vec![
+            (C, Observation::Installed { upto: Some(id(2, 2)) }),
+            (C, Observation::Installed { upto: Some(id(1, 1)) }),
+        ],
+    );
     assert_eq!(first(&back), Some(Oracle::StateMachineSafety));
     let foreign = with(
         (A, Observation::Loaded { applied: Some(id(1, 0)) }),
