@@ -51,6 +51,7 @@ struct Inner {
     network: network::Network,
     seats: Vec<Seat>,
     monitor: Mutex<monitor::Seen>,
+    heard: Mutex<witness::Heard>,
     /// The time of faults is over.
     healed: AtomicBool,
 }
@@ -102,6 +103,7 @@ impl World {
             network,
             seats,
             monitor: Mutex::default(),
+            heard: Mutex::default(),
             healed: AtomicBool::new(false),
         };
         let world = World { inner: Arc::new(inner) };

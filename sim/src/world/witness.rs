@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{MutexGuard, PoisonError};
 
 use quorate::env::{Observation, armed};
 use quorate::types as product;
@@ -40,8 +40,9 @@ pub async fn asking<T>(operation: OpId, call: impl Future<Output = T>) -> T {
     .await
 }
 
+/// What was heard so far.
 #[derive(Default)]
-struct Heard {
+pub(super) struct Heard {
     invariants: Invariants,
     equality: Equality,
     /// Requests that carry a client's operation.
@@ -55,10 +56,9 @@ struct Heard {
 impl World {
     /// Listens for as long as the process lives.
     pub fn start_witness(&self) {
-        let (world, heard) = (self.clone(), Mutex::new(Heard::default()));
+        let world = self.clone();
         let armed = armed::arm_listener(Box::new(move |member, seen| {
-            let mut heard: MutexGuard<'_, Heard> = heard.lock().unwrap_or_else(PoisonError::into_inner);
-            let violations = heard.hear(MemberId(member.0), seen, |logged| world.record().logged(logged));
+            let violations = world.heard().hear(MemberId(member.0), seen, |logged| world.record().logged(logged));
             for violation in violations {
                 let Violation { class, oracle, sentence, details, .. } = violation;
                 let finding = Finding { class, by: oracle.to_string(), sentence, details };
@@ -66,6 +66,16 @@ impl World {
             }
         }));
         assert!(armed, "one process runs one seed");
+    }
+
+    /// The member's disk is gone, and it comes back as a stranger to its past: what it promised before is not asked of
+    /// it any more. To be called between its end and its next start.
+    pub fn witness_forgets(&self, member: MemberId) {
+        self.heard().invariants.forget(member);
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -17,6 +17,8 @@ use quorate_check::history::*;
 use quorate_check::model::Model;
 use quorate_check::types::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// SplitMix64: small, seeded, the same everywhere.
 pub struct Dice(pub u64);
@@ -40,6 +42,15 @@ impl Dice {
 }
 
 pub const MILLI: u64 = 1_000_000;
+
+/// The processor time that this thread has used, where the system tells it; else the time that has passed. A busy
+/// machine hardly disturbs the former.
+pub fn time_used() -> Duration {
+    static STARTED: OnceLock<Instant> = OnceLock::new();
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let used = told.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    used.map_or_else(|| STARTED.get_or_init(Instant::now).elapsed(), Duration::from_nanos)
+}
 
 /// What a generated history looks like.
 #[derive(Clone, Debug)]
