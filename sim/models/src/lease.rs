@@ -37,7 +37,7 @@ use crate::search::Checked;
 /// How long the model runs, seconds.
 const SECONDS: u64 = 4;
 /// Terms in all.
-const TERMS: u64 = 2;
+const TERMS: u64 = 3;
 /// Keep-alives in all.
 const KEEP_ALIVES: u8 = 1;
 

@@ -164,8 +164,13 @@ fn command(op: Op) -> Command {
     }
 }
 
-fn options(client: usize) -> &'static [Op] {
-    if client == 0 { &[Op::Write(1), Op::Read] } else { &[Op::Write(2), Op::Swap(1, 3), Op::Read] }
+/// What a client may ask as its next operation: it writes in one way or another, then reads.
+fn options(client: usize, asked: u8) -> &'static [Op] {
+    match (asked, client) {
+        (0, 0) => &[Op::Write(1)],
+        (0, _) => &[Op::Write(2), Op::Swap(1, 3)],
+        _ => &[Op::Read],
+    }
 }
 
 impl LinearState {
@@ -231,7 +236,9 @@ impl Model for LinearModel {
         for (number, client) in state.clients.iter().enumerate() {
             match client.waits {
                 Waits::Nothing if client.asked < OPERATIONS => {
-                    actions.extend(options(number).iter().map(|op| LinearAction::Ask(number, *op)));
+                    actions.extend(
+                        options(number, client.asked).iter().map(|op| LinearAction::Ask(number, *op)),
+                    );
                 }
                 Waits::Nothing | Waits::Write => {}
                 Waits::Index => actions.push(LinearAction::Index(number)),

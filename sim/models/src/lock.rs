@@ -34,7 +34,7 @@ use crate::replica::{Replica, must, query};
 use crate::search::{Checked, is_terminal};
 
 /// Expiries in all.
-const EXPIRIES: u8 = 2;
+const EXPIRIES: u8 = 1;
 
 const CLIENTS: [usize; 3] = [0, 1, 2];
 const STREAM: StreamId = StreamId(1);
@@ -210,6 +210,9 @@ impl LockState {
         hub.create(STREAM, WatchSpec { start, ..WatchSpec::new(range) }, revision, compacted);
         let budget = CatchUpBudget::default();
         while must(hub.step(self.machine.records(), &self.machine, budget, compacted), "catch up") {}
+        // That the watch exists is no news worth a step.
+        let first = hub.drain(STREAM, 1);
+        assert!(first.iter().all(|response| response.body == Body::Created), "created comes first");
         hub.take_woken();
     }
 

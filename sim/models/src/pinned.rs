@@ -27,7 +27,7 @@ use crate::replica::{Replica, everything};
 use crate::search::Checked;
 
 /// Changes to keys in all.
-const CHANGES: u8 = 4;
+const CHANGES: u8 = 3;
 /// Compactions in all.
 const COMPACTIONS: u8 = 2;
 

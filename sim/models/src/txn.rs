@@ -31,7 +31,7 @@ use crate::replica::{Replica, must};
 use crate::search::Checked;
 
 /// Transactions in all.
-const TXNS: u8 = 2;
+const TXNS: u8 = 3;
 
 const TESTS: [Test; 3] = [Test::Missing("a"), Test::Missing("b"), Test::Holds("a", "x")];
 const CHANGES: [Change; 3] = [Change::Put("a", "x"), Change::Put("b", "y"), Change::Delete("a")];
