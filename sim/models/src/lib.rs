@@ -16,7 +16,8 @@
 //!   [`linear`], [`pinned`], [`txn`].
 //!
 //! # Invariants
-//! - Bounds are budgets that only shrink, or counters that only grow: no model has cycles, so every run ends.
+//! - Bounds are budgets that only shrink, or counters that only grow. A model that says what must come in the end has
+//!   no cycles, so every run of it ends.
 //! - What must happen in the end is an `always` property of the states in which nothing is left to do. The
 //!   checker's own `eventually` is not used: it overlooks counterexamples where two paths meet.
 
