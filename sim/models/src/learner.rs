@@ -229,8 +229,8 @@ impl Model for LearnerModel {
                 !PEERS.iter().any(joint) || !is_terminal(model, state)
             }),
             Property::sometimes("the newcomer is promoted", |_, state: &LearnerState| {
-                let voters = state.raft.committed.iter().filter_map(|entry| entry.payload.voters());
-                voters.last().is_some_and(|voters| voters == [BTreeSet::from(NEW)])
+                let mut voters = state.raft.committed.iter().filter_map(|entry| entry.payload.voters());
+                voters.next_back().is_some_and(|voters| voters == [BTreeSet::from(NEW)])
             }),
             Property::sometimes("the newcomer is elected", |_, state: &LearnerState| {
                 state.raft.leads(NEWCOMER)

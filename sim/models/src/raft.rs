@@ -194,3 +194,42 @@ impl<P: Payload> Raft<P> {
         leaders.all(|peer| peer.log.starts_with(&self.committed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+    struct Nothing;
+
+    impl Payload for Nothing {
+        fn blank() -> Nothing {
+            Nothing
+        }
+    }
+
+    #[test]
+    fn a_candidate_needs_a_majority_that_is_not_ahead_of_it() {
+        let mut raft: Raft<Nothing> = Raft::new(3, 3);
+        assert_eq!(raft.electorates(1), [BTreeSet::from([1, 2]), BTreeSet::from([2, 3])]);
+        raft.append(0, Nothing);
+        assert_eq!(raft.electorates(1), [BTreeSet::from([2, 3])], "peer 0 is ahead");
+        raft.replicate(0, 2);
+        assert!(raft.electorates(1).is_empty(), "so is peer 2");
+    }
+
+    #[test]
+    fn a_leader_commits_what_a_quorum_holds_of_its_own_term_alone() {
+        let mut raft: Raft<Nothing> = Raft::new(3, 3);
+        raft.append(0, Nothing);
+        assert_eq!(raft.commitable(0, is_quorum), 0);
+        raft.replicate(0, 1);
+        assert_eq!(raft.commitable(0, is_quorum), 2);
+        raft.elect(1, &BTreeSet::from([2, 3]));
+        assert_eq!(raft.commitable(1, is_quorum), 0, "the entry is of an earlier term");
+        raft.replicate(1, 2);
+        assert_eq!(raft.commitable(1, is_quorum), 3, "with one of its own it is");
+        raft.commit(1, 3);
+        assert!(raft.is_safe() && raft.is_complete());
+    }
+}

@@ -332,3 +332,51 @@ pub fn query(range: KeyRange) -> Range {
 pub fn everything() -> KeyRange {
     KeyRange::from_wire(Bytes::from_static(&[0]), Bytes::from_static(&[0]))
 }
+
+#[cfg(test)]
+mod tests {
+    use quorate::machine::command::{Compact, Put};
+
+    use super::*;
+
+    fn put(key: &'static str) -> Command {
+        Command::Put(Put { key: Bytes::from_static(key.as_bytes()), ..Put::default() })
+    }
+
+    fn fingerprint(replica: &Replica) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        replica.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn the_store_decides_what_a_replica_is() {
+        let mut one = Replica::default();
+        one.run(put("a"));
+        let mut other = one.clone();
+        assert_eq!((&one, fingerprint(&one)), (&other, fingerprint(&other)));
+        other.run(put("a"));
+        assert_ne!(one, other);
+        assert_ne!(fingerprint(&one), fingerprint(&other));
+        one.run(put("a"));
+        assert_eq!(
+            (&one, fingerprint(&one)),
+            (&other, fingerprint(&other)),
+            "the same log, the same replica"
+        );
+        assert_eq!(must(Replica::install(&other.snapshot(1, None)), "install"), other, "its snapshot is it");
+    }
+
+    #[test]
+    fn how_far_a_sweep_has_come_tells_replicas_apart() {
+        let mut one = Replica::default();
+        one.run(put("a"));
+        one.run(Command::Compact(Compact { revision: Revision(2) }));
+        assert!(!one.is_swept());
+        let mut other = one.clone();
+        other.sweep();
+        assert!(other.is_swept());
+        assert!(one.same_store(&other), "there was nothing to delete");
+        assert_ne!(one, other, "yet they do not go on alike");
+    }
+}

@@ -3,6 +3,13 @@
 //! The figures stand in the crate's README.md; a search that finds other figures fails, so that the table is true. A
 //! search has no randomness: one thread, breadth first, a fixed hash.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test's helper: it fails by panicking, and shows what it found"
+)]
+
 use quorate_models::catalogue;
 use quorate_models::planted::Planted;
 
