@@ -1,5 +1,6 @@
 //! The command line: what `cargo sim` is told.
 
+use std::ffi::OsString;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -27,6 +28,9 @@ pub enum Command {
     Speed(SpeedArgs),
     /// List the planted bugs, or measure how soon each is caught.
     Mutants(MutantsArgs),
+    /// Look at a model of the pure code in the browser; without a name, list the models.
+    #[command(disable_help_flag = true)]
+    Explore(ExploreArgs),
 }
 
 /// Arguments of `run`.
@@ -112,6 +116,14 @@ pub struct MutantsArgs {
     pub jobs: u16,
 }
 
+/// Arguments of `explore`: those of the program `quorate-explore`.
+#[derive(Args, Clone, Debug)]
+pub struct ExploreArgs {
+    /// A model, `--address ADDRESS`, `--planted BUG`, `--check`; `--help` says more.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
 /// Reads `A..B`.
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let wrong = || format!("{text:?}: two numbers are wanted, as 0..100, the first the smaller");
@@ -135,6 +147,13 @@ mod tests {
         for wrong in ["5..3", "3..3", "3", "a..b", "..", "3...5"] {
             assert!(parse_seeds(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn explore_takes_the_arguments_of_another_program() {
+        let cli = Cli::try_parse_from(["sim", "explore", "lease", "--check", "--help"]).expect("it parses");
+        let Command::Explore(args) = cli.command else { panic!("another command") };
+        assert_eq!(args.args, ["lease", "--check", "--help"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! - `run`, `settle` (simulated build): one run, and its end.
 //! - [`record`], [`trace`], [`figures`], [`report`]: what a run leaves behind.
 //! - [`sweep`]: many runs, a process each; [`mutants`]: the planted bugs, and how soon each is caught.
+//! - [`explore`]: hands over to the models, a crate of their own.
 //! - [`cli`], [`log`]: what the program is told, and what the product says.
 //!
 //! # Invariants
@@ -17,6 +18,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod explore;
 pub mod figures;
 pub mod hooks;
 pub mod log;

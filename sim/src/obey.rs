@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use quorate_check::verdict::Class;
 
 use crate::cli::{Cli, Command, MutantsArgs, RunArgs, SpeedArgs};
+use crate::explore::explore;
 use crate::log::Printer;
 use crate::mutants;
 use crate::plan::{Plan, generate};
@@ -26,6 +27,7 @@ pub fn obey(cli: Cli) -> ExitCode {
         }),
         Command::Speed(args) => Ok(speed(&args)),
         Command::Mutants(args) => list_or_check(&args),
+        Command::Explore(args) => explore(&args.args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

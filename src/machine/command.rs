@@ -267,7 +267,7 @@ pub struct Member {
 }
 
 /// A key with its value and history, as answered to clients.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct KeyValue {
     /// The key.
     pub key: Bytes,
