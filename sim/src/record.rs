@@ -15,6 +15,7 @@ use quorate_check::verdict::Class;
 
 use crate::figures::Figures;
 use crate::report::Finding;
+use crate::timeline::Timeline;
 use crate::trace::Trace;
 
 /// The record of a run.
@@ -33,6 +34,7 @@ struct Inner {
     trace: Trace,
     findings: Vec<Finding>,
     figures: Figures,
+    timeline: Timeline,
 }
 
 /// What a run leaves behind.
@@ -46,6 +48,8 @@ pub struct Written {
     pub figures: Figures,
     /// The trace.
     pub trace: Trace,
+    /// What the members went through.
+    pub timeline: Timeline,
 }
 
 /// A fault in the history that has not ended.
@@ -160,12 +164,20 @@ impl Record {
     }
 
     /// Writes down something that is wrong.
-    pub fn finding(&self, at: Nanos, finding: Finding) {
+    ///
+    /// A panic cannot say when it happened; it happened right after the last event.
+    pub fn finding(&self, at: Nanos, mut finding: Finding) {
         let mut inner = self.inner();
         inner.event(at, format_args!("finding {}", finding.sentence));
-        if !inner.findings.contains(&finding) {
+        finding.spot.at.get_or_insert(if at == Nanos::default() { inner.last } else { at });
+        if !inner.findings.iter().any(|known| known.says_the_same(&finding)) {
             inner.findings.push(finding);
         }
+    }
+
+    /// Changes the timeline.
+    pub fn watch_members(&self, change: impl FnOnce(&mut Timeline)) {
+        change(&mut self.inner().timeline);
     }
 
     /// Whether something so wrong was found that going on is of no use.
@@ -204,6 +216,7 @@ impl Record {
             findings: inner.findings,
             figures: inner.figures,
             trace: inner.trace,
+            timeline: inner.timeline,
         }
     }
 }
@@ -253,6 +266,8 @@ mod tests {
         record.finding(Nanos(2), Finding::new(Class::Safety, "monitor", "they differ"));
         record.finding(Nanos(3), Finding::new(Class::Safety, "monitor", "they differ"));
         assert!(record.is_over());
-        assert_eq!(record.take().findings.len(), 2, "the same finding counts once");
+        let findings = record.take().findings;
+        assert_eq!(findings.len(), 2, "the same finding counts once");
+        assert_eq!(findings.last().unwrap().spot.at, Some(Nanos(2)), "and shows where it was found first");
     }
 }

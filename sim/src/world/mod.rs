@@ -2,7 +2,7 @@
 //!
 //! `product` the product's entry points, all in one place; `life` starts and ends of members; `clock`, `entropy`,
 //! `workers`, `process`, `disk` the seams that a member gets; `network` links and weather; `faults` what a plan
-//! does to all of it; `monitor` what is watched all the time.
+//! does to all of it; `monitor` what is watched all the time; `timeline` what of that is written down for people.
 //!
 //! Invariants: a member's disk is fenced before its node is killed, and its node is killed before it starts
 //! again; no lock is held across an await or while a member is dropped.
@@ -17,6 +17,7 @@ mod network;
 mod process;
 pub mod product;
 mod time;
+mod timeline;
 mod workers;
 
 use std::sync::atomic::AtomicBool;

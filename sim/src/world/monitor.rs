@@ -51,6 +51,7 @@ impl World {
         let statuses = self.statuses();
         let now = self.now();
         let mut findings = Vec::new();
+        self.note_members(now, &statuses);
         {
             let mut seen = self.monitor();
             for (index, status) in &statuses {
