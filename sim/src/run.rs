@@ -137,10 +137,17 @@ fn simulate(plan: &Plan, record: &Arc<Record>) {
         // A panic in this crate is ours; one in the product, or in what it uses, is the product's.
         let ours = place.starts_with("sim/") || place.contains("/madsim-") || place.contains("/sim/src/");
         let class = if ours { Class::Harness } else { Class::Crash };
+        let place = within_package(&place);
         record.finding(Nanos::default(), Finding::new(class, "panic", format!("{message} (at {place})")));
     }
     // Members that are still alive are simply gone: their destructors have nothing more to say.
     std::mem::forget(runtime);
+}
+
+/// A place in the source as its package knows it: where packages are kept differs from host to host.
+fn within_package(place: &str) -> &str {
+    let kept = place.split_once("/registry/src/").and_then(|(_, rest)| rest.split_once('/'));
+    kept.map_or(place, |(_, rest)| rest)
 }
 
 fn text_of(payload: &(dyn Any + Send)) -> String {

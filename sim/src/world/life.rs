@@ -114,6 +114,11 @@ impl World {
     }
 
     fn crash(&self, seat: &Seat, crash: Crash, event: u64) {
+        // What it held in its last moment, so that what the crash takes can be seen.
+        let member = seat.life().member.clone();
+        if let Some(member) = member {
+            self.note_members(self.now(), &[(seat.index, product::status(&member))]);
+        }
         match crash {
             Crash::Kill => seat.disk.kill(event),
             Crash::PowerLoss => seat.disk.power_loss(event),

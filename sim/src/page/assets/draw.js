@@ -89,6 +89,12 @@ function drawBands(c) {
 }
 
 function drawFaults(c, y) {
+  if (!faults.some((fault) => fault.from <= view.to && fault.until >= view.from)) {
+    const later = faults.find((fault) => fault.from > view.to), earlier = faults.findLast((fault) => fault.until < view.from);
+    const words = [earlier && `last ended ${duration(view.from - earlier.until)} before: ${faultWords(earlier)}`, later && `next begins ${duration(later.from - view.to)} later: ${faultWords(later)}`];
+    c.font = font(11); c.fillStyle = colour.muted;
+    c.fillText(clipped(c, `none in this window; ${words.filter(Boolean).join("; ")}`, chartWidth() - 20), GUTTER + 8, y + 13);
+  }
   // A label may run into the free space behind its bar, up to the next one of its row.
   const next = new Map();
   for (let i = faults.length - 1; i >= 0; i--) {
@@ -171,6 +177,7 @@ function columns(track) {
   let known = notAfter(track.at, view.from);
   for (let x = 0; x < out.length; x++) {
     const t = timeAt(GUTTER + x);
+    if (t > run.end) break;
     while (known < track.at.length && track.at[known] <= t) known++;
     if (known > 0) out[x] = track.value[known - 1];
   }
@@ -214,7 +221,7 @@ function drawIncidents(c, lane, yLog, yDisk) {
   for (const incident of lane.member.incidents) {
     if (incident.at < view.from || incident.at > view.to) continue;
     const x = xAt(incident.at), where = incident.log ? "log" : "disk", y = incident.log ? yLog + 8 : yDisk + 6;
-    if (x < from[where] && x - from[where] > -1e8 && x < from[where] - 0) { box(c, x, y - 6, 2, 12, colour.danger); continue; }
+    if (x < from[where]) { box(c, x, y - 6, 2, 12, colour.danger); continue; }
     c.font = font(11, 700);
     const room = Math.min(width - x, 260), text = clipped(c, `${incident.sign} ${incident.text}`, room) || incident.sign;
     const w = c.measureText(text).width + 6;
@@ -240,7 +247,7 @@ const clockMost = Math.max(1e6, ...members.flatMap((member) => [...(member.track
 function drawClock(c, lane, y) {
   const h = CLOCK - 3;
   c.strokeStyle = colour.clock; c.lineWidth = 1.2; c.beginPath();
-  for (let x = 0; x <= chartWidth(); x += 2) {
+  for (let x = 0; x <= chartWidth() && timeAt(GUTTER + x) <= run.end; x += 2) {
     const offset = clockOffset(lane.member, timeAt(GUTTER + x));
     const top = y + h / 2 - Math.sign(offset) * Math.sqrt(Math.abs(offset) / clockMost) * h / 2;
     if (x === 0) c.moveTo(GUTTER + x, top); else c.lineTo(GUTTER + x, top);
@@ -359,13 +366,18 @@ function drawPin(c) {
     const y = placeOf(item);
     if (y === undefined) continue;
     const px = xAt(item.at), py = RULER + y - view.scroll;
-    if (px < GUTTER - 8 || px > width + 8 || py < RULER) continue;
     let cx = px + (item.op === undefined ? 0 : item.end ? 9 : -9);
     while (put.some(([ox, oy]) => Math.abs(ox - cx) < 16 && Math.abs(oy - py) < 12)) cx += 16;
-    put.push([cx, py]);
+    put.push([cx, py, item.number]);
+  }
+  c.strokeStyle = colour.pin; c.lineWidth = 1.2; c.setLineDash([2, 3]); c.beginPath();
+  put.forEach(([cx, py], i) => (i === 0 ? c.moveTo(cx, py) : c.lineTo(cx, py)));
+  c.stroke(); c.setLineDash([]);
+  for (const [cx, py, number] of put) {
+    if (cx < GUTTER - 8 || cx > width + 8 || py < RULER) continue;
     c.fillStyle = colour.pin; c.beginPath(); c.arc(cx, py, 8, 0, 7); c.fill();
     c.strokeStyle = colour.surface; c.lineWidth = 1.2; c.stroke();
-    c.fillStyle = colour.surface; c.fillText(item.number, cx, py + .5);
+    c.fillStyle = colour.surface; c.fillText(number, cx, py + .5);
   }
   c.textAlign = "left";
 }
@@ -404,9 +416,9 @@ function drawGutter(c) {
     c.fillText(member.name, 10, y + 16);
     c.font = font(11.5, 500); c.fillText(clipped(c, stretch ? lifeWords(stretch) : "", GUTTER - 46), 36, y + 16);
     c.font = font(11); c.fillStyle = colour.muted;
-    c.fillText(`last ${value("last")}  commit ${value("committed")}  appl. ${value("applied")}`, 10, y + 6 + ROLE + 10);
+    c.fillText(`commit ${value("committed")}, last ${value("last")}`, 10, y + 6 + ROLE + 9);
     const behind = Math.max(0, (newest.value[notAfter(newest.at, t) - 1] ?? 0) - value("applied"));
-    c.fillText(stretch?.phase === 2 ? (behind > 0 ? `${count(behind)} behind the newest entry` : "at the newest entry") : "", 10, y + 6 + ROLE + 23);
+    c.fillText(`applied ${value("applied")}${stretch?.phase === 2 && behind > 0 ? `, ${behind} behind` : ""}`, 10, y + 6 + ROLE + 22);
     c.fillText(`disk ${bytes(value("disk-bytes"))}, ${count(value("disk-syncs"))} syncs`, 10, y + 9 + ROLE + LOG + 6);
     const rate = value("clock-rate"), offset = clockOffset(member, t);
     c.fillText(`clock ${offset < 0 ? "−" : "+"}${duration(Math.abs(offset))}, ${rate < 0 ? "−" : "+"}${Math.abs(rate)} ppm`, 10, y + 10 + ROLE + LOG + DISK + 7);

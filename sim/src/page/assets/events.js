@@ -3,7 +3,7 @@ const INVOKE = 0, RETURN = 1, RESPONSE = 2, FAULT = 3, FAULT_END = 4, MEMBER = 5
 
 const responses = { watch: [], nth: [] };
 watches.forEach((watch, place) => watch.at.forEach((_, nth) => { responses.watch.push(place); responses.nth.push(nth); }));
-const memberSteps = members.flatMap((member) => member.stretches.slice(1).map((stretch, i) => ({ member, stretch, before: member.stretches[i] })));
+const memberSteps = members.flatMap((member) => member.stretches.slice(1).map((stretch) => ({ member, stretch })));
 const incidentSteps = members.flatMap((member) => member.incidents.map((incident) => ({ member, incident })));
 
 const steps = (() => {
@@ -60,7 +60,7 @@ function stepWords(step) {
     case RESPONSE: { const watch = watches[responses.watch[ref]]; return `w${watch.id} on ${memberName(watch.member)} receives: ${run.texts[watch.text[responses.nth[ref]]]}`; }
     case FAULT: return `fault begins: ${faultWords(faults[ref])}`;
     case FAULT_END: return `fault ends: ${faultWords(faults[ref])}`;
-    case MEMBER: return `${memberSteps[ref].member.name} ${lifeWords(memberSteps[ref].stretch)}; before: ${lifeWords(memberSteps[ref].before)}`;
+    case MEMBER: return `${memberSteps[ref].member.name} ${lifeWords(memberSteps[ref].stretch)}`;
     case INCIDENT: return `${incidentSteps[ref].member.name}: ${incidentSteps[ref].incident.text}`;
     default: return `violation: ${pins[ref].sentence}`;
   }

@@ -81,11 +81,12 @@ const stories = new Map();
 function storyOf(pin) {
   if (stories.has(pin)) return stories.get(pin);
   const items = [];
-  const opItems = (i, why) => {
+  const answerItem = (i, text) => items.push({ at: ops.until[i], step: stepOf(RETURN, i), op: i, client: ops.client[i], end: true, text });
+  const opItems = (i) => {
     items.push({ at: ops.at[i], step: stepOf(INVOKE, i), op: i, client: ops.client[i], text: `${run.clients[ops.client[i]]} asks ${memberName(ops.member[i])}: ${run.texts[ops.request[i]]}` });
-    items.push({ at: ops.until[i], step: stepOf(RETURN, i), op: i, client: ops.client[i], end: true, text: `${why}${outcomes[ops.outcome[i]]}${ops.revision[i] ? ` at rev ${ops.revision[i]}` : ""}: ${run.texts[ops.answer[i]]}` });
+    answerItem(i, `${run.clients[ops.client[i]]} is ${outcomes[ops.outcome[i]] === "unknown" ? "left without an answer" : outcomes[ops.outcome[i]]}${ops.revision[i] ? ` at rev ${ops.revision[i]}` : ""}: ${run.texts[ops.answer[i]]}`);
   };
-  for (const i of pin.operations) opItems(i, "");
+  for (const i of pin.operations) opItems(i);
   for (const [place, nth] of pin.watches) {
     const watch = watches[place];
     if (nth === null) { items.push({ at: watch.from, step: -1, watch: place, client: watch.client, text: `w${watch.id} on ${memberName(watch.member)}: ${run.texts[watch.request]}` }); continue; }
@@ -98,7 +99,9 @@ function storyOf(pin) {
   const spoken = [...pin.sentence.matchAll(/revision (\d+)/g)].map((found) => Number(found[1]));
   for (const revision of new Set(spoken)) {
     for (let i = 0; i < ops.count; i++) {
-      if (ops.changes[i] === 2 && ops.revision[i] === revision && !pin.operations.includes(i)) { opItems(i, "acknowledged: "); break; }
+      if (ops.changes[i] !== 2 || ops.revision[i] !== revision || pin.operations.includes(i)) continue;
+      answerItem(i, `${run.clients[ops.client[i]]}'s ${run.texts[ops.request[i]]} is acknowledged as rev ${revision}`);
+      break;
     }
   }
   items.sort((a, b) => a.at - b.at || a.step - b.step);

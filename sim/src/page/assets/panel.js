@@ -21,26 +21,31 @@ function commandLine(text) {
 }
 
 const jump = (step, text) => make("button", { onclick: () => select(step, { center: true }) }, text);
-const timed = (at, child, number) => make("li", {}, make("time", {}, `${number ? `${number}  ` : ""}${moment(at)}`), child);
+const timed = (at, child, number) => make("li", {}, make("span", { class: number ? "number" : undefined }, number ? String(number) : ""), make("time", {}, moment(at, number ? 1e6 : 1e9)), child);
 
 function violationSection() {
   const pin = pins[selection.pin];
   if (!pin) return undefined;
   const story = storyOf(pin).map((item) => timed(item.at, item.step >= 0 ? jump(item.step, item.text) : item.text, item.number));
-  const before = cameBefore(pin.at, 6).map((step) => timed(steps.at[step], jump(step, stepWords(step))));
   return make("section", { "aria-label": "Violation" },
     make("div", { class: "violation", id: "violation" },
       make("div", { class: "by" }, `violation ${selection.pin + 1} of ${run.violations}: ${pin.class}, found by ${pin.by}, at ${moment(pin.at)}`),
       make("div", { class: "sentence" }, pin.sentence),
       pin.details.length > 0 && make("ul", {}, ...pin.details.map((detail) => make("li", {}, detail)))),
-    story.length > 0 && make("ol", { class: "story", "aria-label": "What it is made of" }, ...story),
-    before.length > 0 && make("div", { style: "margin-top:12px" }, make("h2", {}, "What came before"), make("ol", { class: "story" }, ...before)));
+    story.length > 0 && make("ol", { class: "story", "aria-label": "What it is made of" }, ...story));
+}
+
+function beforeSection() {
+  const before = cameBefore(selection.t - 1, 6).map((step) => timed(steps.at[step], jump(step, stepWords(step))));
+  return before.length > 0 ? section("Faults and changes before", make("ol", { class: "story" }, ...before)) : undefined;
 }
 
 function stepSection() {
   const step = selection.step;
   if (step < 0) return section("This moment", make("p", { class: "muted" }, moment(selection.t)));
   const kind = steps.kind[step], ref = steps.ref[step];
+  // A violation has said all above.
+  if (kind === PIN) return undefined;
   const head = make("p", { class: "step-title", id: "step" }, stepWords(step));
   let facts = [["at", moment(steps.at[step])]];
   if (kind === INVOKE || kind === RETURN) {
@@ -72,7 +77,10 @@ const life = (member, t) => {
 
 function differenceSection() {
   if (selection.step < 0) return undefined;
-  const before = seek(selection.step, -1), from = before < 0 ? -1 : steps.at[before], t = selection.t;
+  const t = selection.t, pin = steps.kind[selection.step] === PIN ? pins[steps.ref[selection.step]] : undefined;
+  const before = seek(selection.step, -1);
+  // A violation is held against the moment at which its story begins, any other step against the one before.
+  const from = pin ? Math.min(storyOf(pin)[0]?.at ?? t - 1e9, t) - 1 : before < 0 ? -1 : steps.at[before];
   const rows = [];
   for (const member of members) {
     const was = life(member, from), is = life(member, t);
@@ -82,9 +90,9 @@ function differenceSection() {
       if (old !== now && now !== undefined) rows.push([member.name, title, old === undefined ? "–" : words(old), words(now)]);
     }
   }
-  const span = before < 0 ? "since the run began" : `in the ${duration(t - from)} since the step before`;
+  const span = pin ? `in the ${duration(t - from)} up to the violation` : before < 0 ? "since the run began" : `in the ${duration(t - from)} since the step before`;
   const told = make("p", { class: "muted" }, rows.length === 0 ? `Nothing seen to change on members ${span}.` : `Seen to change ${span}; members are looked at every 20 ms.`);
-  if (rows.length === 0) return section("State difference", told);
+  if (rows.length === 0) return make("section", { "aria-label": "State difference" }, make("h2", {}, "State difference"), told);
   return section("State difference", told, make("table", { id: "difference" },
     make("thead", {}, make("tr", {}, ...["member", "what", "before", "after"].map((name) => make("th", { scope: "col" }, name)))),
     make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((cell, i) => make("td", { class: i > 1 ? "mono" : undefined }, cell)))))));
@@ -135,7 +143,9 @@ function legend() {
 }
 
 function drawPanel() {
-  const parts = [violationSection(), stepSection(), differenceSection(), membersSection(),
+  // Where no operation tells the story, what came before does.
+  const story = pins[selection.pin] ? storyOf(pins[selection.pin]).length : 1;
+  const parts = [violationSection(), story === 0 && beforeSection(), stepSection(), differenceSection(), membersSection(), story > 0 && beforeSection(),
     section("Again", make("div", { class: "commands" }, ...run.commands.map(commandLine))), legend()];
   const top = panel.scrollTop;
   panel.replaceChildren(...parts.filter(Boolean));

@@ -67,7 +67,7 @@ function choosePin(pin, fit = true) {
 function fitPin() {
   const pin = pins[selection.pin];
   if (!pin) return setWindow(0, run.end);
-  const near = storyOf(pin).map((item) => item.at).filter((at) => Math.abs(at - pin.at) < 3e9);
+  const near = storyOf(pin).map((item) => item.at).filter((at) => Math.abs(at - pin.at) < 1e9);
   if (near.length === 0) return setWindow(pin.at - 5e9, pin.at + 5e8);
   const first = Math.min(pin.at, ...near), last = Math.max(pin.at, ...near), span = Math.max(last - first, 2e7);
   setWindow(first - span * .45, last + span * .35);
@@ -193,8 +193,8 @@ get("class").textContent = { pass: "✔ pass", safety: "✖ safety", crash: "✖
 get("class").classList.add(run.class);
 get("headline").textContent = pins[0]?.sentence ?? "Nothing is wrong in this run";
 const facts = [
-  ["seed ", run.seed], run.mutant ? ["planted bug ", `${run.mutant}${run.breaks ? ` (${run.breaks})` : ""}`] : undefined,
-  ["", `${(run.figures.simulated_ms / 1000).toFixed(1)} s`, " simulated"], ["", count(ops.count), " operations"], ["", faults.length, " faults"], ["", run.figures.crashes, " ends of processes"],
+  ["seed ", run.seed], run.mutant ? ["planted bug ", run.mutant, run.breaks ? `: ${run.breaks}` : ""] : undefined,
+  ["", `${(run.figures.simulated_ms / 1000).toFixed(1)} s`, " simulated"], ["", count(ops.count), ` operations, ${count(ops.outcome.filter((outcome) => outcome === 2).length)} of them unknown`], ["", faults.length, " faults"], ["", run.figures.crashes, " ends of processes"],
   ["", run.figures.leader_changes, " leader changes"], ["trace ", run.trace.slice(0, 12) || "none", ` over ${count(run.trace_events)} events`],
 ].filter(Boolean);
 get("facts").append(...facts.flatMap(([before, value, after], i) => [`${i > 0 ? " · " : ""}${before}`, make("b", {}, String(value)), after ?? ""]));
@@ -207,7 +207,6 @@ function start() {
   layout(undefined);
   if (pins.length > 0) goToPin(0);
   else { get("which").textContent = "no violation"; setWindow(0, run.end); select(seek(-1, 1), { still: true }); }
-  chart.focus({ preventScroll: true });
 }
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); drawPanel(); redraw(); });
 addEventListener("resize", redraw);

@@ -10,7 +10,7 @@ function readColours() {
 
 const categories = ["read", "write", "lease", "admin"];
 const signs = {
-  kill: "✖", power: "⚡", pause: "‖", partition: "⇹", loss: "∴", delay: "⧗", clock: "◷", "disk-death": "☠", "disk-error": "✕", "disk-stall": "▣",
+  kill: "✖", power: "⚡", pause: "‖", partition: "↮", loss: "∴", delay: "≈", clock: "◷", "disk-death": "☠", "disk-error": "✕", "disk-stall": "▣",
 };
 const strokes = {
   kill: (c) => { line(c, 0, 8, 8, 0); line(c, -2, 2, 2, -2); line(c, 6, 10, 10, 6); },
