@@ -42,7 +42,11 @@ fn program(name: &str) -> Option<PathBuf> {
 /// # Panics
 /// Under `CI=true`, where nothing may be left out.
 fn skip(what: &str, remedy: &str) {
-    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{what} may not be skipped under CI=true: {remedy}");
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "{what} may not be skipped under CI=true: {remedy}"
+    );
     let text = format!("\n*** SKIPPED: {what} ({remedy}) ***\n");
     std::io::stderr().write_all(text.as_bytes()).expect("standard error is open");
 }
@@ -101,11 +105,11 @@ impl Browser {
     }
 
     /// Clicks a point of the window.
-    pub fn click(&self, x: f64, y: f64) {
+    pub fn click(&self, x: i64, y: i64) {
         self.actions(&json!({
             "type": "pointer", "id": "mouse", "parameters": { "pointerType": "mouse" },
             "actions": [
-                { "type": "pointerMove", "x": x.round(), "y": y.round(), "duration": 0 },
+                { "type": "pointerMove", "x": x, "y": y, "duration": 0 },
                 { "type": "pointerDown", "button": 0 },
                 { "type": "pointerUp", "button": 0 },
             ],
@@ -113,11 +117,11 @@ impl Browser {
     }
 
     /// Turns the wheel over a point of the window.
-    pub fn wheel(&self, x: f64, y: f64, by: i64) {
+    pub fn wheel(&self, x: i64, y: i64, by: i64) {
         self.actions(&json!({
             "type": "wheel", "id": "wheel",
             "actions": [{
-                "type": "scroll", "x": x.round(), "y": y.round(), "deltaX": 0, "deltaY": by, "duration": 0,
+                "type": "scroll", "x": x, "y": y, "deltaX": 0, "deltaY": by, "duration": 0,
             }],
         }));
     }
@@ -155,49 +159,50 @@ impl Browser {
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
-        let (status, answer) = self.request("POST", path, &body.to_string());
+        let (status, answer) =
+            self.request("POST", path, &body.to_string()).expect("chromedriver answers in time");
         assert_eq!(status, 200, "{path}: {answer}");
         answer["value"].clone()
     }
 
     /// One request on a connection of its own.
-    fn request(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("chromedriver listens");
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    fn request(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, Value)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n",
             body.len()
         );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body.as_bytes()).unwrap();
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
-        reader.read_line(&mut line).expect("chromedriver answers in time");
+        reader.read_line(&mut line)?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
         let mut length = 0;
         loop {
             line.clear();
-            reader.read_line(&mut line).unwrap();
+            reader.read_line(&mut line)?;
             match line.trim_end().split_once(':') {
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    length = value.trim().parse().unwrap();
+                    length = value.trim().parse().unwrap_or(0);
                 }
                 Some(_) => {}
                 None => break,
             }
         }
         let mut body = vec![0; length];
-        reader.read_exact(&mut body).unwrap();
-        (status, serde_json::from_slice(&body).unwrap_or_default())
+        reader.read_exact(&mut body)?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        if !self.session.is_empty() && !std::thread::panicking() {
-            // Ends the browser; the driver would leave it behind.
-            self.request("DELETE", &format!("/session/{}", self.session), "");
+        if !self.session.is_empty() {
+            // Ends the browser, which the driver would leave behind; a test that fails has its own words.
+            drop(self.request("DELETE", &format!("/session/{}", self.session), ""));
         }
         drop(self.driver.kill());
         drop(self.driver.wait());

@@ -171,7 +171,8 @@ impl Run {
             finding(&[80_001], "read at revision 40000 is another one"),
         ];
         report.faults = BTreeMap::from([("kill/one".to_owned(), 10)]);
-        report.figures = Figures { simulated_ms: end() / 1_000_000, operations: OPERATIONS, ..Figures::default() };
+        report.figures =
+            Figures { simulated_ms: end() / 1_000_000, operations: OPERATIONS, ..Figures::default() };
         let mut plan = generate::generate(7);
         plan.members = vec![MemberPlan::default(); usize::from(MEMBERS)];
         Run { plan, history, timeline: timeline(), report }

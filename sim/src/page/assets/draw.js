@@ -202,7 +202,11 @@ function drawLog(c, lane, y, log) {
   const h = LOG - 6, deep = (value) => y + 2 + Math.min(1, Math.sqrt(value / log.deepest)) * h;
   box(c, GUTTER, y + 1.5, chartWidth(), 1, colour.line);
   c.fillStyle = colour["log-fill"];
-  for (let x = 0; x < applied.length; x++) if (applied[x] > 0) c.fillRect(GUTTER + x, y + 2, 1, deep(applied[x]) - y - 2);
+  // Columns of one height are one box.
+  for (let x = 0, end = 0; x < applied.length; x = end) {
+    for (end = x + 1; end < applied.length && applied[end] === applied[x]; end++);
+    if (applied[x] > 0) c.fillRect(GUTTER + x, y + 2, end - x, Math.round(deep(applied[x]) - y - 2));
+  }
   const stroke = (values, dash, widthOf) => {
     c.strokeStyle = colour.log; c.lineWidth = widthOf; c.setLineDash(dash); c.beginPath();
     let down = false;
@@ -239,7 +243,7 @@ function drawDisk(c, lane, y) {
   // Three pixels a bucket; the height is logarithmic, from 512 bytes to 1 MiB.
   for (let x = 3; x < track.length; x += 3) {
     const by = track[x] - track[x - 3];
-    if (by > 0) { const tall = Math.max(1, Math.min(1, (Math.log2(by) - 8) / 12) * h); c.fillRect(GUTTER + x - 3, y + h - tall, 2, tall); }
+    if (by > 0) { const tall = Math.max(1, Math.round(Math.min(1, (Math.log2(by) - 8) / 12) * h)); c.fillRect(GUTTER + x - 3, y + h - tall, 2, tall); }
   }
 }
 
@@ -255,10 +259,11 @@ function drawClock(c, lane, y) {
   c.stroke();
 }
 
+// Bars of one pixel, by what they look like: category, outcome, and whether the filter holds them back.
+const thin = Array.from({ length: 24 }, () => []);
 function drawClient(c, lane, y) {
   const { list, rows, reach } = lane, taken = new Int32Array(CLIENT_ROWS_MAX).fill(-1);
-  const h = CLIENT_ROW - 4;
-  const pixel = (view.to - view.from) / chartWidth();
+  const h = CLIENT_ROW - 4, scale = chartWidth() / (view.to - view.from);
   c.font = font(11, 500);
   for (let k = firstReaching(reach, view.from); k < list.length; k++) {
     const i = list[k], at = ops.at[i];
@@ -266,24 +271,39 @@ function drawClient(c, lane, y) {
     const until = ops.until[i];
     if (until < view.from) continue;
     const faint = filter.active && filter.ops[i] === 0;
-    const x = GUTTER + (at - view.from) / pixel;
-    let w = (until - at) / pixel;
+    const x = GUTTER + (at - view.from) * scale, w = (until - at) * scale, top = y + 3 + rows[k] * CLIENT_ROW;
     if (w < 2) {
-      const column = (x | 0) * 2 + (faint ? 1 : 0);
-      if (taken[rows[k]] === column) continue;
+      // A place is taken once, by the first that passes the filter.
+      const column = (x | 0) * 2 + (faint ? 0 : 1);
+      if (taken[rows[k]] >= column) continue;
       taken[rows[k]] = column;
-      w = 1.6;
+      thin[opCategory[i] * 6 + ops.outcome[i] * 2 + (faint ? 1 : 0)].push(x | 0, top);
+      continue;
     }
     const left = x < GUTTER ? GUTTER : x, right = x + w > width ? width : x + w;
-    drawOperation(c, i, left, y + 3 + rows[k] * CLIENT_ROW, Math.max(1.6, right - left - (w > 4 ? 1 : 0)), h, faint);
+    drawOperation(c, i, left, top, Math.max(1.6, right - left - (w > 4 ? 1 : 0)), h, faint);
   }
+  thin.forEach((places, look) => {
+    if (places.length === 0) return;
+    c.fillStyle = colour[categories[Math.floor(look / 6)]];
+    if (look % 2 === 1) c.globalAlpha = .14;
+    for (let n = 0; n < places.length; n += 2) thinBar(c, Math.floor(look / 2) % 3, places[n], places[n + 1], 1, h);
+    c.globalAlpha = 1;
+    places.length = 0;
+  });
+}
+/** A bar too thin for words: whole when answered, low when refused, broken when unknown. */
+function thinBar(c, outcome, x, y, w, h) {
+  if (outcome === 0) c.fillRect(x, y, w, h);
+  else if (outcome === 1) c.fillRect(x, y + h - 5, w, 5);
+  else for (const part of [0, 6, 12]) c.fillRect(x, y + part, w, 3);
 }
 function drawOperation(c, i, x, y, w, h, faint) {
   const ink = colour[categories[opCategory[i]]], outcome = ops.outcome[i];
   if (faint) c.globalAlpha = .14;
   if (w < 5) {
     c.fillStyle = ink;
-    if (outcome === 0) c.fillRect(x, y, w, h); else if (outcome === 1) c.fillRect(x, y + h - 5, w, 5); else { c.fillRect(x, y, w, 3); c.fillRect(x, y + 6, w, 3); c.fillRect(x, y + 12, w, 3); }
+    thinBar(c, outcome, x, y, w, h);
     if (faint) c.globalAlpha = 1;
     return;
   }
@@ -323,7 +343,7 @@ function drawWatch(c, lane, y) {
       const x = xAt(watch.at[n]);
       if ((x | 0) === taken) continue;
       taken = x | 0;
-      box(c, x, top, 1.6, h, watch.events[n] > 0 ? colour.write : colour.muted);
+      box(c, x | 0, top, 1, h, watch.events[n] > 0 ? colour.write : colour.muted);
       if (n + 1 < watch.at.length && xAt(watch.at[n + 1]) - x > 40 && watch.events[n] > 0 && !faint) { c.font = font(10); c.fillStyle = colour.muted; c.fillText(`@${watch.revision[n]}`, x + 4, top + h / 2 + .5); }
     }
     c.globalAlpha = 1;
@@ -486,7 +506,7 @@ function drawOverview() {
   for (let x = 0; x < room; x++) if (density[x]) { const tall = Math.max(1, density[x] / most * (h - 30)); c.fillRect(GUTTER + x, h - 2 - tall, 1, tall); }
   pins.forEach((pin, i) => { c.globalAlpha = i === selection.pin ? 1 : .55; box(c, overviewX(pin.at, w) - 1, 0, i === selection.pin ? 3 : 1.5, h, colour.pin); });
   c.globalAlpha = .5;
-  const x1 = overviewX(view.from, w), x2 = Math.max(overviewX(view.to, w), x1 + 3);
+  const x1 = Math.max(GUTTER, overviewX(view.from, w)), x2 = Math.min(w, Math.max(overviewX(view.to, w), x1 + 3));
   box(c, GUTTER, 0, x1 - GUTTER, h, colour.raised); box(c, x2, 0, w - x2, h, colour.raised);
   c.globalAlpha = 1; c.strokeStyle = colour.focus; c.lineWidth = 2; c.strokeRect(x1, 1, x2 - x1, h - 2);
   box(c, GUTTER - 1, 0, 1, h, colour.line);

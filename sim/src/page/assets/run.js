@@ -22,7 +22,7 @@ function zoom(factor, around = (view.from + view.to) / 2) {
 }
 const pan = (part) => { const by = (view.to - view.from) * part; setWindow(view.from + by, view.to + by); };
 function scrollTo(y) {
-  view.scroll = Math.max(0, Math.min(y, lanesHeight - (chart.getBoundingClientRect().height - RULER)));
+  view.scroll = Math.max(0, Math.min(Math.round(y), lanesHeight - (chart.getBoundingClientRect().height - RULER)));
   redraw();
 }
 /** Moves the window as little as it takes to have a moment, and a height, in it. */
@@ -99,7 +99,7 @@ function filterBy(text) {
 const keys = {
   ArrowLeft: () => stepBy(-1), ArrowRight: () => stepBy(1),
   n: () => landmark(1), p: () => landmark(-1), a: () => goToPin(Math.max(0, selection.pin)),
-  "+": () => zoom(.5, within(selection.t)), "=": () => zoom(.5, within(selection.t)), "-": () => zoom(2, within(selection.t)), 0: () => setWindow(0, run.end),
+  "+": () => zoom(.5, within(selection.t)), "=": () => zoom(.5, within(selection.t)), "-": () => zoom(2, within(selection.t)), 0: () => setWindow(0, run.end * 1.01),
   ArrowUp: () => scrollTo(view.scroll - 60), ArrowDown: () => scrollTo(view.scroll + 60),
   PageUp: () => scrollTo(view.scroll - 500), PageDown: () => scrollTo(view.scroll + 500),
   Home: () => select(seek(-1, 1), {}), End: () => select(seek(steps.count, -1), {}),
@@ -184,7 +184,7 @@ get("back").onclick = () => stepBy(-1);
 get("forth").onclick = () => stepBy(1);
 get("closer").onclick = () => zoom(.5, within(selection.t));
 get("farther").onclick = () => zoom(2, within(selection.t));
-get("all").onclick = () => setWindow(0, run.end);
+get("all").onclick = keys[0];
 get("ask").onclick = () => get("help").showModal();
 let typing;
 get("filter").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => filterBy(get("filter").value), 60); });
