@@ -331,7 +331,7 @@ fn scrolling_is_smooth(browser: &Browser) {
         let mut took: Vec<f64> = took.as_array().unwrap().iter().map(number).collect();
         took.sort_by(f64::total_cmp);
         let (cost, median) = (took[10], took[50]);
-        println!("frames of {seconds} s: cost {cost:.1} ms, median {median:.1} ms");
+        eprintln!("frames of {seconds} s: cost {cost:.1} ms, median {median:.1} ms");
         assert!(cost <= FRAME_COST_MS, "a frame of {seconds} s costs {cost:.1} ms");
         assert!(median <= FRAME_MEDIAN_MS, "a frame of {seconds} s takes {median:.1} ms in the median");
     }

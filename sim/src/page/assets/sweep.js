@@ -29,7 +29,7 @@ function head() {
     ["seeds ", `${sweep.first}..${sweep.end}`], sweep.mutant && ["planted bug ", sweep.mutant], ["", hours >= 1 ? `${hours.toFixed(1)} h` : `${(hours * 60).toFixed(1)} min`, " simulated"],
     ["in ", wall >= 120 ? `${(wall / 60).toFixed(1)} min` : `${wall.toFixed(0)} s`, ` (${(sweep.totals.simulated_ms / Math.max(1, sweep.wall_ms)).toFixed(1)} s a second)`],
     ["", count(sweep.totals.operations), " operations"], ["", count(sweep.totals.faults), " faults"], ["", count(sweep.totals.crashes), " ends of processes"],
-    ["", count(sweep.totals.leader_changes), " leader changes"], ["", count(sweep.totals.messages), " messages"], ["", count(sweep.doubled), " seeds run twice"],
+    ["", count(sweep.totals.leader_changes), " leader changes"], ["", count(sweep.totals.messages), " messages"], ["", count(sweep.doubled), " run twice for determinism"],
   ].filter(Boolean);
   get("facts").append(...facts.flatMap(([before, value, after], i) => [`${i > 0 ? " · " : ""}${before}`, make("b", {}, value), after ?? ""]));
 }
@@ -55,7 +55,8 @@ function plot() {
     svg.append(make("line", { class: "grid", x1: left, x2: width - 10, y1: y(value), y2: y(value) }), make("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end" }, count(value)));
   }
   const sorted = seeds.map((seed) => seed[field]).sort((a, b) => a - b), median = sorted[Math.floor((sorted.length - 1) / 2)] ?? 0;
-  svg.append(make("line", { class: "median", x1: left, x2: width - 10, y1: y(median), y2: y(median) }), make("text", { x: width - 14, y: y(median) - 5, "text-anchor": "end" }, `median ${fields[field][1](median)}`));
+  svg.append(make("line", { class: "median", x1: left, x2: width - 10, y1: y(median), y2: y(median) }));
+  legend(`${fields[field][0]}; median ${fields[field][1](median)} (dashed)`);
   const every = Math.max(1, Math.ceil(seeds.length / 12));
   const size = seeds.length > 400 ? 2.2 : seeds.length > 100 ? 3.2 : 4.5;
   seeds.forEach((seed, i) => {
@@ -75,6 +76,10 @@ function plot() {
   });
   get("plot").replaceChildren(svg);
 }
+function legend(what) {
+  const failed = Object.entries(sweep.classes).filter(([name]) => name !== "pass").map(([name, n]) => `✕ ${name} ${count(n)}`);
+  get("keys").textContent = [`● pass ${count(sweep.classes.pass ?? 0)}`, ...failed, what].join(" · ");
+}
 function choose(i) {
   chosen = i;
   const seed = sweep.seeds[i];
@@ -83,19 +88,19 @@ function choose(i) {
 }
 
 function medians() {
-  return make("table", {}, make("thead", {}, make("tr", {}, ...["", "median", "due", ""].map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, ...sweep.medians.map(({ name, median, due }) => make("tr", {},
+  return make("table", {}, make("thead", {}, make("tr", {}, ...["", "median", "due", ""].map((name) => make("th", { scope: "col", class: "figure" }, name)))), make("tbody", {}, ...sweep.medians.map(({ name, median, due }) => make("tr", {},
     make("th", { scope: "row" }, name), make("td", { class: "figure" }, count(median)), make("td", { class: "figure muted" }, count(due)),
     make("td", { class: median < due ? "short" : "enough" }, median < due ? "✖ too few" : "✔")))));
 }
-function counted(entries, kind) {
-  const most = Math.max(1, ...entries.map(([, n]) => n));
+function counted(entries, kind, scale = (n) => n) {
+  const most = scale(Math.max(1, ...entries.map(([, n]) => n)));
   return make("table", {}, make("tbody", {}, ...entries.map(([name, n]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "figure" }, count(n)),
-    make("td", { style: "width:34%", "aria-hidden": "true" }, make("div", { class: `bar ${kind}`, style: `width:${n / most * 100}%` }))))));
+    make("td", { style: "width:34%", "aria-hidden": "true" }, make("div", { class: `bar ${kind}`, style: `width:${scale(n) / most * 100}%` }))))));
 }
 function marks() {
   const all = Object.entries(sweep.marks), never = all.filter(([, n]) => n === 0), reached = all.filter(([, n]) => n > 0).sort((a, b) => a[1] - b[1]);
-  const summary = make("p", { style: "margin-bottom:6px" }, `${reached.length} of ${all.length} reached, the rarest first`);
-  return [never.length > 0 && make("div", { class: "never" }, `Never reached: ${never.length}`, make("ul", {}, ...never.map(([name]) => make("li", {}, name)))), summary, counted(reached, "mark")].filter(Boolean);
+  const summary = make("p", { style: "margin-bottom:6px" }, `${reached.length} of ${all.length} reached, the rarest first (bars are logarithmic)`);
+  return [never.length > 0 && make("div", { class: "never" }, `Never reached: ${never.length}`, make("ul", {}, ...never.map(([name]) => make("li", {}, name)))), summary, counted(reached, "mark", (n) => Math.log2(n + 1))].filter(Boolean);
 }
 
 head();
@@ -103,7 +108,6 @@ get("failures").append(...failures());
 get("medians").append(medians());
 get("faults").append(counted(Object.entries(sweep.faults).sort((a, b) => b[1] - a[1]), "fault"));
 get("marks").append(...marks());
-get("keys").textContent = `● pass ${count(sweep.classes.pass ?? 0)}${Object.entries(sweep.classes).filter(([name]) => name !== "pass").map(([name, n]) => `   ✕ ${name} ${count(n)}`).join("")}`;
 for (const button of document.querySelectorAll("[data-field]")) {
   button.addEventListener("click", () => {
     field = button.dataset.field;
