@@ -25,6 +25,8 @@ pub enum Command {
     Sweep(SweepArgs),
     /// Run one seed, or one saved plan, and write the page that shows the run.
     Page(PageArgs),
+    /// Measure how fast the simulator is: simulated seconds a wall second, on one core.
+    Speed(SpeedArgs),
     /// List the planted bugs, or measure how soon each is caught.
     Mutants(MutantsArgs),
 }
@@ -117,6 +119,14 @@ pub struct SweepArgs {
     /// Write a page for the browser here that shows the whole sweep; it needs no other file.
     #[arg(long, value_name = "FILE")]
     pub page: Option<PathBuf>,
+}
+
+/// Arguments of `speed`.
+#[derive(Args, Clone, Debug)]
+pub struct SpeedArgs {
+    /// Simulated seconds of load.
+    #[arg(long, value_name = "SECS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(10..=600))]
+    pub secs: u64,
 }
 
 /// Arguments of `mutants`.

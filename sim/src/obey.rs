@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use quorate_check::verdict::Class;
 
-use crate::cli::{Cli, Command, MutantsArgs, RunArgs};
+use crate::cli::{Cli, Command, MutantsArgs, RunArgs, SpeedArgs};
 use crate::log::Printer;
 use crate::mutants;
 use crate::page::SweepPage;
@@ -30,6 +30,7 @@ pub fn obey(cli: Cli) -> ExitCode {
             Ok(sweep.class().exit_code())
         }),
         Command::Page(args) => run_one(&RunArgs::from(args)),
+        Command::Speed(args) => Ok(speed(&args)),
         Command::Mutants(args) => list_or_check(&args),
     };
     match outcome {
@@ -86,6 +87,14 @@ fn run_one(args: &RunArgs) -> Result<u8, String> {
         print(&report.to_string());
     }
     Ok(report.class.exit_code())
+}
+
+/// Runs the plan that the speed is stated for.
+fn speed(args: &SpeedArgs) -> u8 {
+    let report = run(generate::speed(args.secs), &RunOptions::default());
+    let tenths = report.figures.simulated_ms * 10 / report.wall_ms.max(1);
+    print(&format!("{report}\nspeed: {}.{} simulated seconds a wall second", tenths / 10, tenths % 10));
+    report.class.exit_code()
 }
 
 fn list_or_check(args: &MutantsArgs) -> Result<u8, String> {

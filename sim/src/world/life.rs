@@ -328,7 +328,7 @@ impl World {
                     life.member = Some(member);
                     drop(life);
                     self.note_phase(seat, timeline::Phase::Up);
-                    self.inner.record.event(self.now(), format_args!("up {index}"));
+                    self.inner.record.note(self.now(), format_args!("up {index}"));
                 }
             }
         }
