@@ -18,12 +18,17 @@ use crate::report::Report;
 use crate::timeline::Timeline;
 
 /// What the page needs of the browser, in the order in which it is read.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 13] = [
     include_str!("assets/model.js"),
     include_str!("assets/theme.js"),
     include_str!("assets/filter.js"),
     include_str!("assets/events.js"),
+    include_str!("assets/canvas.js"),
     include_str!("assets/lanes.js"),
+    include_str!("assets/draw_faults.js"),
+    include_str!("assets/draw_members.js"),
+    include_str!("assets/draw_clients.js"),
+    include_str!("assets/draw_story.js"),
     include_str!("assets/draw.js"),
     include_str!("assets/panel.js"),
     include_str!("assets/run.js"),

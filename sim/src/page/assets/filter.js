@@ -1,10 +1,16 @@
 // Which operations and watches the filter lets through. A text is looked at once, however many operations share it.
-const filter = { text: "", active: false, ops: new Uint8Array(ops.count).fill(1), watches: new Uint8Array(watches.length).fill(1), matches: ops.count };
+const filter = {
+  text: "",
+  active: false,
+  ops: new Uint8Array(ops.count).fill(1),
+  watches: new Uint8Array(watches.length).fill(1),
+  matches: ops.count,
+};
 
 function coversKey(set, key) {
   return set.some(([first, end]) => {
     if (end === "") return first === key;
-    return first <= key && (end === "\\x00" || key < end) || (first === "\\x00" && end === "\\x00");
+    return (first <= key && (end === "\\x00" || key < end)) || (first === "\\x00" && end === "\\x00");
   });
 }
 
@@ -12,22 +18,27 @@ function coversKey(set, key) {
 function term(word) {
   const colon = word.indexOf(":");
   const [name, value] = colon > 0 ? [word.slice(0, colon), word.slice(colon + 1)] : ["", word];
-  const always = () => true, never = () => false;
+  const always = () => true,
+    never = () => false;
   switch (value === "" ? "unfinished" : name) {
-    case "unfinished": return { op: always, watch: always };
+    case "unfinished":
+      return { op: always, watch: always };
     case "key": {
       const covered = run.key_sets.map((set) => coversKey(set, value));
       const named = run.texts.map((text) => text.includes(value));
       return { op: (i) => covered[ops.keys[i]], watch: (w) => named[w.request] || w.text.some((text) => named[text]) };
     }
-    case "client": { const at = run.clients.indexOf(value); return { op: (i) => ops.client[i] === at, watch: (w) => w.client === at }; }
+    case "client": {
+      const at = run.clients.indexOf(value);
+      return { op: (i) => ops.client[i] === at, watch: (w) => w.client === at };
+    }
     case "member": {
       const at = members.findIndex((member) => member.name === value);
       return { op: (i) => ops.member[i] === at, watch: (w) => w.member === at };
     }
     case "rev": {
       const [low, high] = value.split("-").map(Number);
-      const top = value.includes("-") ? (high || Infinity) : low;
+      const top = value.includes("-") ? high || Infinity : low;
       const inside = (revision) => revision >= low && revision <= top;
       return { op: (i) => inside(ops.revision[i]), watch: (w) => w.revision.some(inside) };
     }
@@ -43,8 +54,19 @@ function term(word) {
       const clients = run.clients.map((text) => text.includes(wanted));
       const named = members.map((member) => member.name === wanted);
       return {
-        op: (i) => texts[ops.request[i]] || texts[ops.answer[i]] || texts[ops.kind[i]] || clients[ops.client[i]] || named[ops.member[i]] || `#${ops.id[i]}`.includes(wanted),
-        watch: (w) => texts[w.request] || clients[w.client] || named[w.member] || `w${w.id}`.includes(wanted) || w.text.some((text) => texts[text]),
+        op: (i) =>
+          texts[ops.request[i]] ||
+          texts[ops.answer[i]] ||
+          texts[ops.kind[i]] ||
+          clients[ops.client[i]] ||
+          named[ops.member[i]] ||
+          `#${ops.id[i]}`.includes(wanted),
+        watch: (w) =>
+          texts[w.request] ||
+          clients[w.client] ||
+          named[w.member] ||
+          `w${w.id}`.includes(wanted) ||
+          w.text.some((text) => texts[text]),
       };
     }
   }
@@ -59,5 +81,7 @@ function applyFilter(text) {
     filter.ops[i] = terms.every((term) => term.op(i)) ? 1 : 0;
     filter.matches += filter.ops[i];
   }
-  watches.forEach((watch, i) => { filter.watches[i] = terms.every((term) => term.watch(watch)) ? 1 : 0; });
+  watches.forEach((watch, i) => {
+    filter.watches[i] = terms.every((term) => term.watch(watch)) ? 1 : 0;
+  });
 }

@@ -16,7 +16,11 @@ const ops = (() => {
 })();
 
 const watches = run.watches.map((watch) => ({ ...watch, at: times(watch.at) }));
-const faults = run.faults.map((fault) => ({ ...fault, family: fault.kind.split("/")[0], until: fault.until ?? run.healed ?? run.end }));
+const faults = run.faults.map((fault) => ({
+  ...fault,
+  family: fault.kind.split("/")[0],
+  until: fault.until ?? run.healed ?? run.end,
+}));
 const members = run.members.map((member, place) => {
   const tracks = {};
   for (const [name, [at, value]] of Object.entries(member.tracks)) tracks[name] = { at: times(at), value };
@@ -26,10 +30,12 @@ const pins = run.pins;
 
 /** The number of items of a sorted array that are not after `t`. */
 function notAfter(sorted, t) {
-  let low = 0, high = sorted.length;
+  let low = 0,
+    high = sorted.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (sorted[middle] <= t) low = middle + 1; else high = middle;
+    if (sorted[middle] <= t) low = middle + 1;
+    else high = middle;
   }
   return low;
 }
@@ -49,7 +55,7 @@ function clockOffset(member, t) {
   const known = notAfter(points.at, t);
   if (known === 0) return 0;
   const rate = valueAt(member, "clock-rate", t) ?? 0;
-  return points.value[known - 1] + (t - points.at[known - 1]) * rate / 1e6;
+  return points.value[known - 1] + ((t - points.at[known - 1]) * rate) / 1e6;
 }
 
 /** Stretches of a member's life in which phase, role, term and leader stay the same. */
@@ -61,7 +67,9 @@ function stretches(member) {
     const phase = valueAt(member, "phase", at) ?? 0;
     const up = phase === 2;
     const next = {
-      at, phase, paused: phase !== 0 && valueAt(member, "paused", at) === 1,
+      at,
+      phase,
+      paused: phase !== 0 && valueAt(member, "paused", at) === 1,
       role: up ? valueAt(member, "role", at) : undefined,
       term: up ? valueAt(member, "term", at) : undefined,
       leader: up ? valueAt(member, "leader", at) : undefined,
@@ -70,7 +78,9 @@ function stretches(member) {
     const same = last && ["phase", "paused", "role", "term", "leader"].every((name) => last[name] === next[name]);
     if (!same) out.push(next);
   }
-  out.forEach((stretch, i) => { stretch.until = i + 1 < out.length ? out[i + 1].at : run.end; });
+  out.forEach((stretch, i) => {
+    stretch.until = i + 1 < out.length ? out[i + 1].at : run.end;
+  });
   return out;
 }
 
@@ -93,7 +103,13 @@ function incidents(member) {
   const last = member.tracks["last"];
   for (let i = 1; last && i < last.at.length; i++) {
     const by = last.value[i - 1] - last.value[i];
-    if (by > 0) out.push({ at: last.at[i], sign: "▼", text: `log shorter by ${by}: ${last.value[i - 1]} → ${last.value[i]}`, log: true });
+    if (by > 0)
+      out.push({
+        at: last.at[i],
+        sign: "▼",
+        text: `log shorter by ${by}: ${last.value[i - 1]} → ${last.value[i]}`,
+        log: true,
+      });
   }
   out.sort((a, b) => a.at - b.at);
   // What one look shows belongs together.
@@ -128,7 +144,9 @@ function bytes(n) {
 }
 const outcomes = ["answered", "refused", "unknown"];
 const memberName = (place) => members[place]?.name ?? `m${place + 1}`;
-const category = (kind) => ({ read: "read", put: "write", delete: "write", transaction: "write" })[kind] ?? (kind.includes("lease") || kind === "keep-alive" || kind === "time-to-live" ? "lease" : "admin");
+const category = (kind) =>
+  ({ read: "read", put: "write", delete: "write", transaction: "write" })[kind] ??
+  (kind.includes("lease") || kind === "keep-alive" || kind === "time-to-live" ? "lease" : "admin");
 const opCategory = Uint8Array.from(ops.kind, (place, i) => {
   const kind = run.texts[place];
   if (kind === "transaction") return ops.changes[i] ? 1 : 0;
