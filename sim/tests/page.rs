@@ -33,7 +33,7 @@ use synthetic::{CLIENTS, FAULTS, KEYS, MEMBERS, OPERATIONS, Run, SENTENCE, STALE
 
 /// The most that a frame may cost without a graphics card, pixels read back: what the quickest tenth of frames takes,
 /// in which nothing else had the processor.
-const FRAME_COST_MS: f64 = 33.0;
+const FRAME_COST_MS: f64 = 50.0;
 /// The most that the median frame may take, however busy the machine is with other things.
 const FRAME_MEDIAN_MS: f64 = 250.0;
 
@@ -398,11 +398,14 @@ fn a_sweep() {
 }
 
 #[test]
-fn a_page_names_no_address() {
+fn a_page_names_no_address_and_is_always_the_same() {
     let run = Run::new();
     let text = RunPage::new(&run.plan, &run.history, &run.timeline, &run.report).render().unwrap();
     let outside =
         |text: &str| ["https://", "src=", "href=", "@import", "url("].iter().any(|word| text.contains(word));
     assert!(!outside(&text), "a page holds all that it needs");
     assert_eq!(text.matches("</script>").count(), 2, "no text of a run ends a script");
+    let again = Run::new();
+    let page = RunPage::new(&again.plan, &again.history, &again.timeline, &again.report);
+    assert!(page.render().unwrap() == text, "the same run gives the same page");
 }

@@ -23,7 +23,11 @@ function drawClient(c, lane, y) {
       const column = (x | 0) * 2 + (faint ? 0 : 1);
       if (taken[rows[k]] >= column) continue;
       taken[rows[k]] = column;
-      thin[opCategory[i] * 6 + ops.outcome[i] * 2 + (faint ? 1 : 0)].push(x | 0, top);
+      const places = thin[opCategory[i] * 6 + ops.outcome[i] * 2 + (faint ? 1 : 0)];
+      const last = places.length - 3;
+      // Neighbours that look the same are one bar.
+      if (last >= 0 && places[last + 1] === top && places[last] + places[last + 2] === (x | 0)) places[last + 2]++;
+      else places.push(x | 0, top, 1);
       continue;
     }
     const left = x < GUTTER ? GUTTER : x,
@@ -34,7 +38,7 @@ function drawClient(c, lane, y) {
     if (places.length === 0) return;
     c.fillStyle = colour[categories[Math.floor(look / 6)]];
     if (look % 2 === 1) c.globalAlpha = 0.14;
-    for (let n = 0; n < places.length; n += 2) thinBar(c, Math.floor(look / 2) % 3, places[n], places[n + 1], 1, h);
+    for (let n = 0; n < places.length; n += 3) thinBar(c, Math.floor(look / 2) % 3, places[n], places[n + 1], places[n + 2], h);
     c.globalAlpha = 1;
     places.length = 0;
   });
