@@ -38,7 +38,8 @@ function drawClient(c, lane, y) {
     if (places.length === 0) return;
     c.fillStyle = colour[categories[Math.floor(look / 6)]];
     if (look % 2 === 1) c.globalAlpha = 0.14;
-    for (let n = 0; n < places.length; n += 3) thinBar(c, Math.floor(look / 2) % 3, places[n], places[n + 1], places[n + 2], h);
+    for (let n = 0; n < places.length; n += 3)
+      thinBar(c, Math.floor(look / 2) % 3, places[n], places[n + 1], places[n + 2], h);
     c.globalAlpha = 1;
     places.length = 0;
   });
