@@ -184,11 +184,14 @@ impl Record {
 
     /// Writes down something that is wrong.
     ///
-    /// A panic cannot say when it happened; it happened right after the last event.
+    /// A panic cannot say when it happened; it happened right after the last that was seen.
     pub fn finding(&self, at: Nanos, mut finding: Finding) {
         let mut inner = self.inner();
         inner.note(at, format_args!("finding {}", finding.sentence));
-        finding.spot.at.get_or_insert(if at == Nanos::default() { inner.last } else { at });
+        if finding.spot.at.is_none() {
+            let last = inner.last.max(inner.timeline.end());
+            finding.spot.at = Some(if at == Nanos::default() { last } else { at });
+        }
         if !inner.findings.iter().any(|known| known.says_the_same(&finding)) {
             inner.findings.push(finding);
         }

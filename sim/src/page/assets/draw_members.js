@@ -164,14 +164,18 @@ function drawIncidents(c, lane, yLog, yDisk) {
       continue;
     }
     c.font = font(11, 700);
-    const room = Math.min(width - x, 260),
-      text = clipped(c, `${incident.sign} ${incident.text}`, room) || incident.sign;
-    const w = c.measureText(text).width + 6;
-    box(c, x, y - 7, w, 14, colour.surface);
+    const full = `${incident.sign} ${incident.text}`;
+    // At the right edge the words stand before the moment, where there is room for them.
+    const needed = c.measureText(full).width + 6;
+    const before = x + needed > width && x - needed > Math.max(GUTTER, from[where]);
+    const text = before ? full : clipped(c, full, Math.min(width - x, 300)) || incident.sign;
+    const w = before ? needed : c.measureText(text).width + 6;
+    const left = before ? x - w : x;
+    box(c, left, y - 7, w, 14, colour.surface);
     c.fillStyle = colour.danger;
-    c.fillText(text, x + 3, y + 1);
+    c.fillText(text, left + 3, y + 1);
     box(c, x, y - 7, 2, 14, colour.danger);
-    from[where] = x + w + 2;
+    from[where] = before ? x + 2 : x + w + 2;
   }
 }
 

@@ -183,10 +183,11 @@ function storyOf(pin) {
   return items;
 }
 
-/** The last faults, incidents and changes of members before a moment. */
-function cameBefore(t, most) {
+/** The last faults, incidents and changes of members before what is chosen. */
+function cameBefore(most) {
   const found = [];
-  for (let i = notAfter(steps.at, t) - 1; i >= 0 && found.length < most; i--) {
+  const first = selection.step >= 0 ? selection.step - 1 : notAfter(steps.at, selection.t) - 1;
+  for (let i = first; i >= 0 && found.length < most; i--) {
     if ([FAULT, FAULT_END, MEMBER, INCIDENT].includes(steps.kind[i])) found.push(i);
   }
   return found.reverse();

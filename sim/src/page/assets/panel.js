@@ -75,7 +75,7 @@ function violationSection() {
 }
 
 function beforeSection() {
-  const before = cameBefore(selection.t - 1, 6).map((step) => timed(steps.at[step], jump(step, stepWords(step))));
+  const before = cameBefore(7).map((step) => timed(steps.at[step], jump(step, stepWords(step))));
   return before.length > 0
     ? section("Faults and changes before", make("ol", { class: "story" }, ...before))
     : undefined;
