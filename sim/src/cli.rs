@@ -24,6 +24,8 @@ pub enum Command {
     Run(RunArgs),
     /// Run many seeds, one process each, and sum up.
     Sweep(SweepArgs),
+    /// Run one seed, or one saved plan, and write the page that shows the run.
+    Page(PageArgs),
     /// Measure how fast the simulator is: simulated seconds a wall second, on one core.
     Speed(SpeedArgs),
     /// List the planted bugs, or measure how soon each is caught.
@@ -34,7 +36,7 @@ pub enum Command {
 }
 
 /// Arguments of `run`.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct RunArgs {
     /// The seed to make the plan from.
     #[arg(long, value_name = "N", required_unless_present = "plan")]
@@ -57,12 +59,41 @@ pub struct RunArgs {
     /// Write the history here, one JSON record a line.
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
+    /// Write what the members went through here, one JSON record a line.
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
+    /// Write a page for the browser here that shows the whole run; it needs no other file.
+    #[arg(long, value_name = "FILE")]
+    pub page: Option<PathBuf>,
     /// The product's log on standard error: a level, or target=level, by commas.
     #[arg(long, value_name = "LEVEL", value_parser = |text: &str| Filter::parse(text))]
     pub log: Option<Filter>,
     /// Print the report as one line of JSON too.
     #[arg(long, hide = true)]
     pub json: bool,
+}
+
+/// Arguments of `page`.
+#[derive(Args, Clone, Debug)]
+pub struct PageArgs {
+    /// The seed to make the plan from.
+    #[arg(long, value_name = "N", required_unless_present = "plan")]
+    pub seed: Option<u64>,
+    /// Show this plan instead of a seed's.
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    pub plan: Option<PathBuf>,
+    /// Arm a planted bug.
+    #[arg(long, value_name = "NAME")]
+    pub mutant: Option<String>,
+    /// Where to write the page.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+impl From<PageArgs> for RunArgs {
+    fn from(PageArgs { seed, plan, mutant, out }: PageArgs) -> RunArgs {
+        RunArgs { seed, plan, mutant, page: Some(out), ..RunArgs::default() }
+    }
 }
 
 /// Arguments of `sweep`.
@@ -89,6 +120,9 @@ pub struct SweepArgs {
     /// Stop at the first seed that fails.
     #[arg(long)]
     pub stop_at_first: bool,
+    /// Write a page for the browser here that shows the whole sweep; it needs no other file.
+    #[arg(long, value_name = "FILE")]
+    pub page: Option<PathBuf>,
 }
 
 /// Arguments of `speed`.

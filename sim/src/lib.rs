@@ -5,7 +5,8 @@
 //! - `world` (simulated build): members, network, disks, clocks, faults.
 //! - [`client`]: what clients ask, and how they reach members.
 //! - `run`, `settle` (simulated build): one run, and its end.
-//! - [`record`], [`trace`], [`figures`], [`report`]: what a run leaves behind.
+//! - [`record`], [`trace`], [`timeline`], [`figures`], [`report`]: what a run leaves behind.
+//! - [`page`]: the same as an offline HTML page, for a run and for a sweep.
 //! - [`sweep`]: many runs, a process each; [`mutants`]: the planted bugs, and how soon each is caught.
 //! - [`explore`]: hands over to the models, a crate of their own.
 //! - [`cli`], [`log`]: what the program is told, and what the product says.
@@ -23,6 +24,7 @@ pub mod figures;
 pub mod hooks;
 pub mod log;
 pub mod mutants;
+pub mod page;
 pub mod plan;
 pub mod record;
 pub mod report;
@@ -31,6 +33,7 @@ pub mod run;
 #[cfg(madsim)]
 mod settle;
 pub mod sweep;
+pub mod timeline;
 pub mod trace;
 #[cfg(madsim)]
 pub mod world;

@@ -9,6 +9,7 @@ use crate::cli::{Cli, Command, MutantsArgs, RunArgs, SpeedArgs};
 use crate::explore::explore;
 use crate::log::Printer;
 use crate::mutants;
+use crate::page::SweepPage;
 use crate::plan::{Plan, generate};
 use crate::run::{RunOptions, run};
 use crate::sweep::{self, Sweep};
@@ -21,10 +22,15 @@ pub fn obey(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => run_one(&args),
         Command::Sweep(args) => known(args.mutant.as_deref()).and_then(|()| {
+            let (page, told) = (args.page.clone(), args.clone());
             let sweep = Sweep::new(args)?.run();
             print(&sweep.to_string());
+            if let Some(path) = page {
+                SweepPage::new(&sweep, &told).write(&path).map_err(|error| error.to_string())?;
+            }
             Ok(sweep.class().exit_code())
         }),
+        Command::Page(args) => run_one(&RunArgs::from(args)),
         Command::Speed(args) => Ok(speed(&args)),
         Command::Mutants(args) => list_or_check(&args),
         Command::Explore(args) => explore(&args.args),
@@ -69,8 +75,13 @@ fn run_one(args: &RunArgs) -> Result<u8, String> {
     if let Some(path) = &args.save {
         plan.save(path).map_err(|error| error.to_string())?;
     }
-    let options =
-        RunOptions { mutant: args.mutant.clone(), trace: args.trace.clone(), history: args.history.clone() };
+    let options = RunOptions {
+        mutant: args.mutant.clone(),
+        trace: args.trace.clone(),
+        history: args.history.clone(),
+        timeline: args.timeline.clone(),
+        page: args.page.clone(),
+    };
     let report = run(plan, &options);
     if args.json {
         print(&report.to_line().map_err(|error| error.to_string())?);

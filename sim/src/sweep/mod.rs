@@ -3,6 +3,7 @@
 //! This is the parent's side and runs outside any simulation, so it may use threads, processes and host time.
 
 mod child;
+mod signature;
 mod summary;
 
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use crate::cli::{MutantsArgs, SweepArgs};
 use crate::report::{Report, gravity};
 use child::{Children, Surroundings};
 
+pub use signature::signature;
 pub use summary::Summary;
 
 /// A sweep to come.
@@ -160,6 +162,7 @@ pub fn hunt(mutant: &str, args: &MutantsArgs) -> Result<Hunt, String> {
         double_every: 0,
         seed_timeout: HUNT_TIMEOUT.as_secs(),
         stop_at_first: true,
+        page: None,
     })?;
     let clean = Children::new(None, HUNT_TIMEOUT)?;
     let caught = RefCell::new(None);

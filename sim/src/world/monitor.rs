@@ -42,6 +42,7 @@ impl World {
     pub fn look(&self) {
         let statuses = self.statuses();
         let now = self.now();
+        self.note_members(now, &statuses);
         {
             let mut seen = self.monitor();
             for (index, status) in &statuses {
