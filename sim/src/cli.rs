@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::log::Filter;
+use crate::shrink::command::ShrinkArgs;
 
 /// The deterministic simulator: any failure is a seed, and any seed replays exactly.
 #[derive(Debug, Parser)]
@@ -23,6 +24,8 @@ pub enum Command {
     Run(RunArgs),
     /// Run many seeds, one process each, and sum up.
     Sweep(SweepArgs),
+    /// Shrink a failing seed or plan to a story short enough to read.
+    Shrink(ShrinkArgs),
     /// List the planted bugs, or measure how soon each is caught.
     Mutants(MutantsArgs),
 }

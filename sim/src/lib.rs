@@ -6,6 +6,8 @@
 //! - [`client`]: what clients ask, and how they reach members.
 //! - `run`, `settle` (simulated build): one run, and its end.
 //! - [`record`], [`trace`], [`figures`], [`report`]: what a run leaves behind.
+//! - [`signature`], [`shrink`], [`story`]: what kind of failure it is, the shortest plan that still has it, the screen
+//!   that tells it.
 //! - [`sweep`]: many runs, a process each; [`mutants`]: the planted bugs, and how soon each is caught.
 //! - [`cli`], [`log`]: what the program is told, and what the product says.
 //!
@@ -20,6 +22,7 @@ pub mod client;
 pub mod figures;
 pub mod hooks;
 pub mod log;
+pub mod moment;
 pub mod mutants;
 pub mod plan;
 pub mod record;
@@ -28,6 +31,9 @@ pub mod report;
 pub mod run;
 #[cfg(madsim)]
 mod settle;
+pub mod shrink;
+pub mod signature;
+pub mod story;
 pub mod sweep;
 pub mod trace;
 #[cfg(madsim)]

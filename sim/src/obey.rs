@@ -10,6 +10,7 @@ use crate::log::Printer;
 use crate::mutants;
 use crate::plan::{Plan, generate};
 use crate::run::{RunOptions, run};
+use crate::shrink;
 use crate::sweep::{self, Sweep};
 
 /// Wrong arguments, or files that cannot be used.
@@ -24,6 +25,9 @@ pub fn obey(cli: Cli) -> ExitCode {
             print(&sweep.to_string());
             Ok(sweep.class().exit_code())
         }),
+        Command::Shrink(args) => {
+            known(args.mutant.as_deref()).and_then(|()| shrink::command::shrink(&args, print))
+        }
         Command::Mutants(args) => list_or_check(&args),
     };
     match outcome {

@@ -163,8 +163,12 @@ impl Record {
     pub fn finding(&self, at: Nanos, finding: Finding) {
         let mut inner = self.inner();
         inner.event(at, format_args!("finding {}", finding.sentence));
-        if !inner.findings.contains(&finding) {
-            inner.findings.push(finding);
+        let known = |known: &Finding| {
+            (known.class, &known.by, &known.sentence) == (finding.class, &finding.by, &finding.sentence)
+        };
+        if !inner.findings.iter().any(known) {
+            let at = at.max(inner.last);
+            inner.findings.push(Finding { at_ms: Some(at.0.div_ceil(1_000_000)), ..finding });
         }
     }
 

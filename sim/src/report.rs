@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use quorate_check::verdict::Class;
+use quorate_check::history::{History, Watch, WatchReceived};
+use quorate_check::types::{OpId, WatchNo};
+use quorate_check::verdict::{Class, Violation};
 use serde::{Deserialize, Serialize};
 
 use crate::figures::Figures;
@@ -47,6 +49,15 @@ pub struct Finding {
     /// More, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
+    /// When it showed, as far as is known, in simulated milliseconds, rounded up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_ms: Option<u64>,
+    /// The operations involved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<OpId>,
+    /// The watches involved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<WatchNo>,
 }
 
 /// What a report's line begins with on standard output, so that nothing else is taken for one.
@@ -69,7 +80,42 @@ pub fn gravity(class: Class) -> u8 {
 impl Finding {
     /// A finding of the runner itself.
     pub fn new(class: Class, by: &str, sentence: impl Into<String>) -> Finding {
-        Finding { class, by: by.to_owned(), sentence: sentence.into(), details: Vec::new() }
+        Finding {
+            class,
+            by: by.to_owned(),
+            sentence: sentence.into(),
+            details: Vec::new(),
+            at_ms: None,
+            operations: Vec::new(),
+            watches: Vec::new(),
+        }
+    }
+
+    /// What an oracle found in a history, with the moment at which the last of what is involved was seen.
+    pub fn of(violation: &Violation, history: &History) -> Finding {
+        let operations =
+            history.operations.iter().filter(|operation| violation.operations.contains(&operation.id));
+        let ends = operations.map(|operation| operation.returned);
+        // A watch goes on long after what was wrong with it, so it tells a time only at the revision that is named.
+        let shows = |watch: &Watch| {
+            let mut received = watch.received.iter();
+            let named = violation.revision?;
+            let shows = |response: &&WatchReceived| {
+                response.events.iter().any(|event| event.kv.mod_revision >= named)
+            };
+            received.find(shows).map(|response| response.at)
+        };
+        let watches = history.watches.iter().filter(|watch| violation.watches.contains(&watch.id));
+        let at = ends.chain(watches.filter_map(shows)).max();
+        Finding {
+            class: violation.class,
+            by: violation.oracle.to_string(),
+            sentence: violation.sentence.clone(),
+            details: violation.details.clone(),
+            at_ms: at.filter(|_| violation.class == Class::Safety).map(|at| at.0.div_ceil(1_000_000)),
+            operations: violation.operations.clone(),
+            watches: violation.watches.clone(),
+        }
     }
 }
 

@@ -148,6 +148,13 @@ async fn story(plan: Plan, record: Arc<Record>) {
         // A client on the node that never dies cannot be cancelled, only panic, which ends the run itself.
         drop(session.await);
     }
+    // What has begun may end, and what is still to come may strike, before everything is healed.
+    for fault in &world.plan().faults {
+        let end = Nanos(fault.at_ms.saturating_add(fault.for_ms).saturating_mul(1_000_000));
+        if !record.is_over() && time.now() < end.min(until) {
+            time.sleep_until(end.min(until)).await;
+        }
+    }
     for fault in &faults {
         fault.abort();
     }
@@ -176,12 +183,7 @@ fn report(
     verdict: &Verdict,
     wall: Duration,
 ) -> Report {
-    findings.extend(verdict.violations.iter().map(|violation| Finding {
-        class: violation.class,
-        by: violation.oracle.to_string(),
-        sentence: violation.sentence.clone(),
-        details: violation.details.clone(),
-    }));
+    findings.extend(verdict.violations.iter().map(|violation| Finding::of(violation, &written.history)));
     findings.sort_by_key(|finding| std::cmp::Reverse(gravity(finding.class)));
     let counts = &verdict.counts;
     let mut figures = written.figures;

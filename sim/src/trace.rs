@@ -28,6 +28,11 @@ impl fmt::Display for TraceHash {
 }
 
 impl TraceHash {
+    /// The hash as a number.
+    pub fn value(self) -> u128 {
+        self.0
+    }
+
     /// Takes in some bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {

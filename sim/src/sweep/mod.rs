@@ -2,7 +2,7 @@
 //!
 //! This is the parent's side and runs outside any simulation, so it may use threads, processes and host time.
 
-mod child;
+pub(crate) mod child;
 mod summary;
 
 use std::cell::RefCell;
