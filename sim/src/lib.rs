@@ -6,8 +6,9 @@
 //! - [`client`]: what clients ask, and how they reach members.
 //! - `run`, `settle` (simulated build): one run, and its end.
 //! - [`record`], [`trace`], [`figures`], [`report`]: what a run leaves behind.
-//! - [`signature`], [`shrink`], [`story`]: what kind of failure it is, the shortest plan that still has it, the screen
-//!   that tells it.
+//! - [`signature`], [`shrink`], [`story`], [`failure`]: what kind of failure it is, the shortest plan that still has
+//!   it, the screen that tells it, the folder that keeps it.
+//! - [`replay`], [`moment`], [`diff`]: a run up to a moment; where two runs part.
 //! - [`sweep`]: many runs, a process each; [`mutants`]: the planted bugs, and how soon each is caught.
 //! - [`cli`], [`log`]: what the program is told, and what the product says.
 //!
@@ -19,6 +20,8 @@
 
 pub mod cli;
 pub mod client;
+pub mod diff;
+pub mod failure;
 pub mod figures;
 pub mod hooks;
 pub mod log;
@@ -26,6 +29,7 @@ pub mod moment;
 pub mod mutants;
 pub mod plan;
 pub mod record;
+pub mod replay;
 pub mod report;
 #[cfg(madsim)]
 pub mod run;

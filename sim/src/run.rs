@@ -16,13 +16,15 @@ use quorate_check::verdict::{Class, Verdict};
 use quorate_check::{Options, judge};
 
 use crate::client::{Api, Direct, Session, observer};
+use crate::moment::Moment;
 use crate::plan::Plan;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Fault;
 use crate::record::{Record, Written};
+use crate::replay::{Stop, Window};
 use crate::report::{Finding, Report, gravity};
 use crate::settle::Settle;
-use crate::trace::Trace;
+use crate::trace::{Stopped, Trace};
 use crate::world::{World, product};
 
 /// Simulated time after which a run is given up as the harness's failure, beyond the plan's duration.
@@ -39,6 +41,10 @@ pub struct RunOptions {
     pub trace: Option<PathBuf>,
     /// Where to write the history.
     pub history: Option<PathBuf>,
+    /// The part of the run that is looked at, which counts its events.
+    pub window: Window,
+    /// The moment at which to stop.
+    pub until: Option<Moment>,
 }
 
 /// Runs a plan to its end and judges it.
@@ -50,6 +56,13 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
         Some(Ok(file)) => Trace::written(Box::new(BufWriter::new(file))),
         Some(Err(error)) => return Report::lost(seed, Class::Harness, format!("the trace's file: {error}")),
     };
+    let stop = options.until.map(|until| {
+        (Stop::at(until), {
+            let then: Stopped = Box::new(stop_here);
+            then
+        })
+    });
+    let trace = trace.watched(options.window.events.clone(), stop);
     if let Some(mutant) = &options.mutant {
         let armed = armed::arm_mutant(mutant);
         assert!(armed, "one process runs one seed, with one planted bug");
@@ -69,6 +82,13 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
     }
     let verdict = judge(&written.history, &judge_options(&plan, &written));
     report(&plan, options, written, findings, &verdict, started.elapsed())
+}
+
+/// Shows what came last and ends the process: a run cannot be left half-way, and is not judged half-way either.
+fn stop_here(stop: &Stop) {
+    // Whoever reads may have seen enough.
+    drop(std::io::Write::write_all(&mut std::io::stdout(), stop.shown().as_bytes()));
+    std::process::exit(i32::from(Class::Pass.exit_code()));
 }
 
 /// Whether product code's offers of a legal disturbance are taken: drawn by place and count.

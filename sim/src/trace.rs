@@ -5,6 +5,12 @@
 
 use std::fmt;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quorate_check::types::Nanos;
+
+use crate::replay::Stop;
 
 /// FNV's offset basis for 128 bits.
 const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
@@ -48,7 +54,12 @@ pub struct Trace {
     events: u64,
     line: String,
     sink: Option<Box<dyn Write + Send>>,
+    stop: Option<(Stop, Stopped)>,
+    counter: Option<Arc<AtomicU64>>,
 }
+
+/// What is done with a run whose moment has come; it may well not return.
+pub type Stopped = Box<dyn FnOnce(&Stop) + Send>;
 
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,6 +71,11 @@ impl Trace {
     /// A trace that is also written down, one event a line.
     pub fn written(sink: Box<dyn Write + Send>) -> Trace {
         Trace { sink: Some(sink), ..Trace::default() }
+    }
+
+    /// The trace with its number of events counted here too, and with something to do at a moment.
+    pub fn watched(self, counter: Arc<AtomicU64>, stop: Option<(Stop, Stopped)>) -> Trace {
+        Trace { stop, counter: Some(counter), ..self }
     }
 
     /// Takes in an event that happened at `at` nanoseconds of simulated time.
@@ -76,6 +92,15 @@ impl Trace {
         {
             // The hash does not need the file; a trace that ends early is better than a run that does.
             self.sink = None;
+        }
+        if let Some(counter) = &self.counter {
+            counter.store(self.events, Ordering::Relaxed);
+        }
+        if self.stop.as_mut().is_some_and(|(stop, _)| stop.take(&self.line, Nanos(at)))
+            && let Some((stop, then)) = self.stop.take()
+        {
+            self.flush();
+            then(&stop);
         }
     }
 
@@ -130,6 +155,27 @@ mod tests {
         {
             assert_ne!(base, other);
         }
+    }
+
+    #[test]
+    fn what_is_due_at_a_moment_is_done_once_and_changes_no_hash() {
+        use crate::moment::Moment;
+        let counter = Arc::new(AtomicU64::new(0));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let then: Stopped = Box::new(move |stop| sender.send(stop.shown()).unwrap());
+        let mut watched = Trace::default().watched(counter.clone(), Some((Stop::at(Moment::Event(2)), then)));
+        let mut plain = Trace::default();
+        for at in 1..=4 {
+            watched.event(at, format_args!("messages {at}"));
+            plain.event(at, format_args!("messages {at}"));
+        }
+        assert_eq!(watched.hash(), plain.hash());
+        assert_eq!(counter.load(Ordering::Relaxed), 4);
+        let shown: Vec<String> = receiver.try_iter().collect();
+        assert!(
+            shown.len() == 1 && shown[0].contains("messages 2") && !shown[0].contains("messages 3"),
+            "{shown:?}"
+        );
     }
 
     #[test]

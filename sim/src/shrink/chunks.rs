@@ -56,8 +56,8 @@ mod tests {
     /// Shrinks 0..count under a predicate; the outcome and how many candidates were tried.
     fn shrink(count: u32, fails: impl Fn(&[u32]) -> bool) -> (Vec<u32>, u32) {
         let tried = Cell::new(0);
-        let left = reduce((0..count).collect(), |candidates| {
-            candidates.position(|candidate| {
+        let left = reduce((0..count).collect(), |mut candidates| {
+            Iterator::position(&mut candidates, |candidate: Vec<u32>| {
                 tried.set(tried.get() + 1);
                 fails(&candidate)
             })
@@ -96,8 +96,8 @@ mod tests {
     #[test]
     fn when_the_time_is_up_what_was_reached_is_kept() {
         let trials = Cell::new(0);
-        let left = reduce((0..64_u32).collect(), |candidates| {
-            candidates.position(|candidate| {
+        let left = reduce((0..64_u32).collect(), |mut candidates| {
+            Iterator::position(&mut candidates, |candidate: Vec<u32>| {
                 trials.set(trials.get() + 1);
                 trials.get() <= 3 && candidate.contains(&5)
             })
@@ -108,7 +108,9 @@ mod tests {
     #[test]
     fn how_many_are_tried_at_a_time_changes_nothing() {
         let fails = |items: &[u32]| items.iter().filter(|item| **item % 5 == 0).count() >= 3;
-        let one = reduce((0..50).collect(), |candidates| candidates.position(|items| fails(&items)));
+        let one = reduce((0..50).collect(), |mut candidates| {
+            Iterator::position(&mut candidates, |items: Vec<u32>| fails(&items))
+        });
         let eager = reduce((0..50).collect(), |candidates| {
             let all: Vec<bool> = candidates.map(|items| fails(&items)).collect();
             all.iter().position(|failed| *failed)

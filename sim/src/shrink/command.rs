@@ -94,7 +94,7 @@ pub fn screen(
     let (trace, history) = (trials.scratch("story.trace"), trials.scratch("story.history"));
     let report = trials.run(&shrunk.plan, Files { trace: Some(&trace), history: Some(&history) });
     let guilt = rank::rank(trials, &shrunk.signature, &shrunk.plan);
-    let told = story::Told::read(&shrunk.plan, &trace, &history)?;
     let finding = shrunk.signature.finding_in(&report);
+    let told = story::Told::read(&shrunk.plan, finding, &trace, &history)?;
     Ok(story::Screen { shrunk, finding, told: &told, guilt: &guilt, mutant, kept }.to_string())
 }

@@ -73,7 +73,9 @@ mod tests {
                     assert_eq!(left.check(), Ok(()), "seed {seed}, {part:?}");
                     assert_eq!(part.names(&left), half, "seed {seed}, {part:?}");
                 }
-                assert_eq!(part.keep(&plan, &names), plan, "seed {seed}: keeping all changes nothing");
+                let all = part.keep(&plan, &names);
+                let same = all.clients == plan.clients && all.faults == plan.faults;
+                assert!(same, "seed {seed}, {part:?}: keeping all changes nothing");
             }
         }
     }

@@ -246,7 +246,7 @@ mod tests {
             for way in ways.chain(simpler_requests(&plan)) {
                 if let Some(plainer) = way(&plan) {
                     assert_eq!(plainer.check(), Ok(()), "seed {seed}");
-                    assert_ne!(plainer, plan, "seed {seed}");
+                    assert!(plainer != plan, "seed {seed}: a way that leads nowhere");
                 }
             }
         }

@@ -79,7 +79,7 @@ impl Trials {
     }
 
     /// Runs one plan under its own schedule.
-    pub fn run(&mut self, plan: &Plan, files: Files<'_>) -> Report {
+    pub(crate) fn run(&mut self, plan: &Plan, files: Files<'_>) -> Report {
         self.made += 1;
         self.child(0, plan, files)
     }

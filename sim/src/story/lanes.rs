@@ -94,7 +94,7 @@ fn chosen(notes: Vec<Note>, most: usize, involved: &impl Fn(OpId) -> bool) -> (V
     let weight = |note: &Note| match note.operation {
         Some((id, _)) if involved(id) => 4,
         None if note.text.starts_with("FAULT") => 3,
-        None if note.text == "leads" || note.text.starts_with("lost") => 2,
+        None if note.text.contains(" shows ") || note.text == "leads" => 2,
         Some(_) => 1,
         None => 0,
     };

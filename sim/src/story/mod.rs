@@ -13,6 +13,7 @@ use crate::report::Finding;
 use crate::shrink::Shrunk;
 use crate::shrink::rank::Guilt;
 
+pub use lanes::clipped;
 pub use told::{Lane, Note, Told};
 
 /// Lines of a screen.
@@ -47,7 +48,7 @@ impl Screen<'_> {
         let planted = mutant.map_or(String::new(), |mutant| format!(", planted: {mutant}"));
         let mut head = vec![format!("seed {}: {}{planted}", shrunk.plan.seed, shrunk.report.class)];
         if let Some(finding) = finding {
-            head.extend(wrapped(&format!("[{}] {}", finding.by, finding.sentence), 3));
+            head.extend(wrapped(&format!("[{}] {}", finding.by, near(&finding.sentence)), 3));
         }
         let ended = if shrunk.minimal { "nothing more can go" } else { "the time was up" };
         let (before, runs) = (shrunk.before.to(&shrunk.after), shrunk.runs);
@@ -79,14 +80,21 @@ impl Screen<'_> {
             ];
         };
         let plan = kept.display();
+        let folder = kept.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.map_or(".".to_owned(), |folder| folder.display().to_string());
         let until = self.finding.and_then(|finding| finding.at_ms).unwrap_or(self.shrunk.after.simulated_ms);
         let from = until.saturating_sub(200);
-        vec![
-            "next".to_owned(),
-            format!("  cargo sim replay {plan}{armed} --log raft=debug --from {from}ms --until {until}ms"),
-            format!("  cargo sim diff {plan} OTHER.json{armed}"),
-            "  cargo sim mutants".to_owned(),
-        ]
+        let mut next = vec![format!("next (kept in {folder})")];
+        next.extend(command(&[
+            &format!("replay {plan}{armed}"),
+            &format!("--log raft=debug --from {from}ms --until {until}ms"),
+        ]));
+        match self.mutant {
+            Some(_) => next.extend(command(&[&format!("diff {plan} {plan}"), &format!("--only-a{armed}")])),
+            None => next.extend(command(&[&format!("diff {plan} OTHER.json")])),
+        }
+        next.extend(command(&["mutants"]));
+        next
     }
 }
 
@@ -102,6 +110,28 @@ impl fmt::Display for Screen<'_> {
             lines.take(LINES_MAX).map(|line| lanes::clipped(&line, COLUMNS_MAX)).collect();
         f.write_str(&lines.join("\n"))
     }
+}
+
+/// A command, broken where a shell goes on with the next line if it is too long for one.
+fn command(parts: &[&str]) -> Vec<String> {
+    let whole = format!("  cargo sim {}", parts.join(" "));
+    if whole.chars().count() <= COLUMNS_MAX {
+        return vec![whole];
+    }
+    let whole = format!("  cargo sim {}", parts.join(" \\\n      "));
+    whole.lines().map(ToOwned::to_owned).collect()
+}
+
+/// The sentence with places in source files named by their last parts alone.
+fn near(sentence: &str) -> String {
+    let words = sentence.split(' ').map(|word| {
+        let parts: Vec<&str> = word.rsplitn(4, '/').collect();
+        match parts.as_slice() {
+            [file, folder, above, _] if word.contains(".rs:") => format!("{above}/{folder}/{file}"),
+            _ => word.to_owned(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// The text in lines of a screen, at most so many; what is too long ends in dots.

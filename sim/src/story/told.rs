@@ -8,10 +8,14 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use quorate_check::history::{CompareTarget, History, Operation, Outcome, Request, Response, Txn, TxnOp};
+use quorate_check::history::{
+    CompareTarget, History, Operation, Outcome, Request, Response, Txn, TxnOp, Watch,
+};
 use quorate_check::types::{ClientId, MemberId, Nanos, OpId};
+use quorate_check::verdict::Class;
 
 use crate::plan::{MemberIndex, Plan};
+use crate::report::Finding;
 
 /// Whose event it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +55,12 @@ impl Told {
     ///
     /// # Errors
     /// When the files cannot be read.
-    pub fn read(plan: &Plan, trace: &Path, history: &Path) -> Result<Told, String> {
+    pub fn read(
+        plan: &Plan,
+        finding: Option<&Finding>,
+        trace: &Path,
+        history: &Path,
+    ) -> Result<Told, String> {
         let open = |path: &Path| {
             File::open(path).map(BufReader::new).map_err(|error| format!("{}: {error}", path.display()))
         };
@@ -61,11 +70,11 @@ impl Told {
             let line = line.map_err(|error| format!("{}: {error}", trace.display()))?;
             notes.extend(of_trace(&line));
         }
-        Ok(Told::new(plan, &history, notes))
+        Ok(Told::new(plan, finding, &history, notes))
     }
 
-    /// The events of a history, and those that were read from the trace.
-    pub fn new(plan: &Plan, history: &History, mut notes: Vec<Note>) -> Told {
+    /// The events of a history, and those that were read from the trace, up to what is wrong.
+    pub fn new(plan: &Plan, finding: Option<&Finding>, history: &History, mut notes: Vec<Note>) -> Told {
         let index = members(history);
         let lane = |id: MemberId| index.get(&id).map_or(Lane::All, |index| Lane::Member(*index));
         // The last reads of all clients are the harness's, not the plan's.
@@ -84,6 +93,15 @@ impl Told {
             if let Some(until) = fault.until.filter(|until| *until > fault.from) {
                 notes.push(note(until, lane, format!("end of fault {number}")));
             }
+        }
+        let watches = finding.map(|finding| finding.watches.as_slice()).unwrap_or_default();
+        for watch in history.watches.iter().filter(|watch| watches.contains(&watch.id)) {
+            notes.extend(of_watch(watch));
+        }
+        if let Some(at_ms) =
+            finding.filter(|finding| finding.class != Class::Liveness).and_then(|it| it.at_ms)
+        {
+            notes.retain(|note| note.at.0 <= at_ms.saturating_mul(1_000_000));
         }
         notes.sort_by_key(|note| (note.at, note.operation));
         Told { members: u8::try_from(plan.members.len()).unwrap_or(u8::MAX), notes }
@@ -143,6 +161,21 @@ fn of_operation(operation: &Operation) -> [Note; 2] {
             operation: Some((operation.id, true)),
         },
     ]
+}
+
+/// What a watch that is involved showed.
+fn of_watch(watch: &Watch) -> Vec<Note> {
+    let lane = Lane::Member(MemberIndex(u8::try_from(watch.member.index).unwrap_or(u8::MAX)));
+    let note = |at, text| Note { at, lane, text, operation: None };
+    let begins = note(watch.invoked, format!("{} watches from @{}", watch.id, watch.create.start_revision));
+    let showing = watch.received.iter().filter(|response| !response.events.is_empty());
+    let shows = showing.map(|response| {
+        let mut revisions: Vec<i64> = response.events.iter().map(|event| event.kv.mod_revision.0).collect();
+        revisions.dedup();
+        let revisions: Vec<String> = revisions.iter().map(|revision| format!("@{revision}")).collect();
+        note(response.at, format!("{} shows {}", watch.id, revisions.join(" ")))
+    });
+    std::iter::once(begins).chain(shows).collect()
 }
 
 fn asked(request: &Request) -> String {
