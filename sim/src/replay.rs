@@ -101,8 +101,12 @@ impl Stop {
         Stop { until, last: VecDeque::new(), seen: Seen::default() }
     }
 
-    /// Takes in an event, which happened at `at`; true when the moment has come.
+    /// Takes in an event, which happened at `at`; true when the moment has come. What happens after a time is no
+    /// longer taken in.
     pub fn take(&mut self, line: &str, at: Nanos) -> bool {
+        if matches!(self.until, Moment::Time(until) if at > until) {
+            return true;
+        }
         let line = line.trim_end();
         self.seen.take(line);
         self.last.push_back(format!(
@@ -113,7 +117,7 @@ impl Stop {
         if self.last.len() > EVENTS_SHOWN {
             self.last.pop_front();
         }
-        self.until.has_come(self.seen.events(), at)
+        matches!(self.until, Moment::Event(until) if self.seen.events() >= until)
     }
 
     /// The last events, and what the trace tells of the world.
@@ -148,6 +152,14 @@ mod tests {
             "{shown}"
         );
         assert!(!shown.contains("10 messages 10") && shown.contains("leader seen last: m2"), "{shown}");
+    }
+
+    #[test]
+    fn what_happens_after_a_time_is_not_shown() {
+        let mut stop = Stop::at(Moment::Time(Nanos(7)));
+        assert!(!stop.take("7 leader m2\n", Nanos(7)));
+        assert!(stop.take("8 leader m3\n", Nanos(8)));
+        assert!(stop.shown().contains("leader m2") && !stop.shown().contains("m3"), "{}", stop.shown());
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub use size::Size;
 /// Schedules that each round tries a candidate under. The first rounds are coarse, because a candidate that does
 /// not fail costs as many runs as there are schedules.
 const ROUNDS: [u64; 3] = [1, 4, SCHEDULES_MAX];
+/// How much of the time before its failure a run may need, milliseconds, and the schedules that each is tried under:
+/// short runs are cheap.
+const BEFORE_FAILURE_MS: [(u64, u64); 5] = [(1_500, 6), (4_000, 3), (10_000, 2), (20_000, 1), (40_000, 1)];
 /// What is left of a run after its failure, in the boldest cuts, milliseconds.
 const AFTER_FAILURE_MS: [u64; 4] = [0, 300, 2_000, 10_000];
 
@@ -114,13 +117,20 @@ impl<'t> Shrink<'t> {
         self.make_plainer(pace::closer(&self.plan), false);
     }
 
-    /// Cuts off what came after the failure.
+    /// Cuts off what came after the failure, and what came long before it.
     fn cut_tail(&mut self) {
         let Some(failed_ms) = self.signature.finding_in(&self.report).and_then(|finding| finding.at_ms)
         else {
             return;
         };
         let plan = self.plan.clone();
+        for (span_ms, schedules) in BEFORE_FAILURE_MS {
+            self.schedules = schedules;
+            if self.first(&mut pace::window(&plan, failed_ms, span_ms).into_iter()).is_some() {
+                return;
+            }
+        }
+        self.schedules = 1;
         let cuts = AFTER_FAILURE_MS.into_iter();
         let cuts: Vec<Plan> =
             cuts.filter_map(|more| pace::cut(&plan, failed_ms.saturating_add(more))).collect();

@@ -11,6 +11,8 @@ use crate::plan::Plan;
 const GAPS_MS: [u64; 7] = [10, 50, 150, 400, 1_000, 2_000, 5_000];
 /// Times at which the story may begin: a cluster needs some time to come up. Milliseconds.
 const STARTS_MS: [u64; 4] = [100, 500, 1_000, 1_500];
+/// Where a window of a plan begins, milliseconds.
+const WINDOW_START_MS: u64 = 1_500;
 /// What operations have after the last planned moment, to be asked and answered late, milliseconds.
 const SLACK_MS: u64 = 5_000;
 /// Gaps up to this are not worth a trial of their own, milliseconds.
@@ -26,6 +28,23 @@ pub fn cut(plan: &Plan, at_ms: u64) -> Option<Plan> {
     cut.families = cut.faults.iter().map(|fault| fault.fault.family()).collect();
     cut.duration_ms = duration(&cut).min(plan.duration_ms);
     (cut != *plan).then_some(cut)
+}
+
+/// What is under way or begins in the `span_ms` before `at_ms`, and no more, soon after the start; `None` when that is
+/// everything.
+pub fn window(plan: &Plan, at_ms: u64, span_ms: u64) -> Option<Plan> {
+    let from_ms = at_ms.checked_sub(span_ms).filter(|from_ms| *from_ms > WINDOW_START_MS)?;
+    let mut window = cut(plan, at_ms).unwrap_or_else(|| plan.clone());
+    for client in &mut window.clients {
+        client.operations.retain(|operation| operation.at_ms >= from_ms);
+    }
+    window.faults.retain(|fault| fault.at_ms.saturating_add(fault.for_ms) >= from_ms);
+    for fault in window.faults.iter_mut().filter(|fault| fault.at_ms < from_ms) {
+        fault.for_ms = fault.at_ms.saturating_add(fault.for_ms).saturating_sub(from_ms);
+        fault.at_ms = from_ms;
+    }
+    window.families = window.faults.iter().map(|fault| fault.fault.family()).collect();
+    moved(&window, |nth, gap| if nth == 0 { gap.min(WINDOW_START_MS) } else { gap })
 }
 
 /// The plan with no more time behind it than it needs.
@@ -140,6 +159,24 @@ mod tests {
         let instants = instants(&moved);
         assert!(instants.windows(2).skip(1).all(|pair| pair[1] - pair[0] <= GAPS_MS[0]), "{instants:?}");
         assert!(instants[1] <= STARTS_MS[0]);
+    }
+
+    #[test]
+    fn a_window_holds_what_led_up_to_a_moment_and_begins_early() {
+        let plan = small(2);
+        for (at_ms, span_ms) in [(40_000, 5_000), (60_000, 20_000)] {
+            let window = window(&plan, at_ms, span_ms).expect("a generated plan goes on for longer");
+            assert_eq!(window.check(), Ok(()));
+            let moved = at_ms - span_ms - WINDOW_START_MS;
+            let names = |plan: &Plan, from: u64, to: u64| -> Vec<u64> {
+                let inside = plan.operations().filter(|(_, it)| (from..=to).contains(&it.at_ms));
+                inside.map(|(_, operation)| operation.id.0).collect()
+            };
+            assert_eq!(names(&window, 0, u64::MAX), names(&plan, at_ms - span_ms, at_ms));
+            assert!(window.faults.iter().all(|fault| fault.at_ms <= at_ms - moved));
+            assert!(window.duration_ms < plan.duration_ms);
+        }
+        assert_eq!(window(&plan, 3_000, 5_000), None, "there is nothing before it to leave out");
     }
 
     #[test]

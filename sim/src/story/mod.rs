@@ -90,7 +90,7 @@ impl Screen<'_> {
             &format!("--log raft=debug --from {from}ms --until {until}ms"),
         ]));
         match self.mutant {
-            Some(_) => next.extend(command(&[&format!("diff {plan} {plan}"), &format!("--only-a{armed}")])),
+            Some(_) => next.extend(command(&[&format!("diff {plan}"), &format!("{plan} --only-a{armed}")])),
             None => next.extend(command(&[&format!("diff {plan} OTHER.json")])),
         }
         next.extend(command(&["mutants"]));
