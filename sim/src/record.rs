@@ -160,15 +160,14 @@ impl Record {
     }
 
     /// Writes down something that is wrong.
-    pub fn finding(&self, at: Nanos, finding: Finding) {
+    ///
+    /// A panic cannot say when it happened; it happened right after the last event.
+    pub fn finding(&self, at: Nanos, mut finding: Finding) {
         let mut inner = self.inner();
         inner.event(at, format_args!("finding {}", finding.sentence));
-        let known = |known: &Finding| {
-            (known.class, &known.by, &known.sentence) == (finding.class, &finding.by, &finding.sentence)
-        };
-        if !inner.findings.iter().any(known) {
-            let at = at.max(inner.last);
-            inner.findings.push(Finding { at_ms: Some(at.0.div_ceil(1_000_000)), ..finding });
+        finding.spot.at.get_or_insert(if at == Nanos::default() { inner.last } else { at });
+        if !inner.findings.iter().any(|known| known.says_the_same(&finding)) {
+            inner.findings.push(finding);
         }
     }
 
@@ -257,6 +256,8 @@ mod tests {
         record.finding(Nanos(2), Finding::new(Class::Safety, "monitor", "they differ"));
         record.finding(Nanos(3), Finding::new(Class::Safety, "monitor", "they differ"));
         assert!(record.is_over());
-        assert_eq!(record.take().findings.len(), 2, "the same finding counts once");
+        let findings = record.take().findings;
+        assert_eq!(findings.len(), 2, "the same finding counts once");
+        assert_eq!(findings.last().unwrap().spot.at, Some(Nanos(2)), "and shows where it was found first");
     }
 }

@@ -203,7 +203,9 @@ fn report(
     verdict: &Verdict,
     wall: Duration,
 ) -> Report {
-    findings.extend(verdict.violations.iter().map(|violation| Finding::of(violation, &written.history)));
+    findings.extend(
+        verdict.violations.iter().map(|violation| Finding::from(violation).located(&written.history)),
+    );
     findings.sort_by_key(|finding| std::cmp::Reverse(gravity(finding.class)));
     let counts = &verdict.counts;
     let mut figures = written.figures;

@@ -21,7 +21,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::plan::Plan;
-use crate::report::Report;
+use crate::report::{Finding, Report};
 use crate::signature::Signature;
 use parts::Part;
 use plainer::Way;
@@ -119,11 +119,12 @@ impl<'t> Shrink<'t> {
 
     /// Cuts off what came after the failure, and what came long before it.
     fn cut_tail(&mut self) {
-        let Some(failed_ms) = self.signature.finding_in(&self.report).and_then(|finding| finding.at_ms)
-        else {
+        let Some(failed_ms) = self.signature.finding_in(&self.report).and_then(Finding::at_ms) else {
             return;
         };
         let plan = self.plan.clone();
+        // What shows only when everything has settled came of what was planned last.
+        let failed_ms = failed_ms.min(pace::end(&plan));
         for (span_ms, schedules) in BEFORE_FAILURE_MS {
             self.schedules = schedules;
             if self.first(&mut pace::window(&plan, failed_ms, span_ms).into_iter()).is_some() {

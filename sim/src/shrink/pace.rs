@@ -110,8 +110,13 @@ fn moved(plan: &Plan, length: impl Fn(usize, u64) -> u64) -> Option<Plan> {
     (moved != *plan).then_some(moved)
 }
 
+/// When the last thing that is planned begins or ends, milliseconds.
+pub fn end(plan: &Plan) -> u64 {
+    instants(plan).last().copied().unwrap_or(0)
+}
+
 fn duration(plan: &Plan) -> u64 {
-    instants(plan).last().copied().unwrap_or(0).saturating_add(SLACK_MS)
+    end(plan).saturating_add(SLACK_MS)
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ impl Screen<'_> {
         let plan = kept.display();
         let folder = kept.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.map_or(".".to_owned(), |folder| folder.display().to_string());
-        let until = self.finding.and_then(|finding| finding.at_ms).unwrap_or(self.shrunk.after.simulated_ms);
+        let until = self.finding.and_then(Finding::at_ms).unwrap_or(self.shrunk.after.simulated_ms);
         let from = until.saturating_sub(200);
         let mut next = vec![format!("next (kept in {folder})")];
         next.extend(command(&[
@@ -92,6 +92,9 @@ impl Screen<'_> {
         match self.mutant {
             Some(_) => next.extend(command(&[&format!("diff {plan}"), &format!("{plan} --only-a{armed}")])),
             None => next.extend(command(&[&format!("diff {plan} OTHER.json")])),
+        }
+        if <crate::cli::Cli as clap::CommandFactory>::command().find_subcommand("page").is_some() {
+            next.extend(command(&[&format!("page --plan {plan}{armed} --out {folder}/page.html")]));
         }
         next.extend(command(&["mutants"]));
         next
@@ -103,7 +106,7 @@ impl fmt::Display for Screen<'_> {
         let (head, guilty, next) = (self.head(), self.guilty(), self.next());
         let taken = head.len() + guilty.len() + next.len() + 1;
         let room = LINES_MAX.saturating_sub(taken).max(STORY_MIN);
-        let involved = |id| self.finding.is_some_and(|finding| finding.operations.contains(&id));
+        let involved = |id| self.finding.is_some_and(|finding| finding.spot.operations.contains(&id));
         let story = lanes::drawn(self.told, room, COLUMNS_MAX, involved);
         let lines = head.into_iter().chain([String::new()]).chain(story).chain(guilty).chain(next);
         let lines: Vec<String> =

@@ -94,14 +94,13 @@ impl Told {
                 notes.push(note(until, lane, format!("end of fault {number}")));
             }
         }
-        let watches = finding.map(|finding| finding.watches.as_slice()).unwrap_or_default();
+        let watches = finding.map(|finding| finding.spot.watches.as_slice()).unwrap_or_default();
         for watch in history.watches.iter().filter(|watch| watches.contains(&watch.id)) {
             notes.extend(of_watch(watch));
         }
-        if let Some(at_ms) =
-            finding.filter(|finding| finding.class != Class::Liveness).and_then(|it| it.at_ms)
+        if let Some(at) = finding.filter(|finding| finding.class != Class::Liveness).and_then(|it| it.spot.at)
         {
-            notes.retain(|note| note.at.0 <= at_ms.saturating_mul(1_000_000));
+            notes.retain(|note| note.at <= at);
         }
         notes.sort_by_key(|note| (note.at, note.operation));
         Told { members: u8::try_from(plan.members.len()).unwrap_or(u8::MAX), notes }
