@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_check::verdict::Class;
 
-use crate::cli::{Cli, Command, MutantsArgs, RunArgs};
+use crate::cli::{Cli, Command, MutantsArgs, RunArgs, SpeedArgs};
 use crate::diff;
 use crate::failure::Failure;
 use crate::log::{Filter, Printer};
@@ -39,6 +39,7 @@ pub fn obey(cli: Cli) -> ExitCode {
         Command::Shrink(args) => {
             known(args.mutant.as_deref()).and_then(|()| shrink::command::shrink(&args, print))
         }
+        Command::Speed(args) => Ok(speed(&args)),
         Command::Mutants(args) => list_or_check(&args),
     };
     match outcome {
@@ -133,6 +134,14 @@ fn run_one(args: &RunArgs) -> Result<u8, String> {
         print(&told.unwrap_or_else(|error| format!("{report}\n  the story cannot be told: {error}")));
     }
     Ok(report.class.exit_code())
+}
+
+/// Runs the plan that the speed is stated for.
+fn speed(args: &SpeedArgs) -> u8 {
+    let report = run(generate::speed(args.secs), &RunOptions::default());
+    let tenths = report.figures.simulated_ms * 10 / report.wall_ms.max(1);
+    print(&format!("{report}\nspeed: {}.{} simulated seconds a wall second", tenths / 10, tenths % 10));
+    report.class.exit_code()
 }
 
 fn list_or_check(args: &MutantsArgs) -> Result<u8, String> {

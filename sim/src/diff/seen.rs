@@ -4,6 +4,7 @@
 //! what is in its memory. Lines of a kind that it does not know change nothing.
 
 use std::collections::BTreeMap;
+use std::hash::Hasher as _;
 
 use crate::trace::TraceHash;
 
@@ -78,7 +79,7 @@ impl Seen {
             "disk" => {
                 let member = self.member(first);
                 member.disk_calls += 1;
-                member.disk.add(more.as_bytes());
+                member.disk.write(more.as_bytes());
             }
             _ => {}
         }

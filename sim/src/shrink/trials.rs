@@ -4,6 +4,7 @@
 //! that was made before is not made again, because a plan with its schedule seed always ends the same.
 
 use std::collections::BTreeSet;
+use std::hash::Hasher as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -163,6 +164,6 @@ impl Trials {
 fn key(plan: &Plan) -> u128 {
     let mut hash = TraceHash::default();
     // A plan always has a JSON form; if not, it is merely tried again.
-    hash.add(&serde_json::to_vec(plan).unwrap_or_default());
+    hash.write(&serde_json::to_vec(plan).unwrap_or_default());
     hash.value()
 }
