@@ -136,12 +136,15 @@ fn the_plan_written_by_hand_is_sound_and_is_the_one_that_is_documented() {
 }
 
 #[test]
-fn plans_of_the_corpus_can_be_read() {
+fn plans_of_the_corpus_can_be_read_and_are_listed() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus");
+    let listed = std::fs::read_to_string(folder.join("README.md")).unwrap();
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let plans: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
     assert!(!plans.is_empty());
     for path in plans {
         Plan::load(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy();
+        assert!(listed.contains(&*name), "tests/corpus/README.md does not say what {name} found");
     }
 }

@@ -67,6 +67,7 @@ pub fn shrink(args: &ShrinkArgs, print: impl Fn(&str)) -> Result<u8, String> {
     if args.corpus {
         let path = Path::new(CORPUS).join(format!("{}-seed-{seed}.json", shrunk.signature.slug()));
         shrunk.plan.save(&path).map_err(|error| error.to_string())?;
+        eprintln!("{}: say in {CORPUS}/README.md what it found", path.display());
         kept = Some(path);
     }
     if let Some(path) = &args.save {
