@@ -24,7 +24,7 @@ pub fn drawn(
     let clients = told.clients();
     let shared = clients.len() > CLIENT_LANES_MAX;
     let mut lanes: Vec<(Lane, String)> = (0..told.members)
-        .map(|index| crate::plan::MemberIndex(index))
+        .map(crate::plan::MemberIndex)
         .map(|index| (Lane::Member(index), index.to_string()))
         .collect();
     if shared {
