@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use quorate_check::history::{History, Watch, WatchReceived};
 use quorate_check::types::{Nanos, OpId, Revision, WatchNo};
 use quorate_check::verdict::{Class, Violation};
 use serde::{Deserialize, Serialize};
@@ -100,6 +101,33 @@ impl Finding {
             details: Vec::new(),
             spot: Spot::default(),
         }
+    }
+
+    /// When it shows, in simulated milliseconds, rounded up.
+    pub fn at_ms(&self) -> Option<u64> {
+        self.spot.at.map(|at| at.0.div_ceil(1_000_000))
+    }
+
+    /// The finding with the moment at which the last of what is involved was seen, where it has none.
+    pub fn located(mut self, history: &History) -> Finding {
+        let Spot { at, operations, watches, revision } = &self.spot;
+        // What is missing at the end shows at no earlier moment.
+        if at.is_some() || self.class != Class::Safety {
+            return self;
+        }
+        let involved = history.operations.iter().filter(|operation| operations.contains(&operation.id));
+        let ends = involved.map(|operation| operation.returned);
+        // A watch goes on long after what was wrong with it, so it tells a time only at the revision that is named.
+        let shows = |watch: &Watch| {
+            let named = (*revision)?;
+            let shows = |response: &&WatchReceived| {
+                response.events.iter().any(|event| event.kv.mod_revision >= named)
+            };
+            watch.received.iter().find(shows).map(|response| response.at)
+        };
+        let watched = history.watches.iter().filter(|watch| watches.contains(&watch.id)).filter_map(shows);
+        self.spot.at = ends.chain(watched).max();
+        self
     }
 
     /// Whether both are about the same thing, wherever it was seen.

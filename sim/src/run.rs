@@ -18,13 +18,15 @@ use quorate_check::{Options, judge};
 
 use crate::client::{Api, Direct, Session, observer};
 use crate::page::RunPage;
+use crate::moment::Moment;
 use crate::plan::Plan;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Fault;
 use crate::record::{Record, Written};
+use crate::replay::{Stop, Window};
 use crate::report::{Finding, Report, gravity};
 use crate::settle::Settle;
-use crate::trace::Trace;
+use crate::trace::{Stopped, Trace};
 use crate::world::{World, product};
 
 /// Simulated time after which a run is given up as the harness's failure, beyond the plan's duration.
@@ -45,6 +47,10 @@ pub struct RunOptions {
     pub timeline: Option<PathBuf>,
     /// Where to write the page that shows it all.
     pub page: Option<PathBuf>,
+    /// The part of the run that is looked at, which counts its events.
+    pub window: Window,
+    /// The moment at which to stop.
+    pub until: Option<Moment>,
 }
 
 /// Runs a plan to its end and judges it.
@@ -56,6 +62,13 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
         Some(Ok(file)) => Trace::written(Box::new(BufWriter::new(file))),
         Some(Err(error)) => return Report::lost(seed, Class::Harness, format!("the trace's file: {error}")),
     };
+    let stop = options.until.map(|until| {
+        (Stop::at(until), {
+            let then: Stopped = Box::new(stop_here);
+            then
+        })
+    });
+    let trace = trace.watched(options.window.events.clone(), stop);
     if let Some(mutant) = &options.mutant {
         let armed = armed::arm_mutant(mutant);
         assert!(armed, "one process runs one seed, with one planted bug");
@@ -92,6 +105,13 @@ fn save(options: &RunOptions, written: &Written) -> Vec<String> {
         saved.and_then(Result::err).map(|error| format!("the {what}'s file: {error}"))
     };
     failed("history", history).into_iter().chain(failed("timeline", timeline)).collect()
+}
+
+/// Shows what came last and ends the process: a run cannot be left half-way, and is not judged half-way either.
+fn stop_here(stop: &Stop) {
+    // Whoever reads may have seen enough.
+    drop(std::io::Write::write_all(&mut std::io::stdout(), stop.shown().as_bytes()));
+    std::process::exit(i32::from(Class::Pass.exit_code()));
 }
 
 /// Whether product code's offers of a legal disturbance are taken: drawn by place and count.
@@ -179,6 +199,13 @@ async fn story(plan: Plan, record: Arc<Record>) {
         // A client on the node that never dies cannot be cancelled, only panic, which ends the run itself.
         drop(session.await);
     }
+    // What has begun may end, and what is still to come may strike, before everything is healed.
+    for fault in &world.plan().faults {
+        let end = Nanos(fault.at_ms.saturating_add(fault.for_ms).saturating_mul(1_000_000));
+        if !record.is_over() && time.now() < end.min(until) {
+            time.sleep_until(end.min(until)).await;
+        }
+    }
     for fault in &faults {
         fault.abort();
     }
@@ -207,7 +234,9 @@ fn report(
     verdict: &Verdict,
     wall: Duration,
 ) -> Report {
-    findings.extend(verdict.violations.iter().map(Finding::from));
+    findings.extend(
+        verdict.violations.iter().map(|violation| Finding::from(violation).located(&written.history)),
+    );
     findings.sort_by_key(|finding| std::cmp::Reverse(gravity(finding.class)));
     let counts = &verdict.counts;
     let mut figures = written.figures;
