@@ -17,8 +17,8 @@ use quorate_check::verdict::{Class, Verdict};
 use quorate_check::{Options, judge};
 
 use crate::client::{Api, Direct, Session, observer};
-use crate::page::RunPage;
 use crate::moment::Moment;
+use crate::page::RunPage;
 use crate::plan::Plan;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Fault;
