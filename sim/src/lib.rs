@@ -4,7 +4,7 @@
 //! - [`plan`]: what a run will do; seed to plan.
 //! - `world` (simulated build): members, network, disks, clocks, faults.
 //! - [`client`]: what clients ask, and how they reach members.
-//! - `run`, `settle` (simulated build): one run, and its end.
+//! - `run`, `settle` (simulated build): one run, and its end; [`disturbance`]: which offers of the product it takes.
 //! - [`record`], [`trace`], [`figures`], [`report`]: what a run leaves behind.
 //! - [`sweep`]: many runs, a process each; [`mutants`]: the planted bugs, and how soon each is caught.
 //! - [`cli`], [`log`]: what the program is told, and what the product says.
@@ -17,6 +17,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod disturbance;
 pub mod figures;
 pub mod hooks;
 pub mod log;

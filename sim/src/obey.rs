@@ -84,7 +84,7 @@ fn list_or_check(args: &MutantsArgs) -> Result<u8, String> {
     for mutant in mutants::CATALOGUE.iter().filter(|mutant| wanted(mutant.name)) {
         let places = mutant.places().join(", ");
         let places = if places.is_empty() { "not in the product yet".to_owned() } else { places };
-        print(&format!("{:<32} {places}\n    {}", mutant.name, mutant.breaks));
+        print(&format!("{:<44} {:<12} {places}\n    {}", mutant.name, mutant.area, mutant.breaks));
         if args.check {
             let hunt = sweep::hunt(mutant.name, args)?;
             print(&format!("    {hunt}"));

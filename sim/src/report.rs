@@ -31,6 +31,9 @@ pub struct Report {
     pub events: u64,
     /// How often each mark was reached.
     pub marks: BTreeMap<String, u64>,
+    /// How often each legal disturbance was taken.
+    #[serde(default)]
+    pub disturbed: BTreeMap<String, u64>,
     /// Host time, milliseconds.
     pub wall_ms: u64,
 }
@@ -86,6 +89,7 @@ impl Report {
             trace: String::new(),
             events: 0,
             marks: BTreeMap::new(),
+            disturbed: BTreeMap::new(),
             wall_ms: 0,
         }
     }

@@ -16,8 +16,8 @@ use quorate_check::verdict::{Class, Verdict};
 use quorate_check::{Options, judge};
 
 use crate::client::{Api, Direct, Session, observer};
+use crate::disturbance::Disturbances;
 use crate::plan::Plan;
-use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Fault;
 use crate::record::{Record, Written};
 use crate::report::{Finding, Report, gravity};
@@ -71,19 +71,11 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
     report(&plan, options, written, findings, &verdict, started.elapsed())
 }
 
-/// Whether product code's offers of a legal disturbance are taken: drawn by place and count.
+/// Arms product code's offers of a legal disturbance.
 fn arm_disturbances(plan: &Plan) {
-    let (seed, rate) = (plan.schedule_seed, plan.knobs.disturbance_permille);
-    let counts = std::sync::Mutex::new(std::collections::BTreeMap::<&'static str, u64>::new());
+    let disturbances = std::sync::Mutex::new(Disturbances::new(plan));
     let armed = armed::arm_buggify(Box::new(move |place| {
-        let mut counts = counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let count = counts.entry(place).or_default();
-        *count += 1;
-        let mut key = 0_u64;
-        for byte in place.bytes() {
-            key = key.wrapping_mul(257).wrapping_add(u64::from(byte));
-        }
-        Dice::keyed_twice(seed, Purpose::Disturbance, key, *count).permille(rate)
+        disturbances.lock().unwrap_or_else(std::sync::PoisonError::into_inner).decide(place)
     }));
     assert!(armed, "one process runs one seed");
 }
@@ -202,6 +194,7 @@ fn report(
         trace: written.trace.hash().to_string(),
         events: written.trace.events(),
         marks,
+        disturbed: armed::disturbed().into_iter().map(|(place, count)| (place.to_owned(), count)).collect(),
         wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -58,4 +58,7 @@ pub struct Knobs {
     pub late_job_us: Span,
     /// Legal disturbances taken, of a thousand that product code offers.
     pub disturbance_permille: u64,
+    /// Logical bytes that the state may take; none is the product's own default, which no run comes near to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
 }

@@ -11,7 +11,7 @@ pub(super) fn draw(seed: u64) -> Knobs {
     let slow_disk = dice.permille(250);
     let lossy = dice.permille(300);
     let late = dice.permille(500);
-    let disturbed = dice.permille(500);
+    let disturbed = dice.permille(700);
     Knobs {
         heartbeat_ms: (election_ms / dice.between(5, 10)).max(40),
         election_ms,
@@ -28,5 +28,7 @@ pub(super) fn draw(seed: u64) -> Knobs {
         late_job_permille: if late { dice.between(10, 200) } else { 0 },
         late_job_us: Span::new(1_000, dice.between(1, 10) * 1000),
         disturbance_permille: if disturbed { dice.between(5, 100) } else { 0 },
+        // Rare: nobody clears the alarm, so from then on little is written.
+        quota_bytes: dice.permille(80).then(|| dice.between(100, 600) << 10),
     }
 }
