@@ -1,13 +1,14 @@
 //! Which of the product's offers of a legal disturbance a run takes, and for how long it delays.
 //!
 //! Swarm: every seed has places that are off, places that are taken now and then, and a few that are taken very
-//! often, because a rare situation wants one place pressed hard while all else runs smoothly. Whether a place is
-//! on depends on the seed and its name; each offer is drawn by name and count, so that one offer more or less
-//! elsewhere changes nothing here.
+//! often, because a rare situation wants one place pressed hard while all else runs smoothly. Some seeds press all
+//! places of one source file: what stands together is rare together. Whether a place is on depends on the seed and
+//! its name; each offer is drawn by name and count, so that one offer more or less elsewhere changes nothing here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::hooks::PLACES;
 use crate::plan::Plan;
 use crate::plan::dice::{Dice, Purpose};
 
@@ -15,12 +16,17 @@ use crate::plan::dice::{Dice, Purpose};
 /// it is not taken goes on.
 const HARD_PERMILLE: u64 = 300;
 
+/// Seeds of a thousand that press all places of one file.
+const PRESSED_FILE_PERMILLE: u64 = 500;
+
 /// What a run does with the offers.
 #[derive(Debug)]
 pub struct Disturbances {
     seed: u64,
     schedule_seed: u64,
     permille: u64,
+    /// All places of this file are pressed hard.
+    pressed: Option<&'static str>,
     places: BTreeMap<&'static str, Place>,
 }
 
@@ -37,7 +43,13 @@ struct Place {
 impl Disturbances {
     /// The disturbances of a plan.
     pub fn new(plan: &Plan) -> Disturbances {
+        let files: BTreeSet<&'static str> = PLACES.iter().map(|place| place.file).collect();
+        let files: Vec<&'static str> = files.into_iter().collect();
+        // No name has this key.
+        let mut dice = Dice::keyed_twice(plan.seed, Purpose::Disturbance, 0, 0);
+        let pressed = dice.permille(PRESSED_FILE_PERMILLE);
         Disturbances {
+            pressed: dice.pick(&files).copied().filter(|_| pressed),
             seed: plan.seed,
             schedule_seed: plan.schedule_seed,
             permille: plan.knobs.disturbance_permille,
@@ -50,7 +62,11 @@ impl Disturbances {
         if self.permille == 0 {
             return None;
         }
-        let place = self.places.entry(name).or_insert_with(|| Place::draw(self.seed, name, self.permille));
+        let (seed, permille, pressed) = (self.seed, self.permille, self.pressed);
+        let place = self.places.entry(name).or_insert_with(|| {
+            let hard = PLACES.iter().any(|place| place.name == name && Some(place.file) == pressed);
+            Place::draw(seed, name, if hard { HARD_PERMILLE } else { permille }, hard)
+        });
         place.offers += 1;
         let mut dice = Dice::keyed_twice(self.schedule_seed, Purpose::Disturbance, place.key, place.offers);
         dice.permille(place.permille).then(|| place.delay(&mut dice))
@@ -58,7 +74,7 @@ impl Disturbances {
 }
 
 impl Place {
-    fn draw(seed: u64, name: &str, permille: u64) -> Place {
+    fn draw(seed: u64, name: &str, permille: u64, hard: bool) -> Place {
         let mut key = 0_u64;
         for byte in name.bytes() {
             key = key.wrapping_mul(257).wrapping_add(u64::from(byte));
@@ -66,7 +82,12 @@ impl Place {
         // Offers count from 1: this draw is none of theirs.
         let mut dice = Dice::keyed_twice(seed, Purpose::Disturbance, key, 0);
         let permille = dice
-            .weighted(&[(4, 0), (3, permille), (2, permille.saturating_mul(3)), (1, HARD_PERMILLE)])
+            .weighted(&[
+                (if hard { 0 } else { 4 }, 0),
+                (3, permille),
+                (2, permille.saturating_mul(3)),
+                (1, HARD_PERMILLE),
+            ])
             .unwrap_or(0)
             .min(HARD_PERMILLE);
         Place { key, permille, long: dice.permille(300), offers: 0 }

@@ -6,6 +6,8 @@
 use crate::hooks::{self, Place};
 
 mod catalogue;
+pub mod ledger;
+pub mod score;
 
 pub use catalogue::CATALOGUE;
 

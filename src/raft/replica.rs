@@ -323,10 +323,7 @@ impl Previous for Replica {
                 Event::Put(kv) => Ok(Some(kv)),
                 Event::Delete { .. } => Ok(None),
             },
-            Err(_) if self.state().compacted() > at => {
-                crate::sometimes!("previous value compacted while it was read");
-                Ok(None)
-            }
+            Err(_) if self.state().compacted() > at => Ok(None),
             Err(error) => Err(error),
         }
     }

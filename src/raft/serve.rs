@@ -218,6 +218,7 @@ impl PeerApi for PeerFront {
 
     async fn forward(&self, request: pb::ForwardRequest) -> Result<pb::ForwardResponse, Status> {
         let batch = decode_batch(request.batch).map_err(Status::invalid_argument)?;
+        crate::disturb!("a forwarded batch is taken in late", self.replica.clock());
         let outcome = match self.raft.write(batch).await {
             Ok(()) => {
                 crate::disturb!("a forwarded batch is answered late", self.replica.clock());
