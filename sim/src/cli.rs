@@ -112,7 +112,7 @@ pub struct MutantsArgs {
     /// Where a measurement keeps its runs.
     #[arg(long, value_name = "FILE", default_value = "target/mutants.jsonl")]
     pub results: PathBuf,
-    /// Write the table of a measurement here, as Markdown.
+    /// Write the table of a measurement here, as Markdown; docs/mutants.md when all of them are measured.
     #[arg(long, value_name = "FILE")]
     pub table: Option<PathBuf>,
     /// Only this many, in rotation.

@@ -96,6 +96,16 @@ pub mod armed {
     }
 }
 
+/// What `disturb!` comes to in the plain build: nothing.
+#[cfg(not(madsim))]
+pub fn undisturbed(_: &dyn crate::env::Clock) {}
+
+/// What `disturb_then!` comes to in the plain build: the work.
+#[cfg(not(madsim))]
+pub fn undisturbed_then(_: &std::sync::Arc<dyn crate::env::Clock>, work: impl FnOnce()) {
+    work();
+}
+
 /// True when the named planted bug is armed; constant `false` in the plain build.
 #[macro_export]
 macro_rules! mutant {
@@ -136,7 +146,7 @@ macro_rules! disturb {
         }
         #[cfg(not(madsim))]
         {
-            let _clock = &$clock;
+            $crate::env::undisturbed($clock);
         }
     }};
 }
@@ -151,8 +161,7 @@ macro_rules! disturb_then {
         }
         #[cfg(not(madsim))]
         {
-            let (_clock, work) = (&$clock, $work);
-            work();
+            $crate::env::undisturbed_then($clock, $work);
         }
     }};
 }

@@ -4,6 +4,7 @@
 //! something of all. Every run goes to the ledger at once; what stands there is not run again.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,6 +17,8 @@ use crate::mutants::score::{Outcome, Ranges, Score, outcome, table};
 use crate::mutants::{CATALOGUE, Mutant};
 
 const SECS_A_DAY: u64 = 86_400;
+/// Where the whole table stands, from the repository's root.
+const TABLE: &str = "docs/mutants.md";
 
 /// A measurement to come.
 struct Measurement<'a> {
@@ -45,7 +48,8 @@ pub fn measure(
     Measurement { ledger: &ledger, children, deadline }.run(mutants, ranges, args.jobs)?;
     let scores: Vec<Score> = CATALOGUE.iter().map(|mutant| Score::of(&ledger, mutant, ranges)).collect();
     let text = table(&scores, ranges, &commit(), &date(SystemTime::now()));
-    if let Some(path) = &args.table {
+    let all = args.sample.is_none() && args.mutant.is_none();
+    if let Some(path) = args.table.as_deref().or(all.then_some(Path::new(TABLE))) {
         std::fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok((text, !scores.iter().any(Score::survived)))
