@@ -5,10 +5,13 @@
 
 mod faults;
 mod knobs;
+mod speed;
 mod workload;
 
 use super::dice::{Dice, Purpose};
 use super::{MemberPlan, Plan, VERSION};
+
+pub use speed::speed;
 
 /// The plan of a seed.
 pub fn generate(seed: u64) -> Plan {
