@@ -122,7 +122,7 @@ impl Record {
     /// Writes down that progress of a watch's stream was asked for.
     pub fn watch_asks_progress(&self, id: WatchNo, at: Nanos) {
         let mut inner = self.inner();
-        inner.event(at, format_args!("progress asked of {id}"));
+        inner.event(at, &("progress asked", id), format_args!("progress asked of {id}"));
         if let Some(watch) = inner.watches.get_mut(&id) {
             watch.progress_requests.push(at);
         }
