@@ -35,7 +35,7 @@ const LATE_WATCH_MS_MAX: u64 = 3_000;
 /// Latecomers of a thousand that read slowly.
 const SLOW_PERMILLE: u64 = 400;
 /// How long a slow one takes over a response, milliseconds, at most.
-const SLOW_PAUSE_MS_MAX: u64 = 150;
+const SLOW_PAUSE_MS_MAX: u64 = 400;
 /// Latecomers of a thousand that start in the future, and by how many revisions at most.
 const FUTURE_PERMILLE: u64 = 120;
 const FUTURE_REVISIONS_MAX: u64 = 30;
