@@ -4,7 +4,7 @@
 //! - [`plan`]: what a run will do; seed to plan.
 //! - `world` (simulated build): members, network, disks, clocks, faults.
 //! - [`client`]: what clients ask, and how they reach members.
-//! - `run`, `settle` (simulated build): one run, and its end.
+//! - `run`, `settle` (simulated build): one run, and its end; [`disturbance`]: which offers of the product it takes.
 //! - [`record`], [`trace`], [`timeline`], [`figures`], [`report`]: what a run leaves behind.
 //! - [`page`]: the same as an offline HTML page, for a run and for a sweep.
 //! - [`signature`], [`shrink`], [`story`], [`failure`]: what kind of failure it is, the shortest plan that still has
@@ -23,6 +23,7 @@
 pub mod cli;
 pub mod client;
 pub mod diff;
+pub mod disturbance;
 pub mod explore;
 pub mod failure;
 pub mod figures;
