@@ -9,9 +9,11 @@ use quorate_check::verdict::Class;
 
 use crate::cli::{Cli, Command, MutantsArgs, RunArgs, SpeedArgs};
 use crate::diff;
+use crate::explore::explore;
 use crate::failure::Failure;
 use crate::log::{Filter, Printer};
 use crate::mutants;
+use crate::page::SweepPage;
 use crate::plan::{Plan, generate};
 use crate::replay::{self, ReplayArgs, Window};
 use crate::run::{RunOptions, run};
@@ -32,15 +34,21 @@ pub fn obey(cli: Cli) -> ExitCode {
             known(args.mutant.as_deref()).and_then(|()| diff::command::compare(&args, print))
         }
         Command::Sweep(args) => known(args.mutant.as_deref()).and_then(|()| {
+            let (page, told) = (args.page.clone(), args.clone());
             let sweep = Sweep::new(args)?.run();
             print(&sweep.to_string());
+            if let Some(path) = page {
+                SweepPage::new(&sweep, &told).write(&path).map_err(|error| error.to_string())?;
+            }
             Ok(sweep.class().exit_code())
         }),
+        Command::Page(args) => run_one(&RunArgs::from(args)),
         Command::Shrink(args) => {
             known(args.mutant.as_deref()).and_then(|()| shrink::command::shrink(&args, print))
         }
         Command::Speed(args) => Ok(speed(&args)),
         Command::Mutants(args) => list_or_check(&args),
+        Command::Explore(args) => explore(&args.args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -117,8 +125,16 @@ fn run_one(args: &RunArgs) -> Result<u8, String> {
     if let Some(path) = &args.save {
         plan.save(path).map_err(|error| error.to_string())?;
     }
-    let (mutant, trace, history) = (args.mutant.clone(), args.trace.clone(), args.history.clone());
-    let report = run(plan.clone(), &RunOptions { mutant, trace, history, window, until: None });
+    let options = RunOptions {
+        mutant: args.mutant.clone(),
+        trace: args.trace.clone(),
+        history: args.history.clone(),
+        timeline: args.timeline.clone(),
+        page: args.page.clone(),
+        window,
+        until: None,
+    };
+    let report = run(plan.clone(), &options);
     if args.json {
         print(&report.to_line().map_err(|error| error.to_string())?);
     } else if report.class == Class::Pass {

@@ -9,13 +9,14 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    Fault, History, Incarnation, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived,
+    Fault, History, Incarnation, Logged, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived,
 };
 use quorate_check::types::{MemberId, Nanos, OpId, WatchNo};
 use quorate_check::verdict::Class;
 
 use crate::figures::Figures;
 use crate::report::Finding;
+use crate::timeline::Timeline;
 use crate::trace::Trace;
 
 /// The record of a run.
@@ -34,6 +35,7 @@ struct Inner {
     trace: Trace,
     findings: Vec<Finding>,
     figures: Figures,
+    timeline: Timeline,
 }
 
 /// What a run leaves behind.
@@ -47,6 +49,8 @@ pub struct Written {
     pub figures: Figures,
     /// The trace.
     pub trace: Trace,
+    /// What the members went through.
+    pub timeline: Timeline,
 }
 
 /// A fault in the history that has not ended.
@@ -173,6 +177,11 @@ impl Record {
         }
     }
 
+    /// Writes down a command that the log carried out.
+    pub fn logged(&self, logged: Logged) {
+        self.inner().history.log.push(logged);
+    }
+
     /// Writes down the end of the liveness phase.
     pub fn settled(&self, settled: Settled) {
         self.inner().history.settled = Some(settled);
@@ -180,14 +189,22 @@ impl Record {
 
     /// Writes down something that is wrong.
     ///
-    /// A panic cannot say when it happened; it happened right after the last event.
+    /// A panic cannot say when it happened; it happened right after the last that was seen.
     pub fn finding(&self, at: Nanos, mut finding: Finding) {
         let mut inner = self.inner();
         inner.note(at, format_args!("finding {}", finding.sentence));
-        finding.spot.at.get_or_insert(if at == Nanos::default() { inner.last } else { at });
+        if finding.spot.at.is_none() {
+            let last = inner.last.max(inner.timeline.end());
+            finding.spot.at = Some(if at == Nanos::default() { last } else { at });
+        }
         if !inner.findings.iter().any(|known| known.says_the_same(&finding)) {
             inner.findings.push(finding);
         }
+    }
+
+    /// Changes the timeline.
+    pub fn watch_members(&self, change: impl FnOnce(&mut Timeline)) {
+        change(&mut self.inner().timeline);
     }
 
     /// Whether something so wrong was found that going on is of no use.
@@ -226,6 +243,7 @@ impl Record {
             findings: inner.findings,
             figures: inner.figures,
             trace: inner.trace,
+            timeline: inner.timeline,
         }
     }
 }

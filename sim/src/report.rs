@@ -33,6 +33,9 @@ pub struct Report {
     pub events: u64,
     /// How often each mark was reached.
     pub marks: BTreeMap<String, u64>,
+    /// How many faults of each kind struck, by family and kind.
+    #[serde(default)]
+    pub faults: BTreeMap<String, u64>,
     /// Host time, milliseconds.
     pub wall_ms: u64,
 }
@@ -170,6 +173,7 @@ impl Report {
             trace: String::new(),
             events: 0,
             marks: BTreeMap::new(),
+            faults: BTreeMap::new(),
             wall_ms: 0,
         }
     }

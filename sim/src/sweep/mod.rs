@@ -160,6 +160,7 @@ pub fn hunt(mutant: &str, args: &MutantsArgs) -> Result<Hunt, String> {
         double_every: 0,
         seed_timeout: HUNT_TIMEOUT.as_secs(),
         stop_at_first: true,
+        page: None,
     })?;
     let clean = Children::new(None, HUNT_TIMEOUT)?;
     let caught = RefCell::new(None);
