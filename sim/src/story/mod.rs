@@ -23,7 +23,7 @@ pub const COLUMNS_MAX: usize = 110;
 /// Guilty faults that are shown.
 const GUILTY_MAX: usize = 3;
 /// Lines that the story has at least, whatever else is to be said.
-const STORY_MIN: usize = 8;
+const STORY_MIN: usize = 4;
 
 /// What a screen is made of.
 #[derive(Clone, Copy, Debug)]
@@ -156,4 +156,69 @@ fn wrapped(text: &str, lines_max: usize) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::generate::generate;
+    use crate::report::Report;
+    use crate::shrink::Size;
+    use crate::signature::Signature;
+    use quorate_check::types::{ClientId, Nanos, OpId};
+    use quorate_check::verdict::Class;
+
+    /// A run with far more to tell than fits.
+    fn shrunk(sentence: &str) -> Shrunk {
+        let plan = generate(7);
+        let report = Report::lost(7, Class::Safety, sentence);
+        let size = Size::of(&plan, &report);
+        let signature = Signature::of_report(&report).expect("a lost run has a finding");
+        let took = std::time::Duration::from_secs(7);
+        Shrunk { plan, report, signature, before: size, after: size, runs: 9, took, minimal: true }
+    }
+
+    #[test]
+    fn whatever_there_is_to_tell_fits_a_screen() {
+        let sentence = "a sentence that goes on and on without coming to any point ".repeat(9);
+        let shrunk = shrunk(&sentence);
+        let note = |nth: u64| Note {
+            at: Nanos(nth * 1_000_000),
+            lane: Lane::Client(ClientId(nth % 9)),
+            text: sentence.clone(),
+            operation: Some((OpId(nth), false)),
+        };
+        let told = Told { members: 5, notes: (0..500).map(note).collect() };
+        let faults = shrunk.plan.faults.iter();
+        let guilt: Vec<Guilt> = faults.map(|fault| Guilt { fault: *fault, with: 20, without: 3 }).collect();
+        let kept = Path::new("target/sim-failures/seed-7-watch-drop-event-at-catch-up/shrunk.json");
+        for kept in [None, Some(kept)] {
+            for mutant in [None, Some("watch-drop-event-at-catch-up")] {
+                let finding = shrunk.report.violations.first();
+                let screen = Screen { shrunk: &shrunk, finding, told: &told, guilt: &guilt, mutant, kept };
+                let shown = screen.to_string();
+                assert!(shown.lines().count() <= LINES_MAX, "{shown}");
+                assert!(shown.lines().all(|line| line.chars().count() <= COLUMNS_MAX), "{shown}");
+                assert!(shown.contains("fails 20 of 20 with it, 3 of 20 without"), "{shown}");
+                assert!(shown.lines().last().is_some_and(|line| line.contains("cargo sim")), "{shown}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_too_long_goes_on_in_the_next_line() {
+        assert_eq!(command(&["replay 7", "--until 3s"]), ["  cargo sim replay 7 --until 3s"]);
+        let long = "x".repeat(90);
+        assert_eq!(
+            command(&[&long, "--until 3s"]),
+            [format!("  cargo sim {long} \\"), "      --until 3s".to_owned()]
+        );
+    }
+
+    #[test]
+    fn places_in_source_files_are_named_by_their_ends() {
+        let sentence = "it broke (at /somewhere/deep/package-1.2/src/progress/update.rs:104:13)";
+        assert_eq!(near(sentence), "it broke (at src/progress/update.rs:104:13)");
+        assert_eq!(near("a plain sentence of 1/2 a mile"), "a plain sentence of 1/2 a mile");
+    }
 }
