@@ -23,7 +23,6 @@ const AROUND_RUNS: &[&str] = &[
     "sim/src/main.rs",
     "sim/src/explore.rs",
     "sim/src/plan/mod.rs",
-    "sim/models/src/cli.rs",
 ];
 
 struct Rule {
