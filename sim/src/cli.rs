@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::diff::command::DiffArgs;
 use crate::log::Filter;
+use crate::replay::ReplayArgs;
+use crate::shrink::command::ShrinkArgs;
 
 /// The deterministic simulator: any failure is a seed, and any seed replays exactly.
 #[derive(Debug, Parser)]
@@ -22,10 +25,16 @@ pub struct Cli {
 pub enum Command {
     /// Run one seed, or one saved plan, and judge it.
     Run(RunArgs),
+    /// Run a saved plan or a seed again, whole or up to a moment; fit for `git bisect run`.
+    Replay(ReplayArgs),
+    /// Find where two runs part: seeds, plans or traces.
+    Diff(DiffArgs),
     /// Run many seeds, one process each, and sum up.
     Sweep(SweepArgs),
     /// Run one seed, or one saved plan, and write the page that shows the run.
     Page(PageArgs),
+    /// Shrink a failing seed or plan to a story short enough to read.
+    Shrink(ShrinkArgs),
     /// Measure how fast the simulator is: simulated seconds a wall second, on one core.
     Speed(SpeedArgs),
     /// List the planted bugs, or measure how soon each is caught.
@@ -68,6 +77,9 @@ pub struct RunArgs {
     /// The product's log on standard error: a level, or target=level, by commas.
     #[arg(long, value_name = "LEVEL", value_parser = |text: &str| Filter::parse(text))]
     pub log: Option<Filter>,
+    /// Shrink a failing run for at most so many seconds: 120 on a terminal, otherwise 0.
+    #[arg(long, value_name = "SECS")]
+    pub shrink_secs: Option<u64>,
     /// Print the report as one line of JSON too.
     #[arg(long, hide = true)]
     pub json: bool,
@@ -148,6 +160,27 @@ pub struct MutantsArgs {
     /// Processes at a time.
     #[arg(long, value_name = "J", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: u16,
+    /// Measure each in this many ranges of seeds, the first beginning where --seeds does, and write the table.
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "check")]
+    pub ranges: Option<u64>,
+    /// Seeds in a range.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    pub range_seeds: u64,
+    /// Start no more runs of a measurement after this many minutes; it goes on from there the next time.
+    #[arg(long, value_name = "M")]
+    pub minutes: Option<u64>,
+    /// Where a measurement keeps its runs.
+    #[arg(long, value_name = "FILE", default_value = "target/mutants.jsonl")]
+    pub results: PathBuf,
+    /// Write the table of a measurement here, as Markdown; docs/mutants.md when all of them are measured.
+    #[arg(long, value_name = "FILE")]
+    pub table: Option<PathBuf>,
+    /// Only this many, in rotation.
+    #[arg(long, value_name = "K", conflicts_with = "mutant")]
+    pub sample: Option<usize>,
+    /// Which turn of the rotation; the number of the day if not given.
+    #[arg(long, value_name = "N", requires = "sample")]
+    pub turn: Option<u64>,
 }
 
 /// Arguments of `explore`: those of the program `quorate-explore`.
@@ -194,6 +227,12 @@ mod tests {
     fn a_run_needs_a_seed_or_a_plan_and_not_both() {
         assert!(Cli::try_parse_from(["sim", "run", "--seed", "7"]).is_ok());
         assert!(Cli::try_parse_from(["sim", "run", "--plan", "p.json"]).is_ok());
+        assert!(
+            Cli::try_parse_from(["sim", "replay", "7", "--until", "3.2s", "--log", "raft=trace"]).is_ok()
+        );
+        assert!(Cli::try_parse_from(["sim", "replay", "p.json", "--until", "soon"]).is_err());
+        assert!(Cli::try_parse_from(["sim", "shrink"]).is_err());
+        assert!(Cli::try_parse_from(["sim", "diff", "7"]).is_err());
         assert!(Cli::try_parse_from(["sim", "run"]).is_err());
         assert!(Cli::try_parse_from(["sim", "run", "--seed", "7", "--plan", "p.json"]).is_err());
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use quorate_check::history::{History, Watch, WatchReceived};
 use quorate_check::types::{Nanos, OpId, Revision, WatchNo};
 use quorate_check::verdict::{Class, Violation};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ pub struct Report {
     /// How many faults of each kind struck, by family and kind.
     #[serde(default)]
     pub faults: BTreeMap<String, u64>,
+    /// How often each legal disturbance was taken.
+    #[serde(default)]
+    pub disturbed: BTreeMap<String, u64>,
     /// Host time, milliseconds.
     pub wall_ms: u64,
 }
@@ -102,6 +106,33 @@ impl Finding {
         }
     }
 
+    /// When it shows, in simulated milliseconds, rounded up.
+    pub fn at_ms(&self) -> Option<u64> {
+        self.spot.at.map(|at| at.0.div_ceil(1_000_000))
+    }
+
+    /// The finding with the moment at which the last of what is involved was seen, where it has none.
+    pub fn located(mut self, history: &History) -> Finding {
+        let Spot { at, operations, watches, revision } = &self.spot;
+        // What is missing at the end shows at no earlier moment.
+        if at.is_some() || self.class != Class::Safety {
+            return self;
+        }
+        let involved = history.operations.iter().filter(|operation| operations.contains(&operation.id));
+        let ends = involved.map(|operation| operation.returned);
+        // A watch goes on long after what was wrong with it, so it tells a time only at the revision that is named.
+        let shows = |watch: &Watch| {
+            let named = (*revision)?;
+            let shows = |response: &&WatchReceived| {
+                response.events.iter().any(|event| event.kv.mod_revision >= named)
+            };
+            watch.received.iter().find(shows).map(|response| response.at)
+        };
+        let watched = history.watches.iter().filter(|watch| watches.contains(&watch.id)).filter_map(shows);
+        self.spot.at = ends.chain(watched).max();
+        self
+    }
+
     /// Whether both are about the same thing, wherever it was seen.
     pub fn says_the_same(&self, other: &Finding) -> bool {
         (self.class, &self.by, &self.sentence, &self.details)
@@ -146,6 +177,7 @@ impl Report {
             events: 0,
             marks: BTreeMap::new(),
             faults: BTreeMap::new(),
+            disturbed: BTreeMap::new(),
             wall_ms: 0,
         }
     }

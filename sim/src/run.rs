@@ -17,14 +17,16 @@ use quorate_check::verdict::{Class, Verdict};
 use quorate_check::{Options, judge};
 
 use crate::client::{Api, Direct, Session, observer};
+use crate::disturbance::Disturbances;
+use crate::moment::Moment;
 use crate::page::RunPage;
 use crate::plan::Plan;
-use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Fault;
 use crate::record::{Record, Written};
+use crate::replay::{Stop, Window};
 use crate::report::{Finding, Report, gravity};
 use crate::settle::Settle;
-use crate::trace::Trace;
+use crate::trace::{Stopped, Trace};
 use crate::world::{World, product};
 
 /// Simulated time after which a run is given up as the harness's failure, beyond the plan's duration.
@@ -45,6 +47,10 @@ pub struct RunOptions {
     pub timeline: Option<PathBuf>,
     /// Where to write the page that shows it all.
     pub page: Option<PathBuf>,
+    /// The part of the run that is looked at, which counts its events.
+    pub window: Window,
+    /// The moment at which to stop.
+    pub until: Option<Moment>,
 }
 
 /// Runs a plan to its end and judges it.
@@ -56,6 +62,13 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
         Some(Ok(file)) => Trace::written(Box::new(BufWriter::new(file))),
         Some(Err(error)) => return Report::lost(seed, Class::Harness, format!("the trace's file: {error}")),
     };
+    let stop = options.until.map(|until| {
+        (Stop::at(until), {
+            let then: Stopped = Box::new(stop_here);
+            then
+        })
+    });
+    let trace = trace.watched(options.window.events.clone(), stop);
     if let Some(mutant) = &options.mutant {
         let armed = armed::arm_mutant(mutant);
         assert!(armed, "one process runs one seed, with one planted bug");
@@ -95,19 +108,18 @@ fn save(options: &RunOptions, written: &Written) -> Vec<String> {
     failed("history", history).into_iter().chain(failed("timeline", timeline)).collect()
 }
 
-/// Whether product code's offers of a legal disturbance are taken: drawn by place and count.
+/// Shows what came last and ends the process: a run cannot be left half-way, and is not judged half-way either.
+fn stop_here(stop: &Stop) {
+    // Whoever reads may have seen enough.
+    drop(std::io::Write::write_all(&mut std::io::stdout(), stop.shown().as_bytes()));
+    std::process::exit(i32::from(Class::Pass.exit_code()));
+}
+
+/// Arms product code's offers of a legal disturbance.
 fn arm_disturbances(plan: &Plan) {
-    let (seed, rate) = (plan.schedule_seed, plan.knobs.disturbance_permille);
-    let counts = std::sync::Mutex::new(std::collections::BTreeMap::<&'static str, u64>::new());
+    let disturbances = std::sync::Mutex::new(Disturbances::new(plan));
     let armed = armed::arm_buggify(Box::new(move |place| {
-        let mut counts = counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let count = counts.entry(place).or_default();
-        *count += 1;
-        let mut key = 0_u64;
-        for byte in place.bytes() {
-            key = key.wrapping_mul(257).wrapping_add(u64::from(byte));
-        }
-        Dice::keyed_twice(seed, Purpose::Disturbance, key, *count).permille(rate)
+        disturbances.lock().unwrap_or_else(std::sync::PoisonError::into_inner).decide(place)
     }));
     assert!(armed, "one process runs one seed");
 }
@@ -180,6 +192,13 @@ async fn story(plan: Plan, record: Arc<Record>) {
         // A client on the node that never dies cannot be cancelled, only panic, which ends the run itself.
         drop(session.await);
     }
+    // What has begun may end, and what is still to come may strike, before everything is healed.
+    for fault in &world.plan().faults {
+        let end = Nanos(fault.at_ms.saturating_add(fault.for_ms).saturating_mul(1_000_000));
+        if !record.is_over() && time.now() < end.min(until) {
+            time.sleep_until(end.min(until)).await;
+        }
+    }
     for fault in &faults {
         fault.abort();
     }
@@ -208,7 +227,9 @@ fn report(
     verdict: &Verdict,
     wall: Duration,
 ) -> Report {
-    findings.extend(verdict.violations.iter().map(Finding::from));
+    findings.extend(
+        verdict.violations.iter().map(|violation| Finding::from(violation).located(&written.history)),
+    );
     findings.sort_by_key(|finding| std::cmp::Reverse(gravity(finding.class)));
     let counts = &verdict.counts;
     let mut figures = written.figures;
@@ -233,6 +254,7 @@ fn report(
             *faults.entry(fault.kind.clone()).or_default() += 1;
             faults
         }),
+        disturbed: armed::disturbed().into_iter().map(|(place, count)| (place.to_owned(), count)).collect(),
         wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -35,7 +35,12 @@ const LATE_WATCH_MS_MAX: u64 = 3_000;
 /// Latecomers of a thousand that read slowly.
 const SLOW_PERMILLE: u64 = 400;
 /// How long a slow one takes over a response, milliseconds, at most.
-const SLOW_PAUSE_MS_MAX: u64 = 150;
+const SLOW_PAUSE_MS_MAX: u64 = 400;
+/// Latecomers of a thousand that start in the future, and by how many revisions at most.
+const FUTURE_PERMILLE: u64 = 120;
+const FUTURE_REVISIONS_MAX: u64 = 30;
+/// How often a latecomer that asks for progress does so, milliseconds, at most.
+const PROGRESS_MS_MAX: u64 = 400;
 
 /// What one watch of an observer is to be.
 #[derive(Clone)]
@@ -45,6 +50,17 @@ struct Order {
     until: Option<Nanos>,
     /// How long it takes over each response: a slow reader's stream fills up.
     pause: Duration,
+    /// How often it asks for progress.
+    asks_every: Option<Duration>,
+}
+
+/// Asks for progress again and again, until it is dropped.
+struct Asking(madsim::task::JoinHandle<()>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// How a watch of an observer ended.
@@ -69,7 +85,7 @@ async fn follow(world: World, index: MemberIndex) {
     let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100);
     for watch in 0.. {
         let create = WatchCreate { start_revision: next, prev_kv: true, ..everything() };
-        let order = Order { client, create, until: None, pause: Duration::ZERO };
+        let order = Order { client, create, until: None, pause: Duration::ZERO, asks_every: None };
         let outcome = observe(&world, index, watch, order).await;
         next = Seen(outcome.reached.0.max(next.0 - 1) + 1);
         if let Some(compacted) = outcome.compacted {
@@ -89,17 +105,22 @@ async fn come_late(world: World, index: MemberIndex, until: Nanos) {
         }
         let back = i64::try_from(dice.between(1, LATE_REVISIONS_MAX)).unwrap_or(1);
         let newest = world.record().newest_revision();
+        let ahead = i64::try_from(dice.between(1, FUTURE_REVISIONS_MAX)).unwrap_or(1);
+        let start = if dice.permille(FUTURE_PERMILLE) { newest.0 + ahead } else { newest.0 - back };
         let create = WatchCreate {
-            start_revision: Seen((newest.0 - back).max(1)),
+            start_revision: Seen(start.max(1)),
             prev_kv: dice.permille(500),
             no_put: dice.permille(100),
             no_delete: dice.permille(100),
+            progress_notify: dice.permille(400),
             ..everything()
         };
         let ends = Nanos(world.time().now().0 + dice.between(100, LATE_WATCH_MS_MAX) * 1_000_000);
         let slow = dice.permille(SLOW_PERMILLE);
         let pause = Duration::from_millis(if slow { dice.between(5, SLOW_PAUSE_MS_MAX) } else { 0 });
-        observe(&world, index, watch, Order { client, create, until: Some(ends), pause }).await;
+        let asks = dice.permille(400).then(|| Duration::from_millis(dice.between(20, PROGRESS_MS_MAX)));
+        observe(&world, index, watch, Order { client, create, until: Some(ends), pause, asks_every: asks })
+            .await;
     }
 }
 
@@ -130,11 +151,24 @@ async fn observe(world: &World, index: MemberIndex, watch: u64, order: Order) ->
         ..Watch::default()
     });
     let (time, inner, create, ends) = (world.time().clone(), record.clone(), order.create, order.until);
-    let pause = order.pause;
+    let (pause, asks_every) = (order.pause, order.asks_every);
     let responses_max = if pause.is_zero() { RESPONSES_MAX } else { 1 };
     let task = node.spawn(async move {
-        let stream = member.watch();
+        let stream = Arc::new(member.watch());
         stream.create(spec(&create));
+        let _asking = asks_every.map(|every| {
+            let (stream, time, record) = (stream.clone(), time.clone(), inner.clone());
+            Asking(madsim::task::spawn(async move {
+                loop {
+                    time.sleep(every).await;
+                    if !stream.room().await {
+                        return;
+                    }
+                    record.watch_asks_progress(id, time.now());
+                    stream.request_progress();
+                }
+            }))
+        });
         loop {
             let left = ends.map_or(u64::MAX, |ends| ends.0.saturating_sub(time.now().0));
             if left == 0 {
@@ -183,6 +217,7 @@ fn spec(create: &WatchCreate) -> WatchSpec {
             filters: Filters { no_put: create.no_put, no_delete: create.no_delete },
             prev_kv: create.prev_kv,
         },
+        progress_notify: create.progress_notify,
         ..WatchSpec::new(all)
     }
 }

@@ -9,7 +9,8 @@ use super::document::Document;
 use crate::cli::SweepArgs;
 use crate::figures::{Figures, median_of};
 use crate::report::{Report, gravity};
-use crate::sweep::{Summary, signature};
+use crate::signature::Signature;
+use crate::sweep::Summary;
 
 /// Seeds of a group that are listed.
 const SEEDS_MAX: usize = 12;
@@ -139,7 +140,8 @@ impl<'a> SweepPage<'a> {
     fn groups(&self) -> Vec<Group> {
         let mut kinds: BTreeMap<String, Vec<&Report>> = BTreeMap::new();
         for report in self.summary.reports().iter().filter(|report| report.class != Class::Pass) {
-            kinds.entry(signature(report)).or_default().push(report);
+            let kind = Signature::of_report(report).map_or(report.class.to_string(), |kind| kind.to_string());
+            kinds.entry(kind).or_default().push(report);
         }
         let mut groups: Vec<Group> = kinds
             .into_iter()

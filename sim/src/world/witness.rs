@@ -58,11 +58,10 @@ impl World {
     pub fn start_witness(&self) {
         let world = self.clone();
         let armed = armed::arm_listener(Box::new(move |member, seen| {
-            let violations = world.heard().hear(MemberId(member.0), seen, |logged| world.record().logged(logged));
+            let violations =
+                world.heard().hear(MemberId(member.0), seen, |logged| world.record().logged(logged));
             for violation in violations {
-                let Violation { class, oracle, sentence, details, .. } = violation;
-                let finding = Finding { class, by: oracle.to_string(), sentence, details };
-                world.record().finding(world.now(), finding);
+                world.record().finding(world.now(), Finding::from(&violation));
             }
         }));
         assert!(armed, "one process runs one seed");
