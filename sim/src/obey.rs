@@ -38,7 +38,8 @@ pub fn obey(cli: Cli) -> ExitCode {
             let sweep = Sweep::new(args)?.run();
             print(&sweep.to_string());
             if let Some(path) = page {
-                SweepPage::new(&sweep, &told).write(&path).map_err(|error| error.to_string())?;
+                let text = SweepPage::new(&sweep, &told).render().map_err(|error| error.to_string())?;
+                std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
             }
             Ok(sweep.class().exit_code())
         }),

@@ -84,8 +84,9 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
     let report = report(&plan, options, &written, findings, &verdict, started.elapsed());
     if let Some(path) = &options.page {
         let page = RunPage::new(&plan, &written.history, &written.timeline, &report);
-        if let Err(error) = page.write(path) {
-            return Report::lost(seed, Class::Harness, error.to_string());
+        let saved = page.render().map_err(std::io::Error::from).and_then(|text| std::fs::write(path, text));
+        if let Err(error) = saved {
+            return Report::lost(seed, Class::Harness, format!("the page's file: {error}"));
         }
     }
     report

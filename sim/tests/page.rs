@@ -142,7 +142,8 @@ fn a_run_of_100k_operations() {
     let Some(browser) = Browser::start() else { return };
     let run = Run::new();
     let page = Page::new("run");
-    RunPage::new(&run.plan, &run.history, &run.timeline, &run.report).write(&page.0).unwrap();
+    let text = RunPage::new(&run.plan, &run.history, &run.timeline, &run.report).render().unwrap();
+    std::fs::write(&page.0, text).unwrap();
     browser.open(&page.0);
 
     the_violation_is_pinned_and_in_view(&browser);
@@ -367,7 +368,7 @@ fn a_sweep() {
     let page = Page::new("sweep");
     let cli = Cli::try_parse_from(["sim", "sweep", "--seeds", "0..40", "--mutant", "planted"]).unwrap();
     let Command::Sweep(told) = cli.command else { panic!("the command is a sweep") };
-    SweepPage::new(&sweep(), &told).write(&page.0).unwrap();
+    std::fs::write(&page.0, SweepPage::new(&sweep(), &told).render().unwrap()).unwrap();
     browser.open(&page.0);
 
     let texts = |selector: &str| {

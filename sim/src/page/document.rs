@@ -1,10 +1,6 @@
 //! One HTML file out of a body, a style, scripts and data.
 
-use std::path::Path;
-
 use serde::Serialize;
-
-use super::PageError;
 
 /// What every page shares.
 const COMMON_STYLE: &str = include_str!("assets/common.css");
@@ -25,8 +21,8 @@ impl Document<'_> {
     /// The file's text, with the data as JSON inside it.
     ///
     /// # Errors
-    /// [`PageError::Json`].
-    pub(super) fn render(&self, data: &impl Serialize) -> Result<String, PageError> {
+    /// When the data has no JSON form, which would be a fault of this program.
+    pub(super) fn render(&self, data: &impl Serialize) -> serde_json::Result<String> {
         // Within a script element only "<" can end the element or begin a comment.
         let data = serde_json::to_string(data)?.replace('<', "\\u003c");
         let Document { title, style, body, scripts } = self;
@@ -42,15 +38,6 @@ impl Document<'_> {
              <script type=\"application/json\" id=\"data\">{data}</script>\n\
              <script>\n\"use strict\";\n(() => {{\n{script}}})();\n</script>\n</body>\n</html>\n"
         ))
-    }
-
-    /// Writes the file.
-    ///
-    /// # Errors
-    /// [`PageError`].
-    pub(super) fn write(&self, data: &impl Serialize, path: &Path) -> Result<(), PageError> {
-        let text = self.render(data)?;
-        std::fs::write(path, text).map_err(|error| PageError::Io { path: path.display().to_string(), error })
     }
 }
 

@@ -21,19 +21,3 @@ mod words;
 
 pub use run::RunPage;
 pub use sweep::SweepPage;
-
-/// A page cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum PageError {
-    /// The file cannot be written.
-    #[error("page {path}: {error}")]
-    Io {
-        /// The file.
-        path: String,
-        /// What the host said.
-        error: std::io::Error,
-    },
-    /// What it shows has no JSON form, which would be a fault of this program.
-    #[error("page: {0}")]
-    Json(#[from] serde_json::Error),
-}

@@ -1,13 +1,11 @@
 //! The page of one run: all that was recorded, with its first violation in view.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use quorate_check::history::{History, Operation};
 use quorate_check::types::{MemberId, Nanos};
 use serde::Serialize;
 
-use super::PageError;
 use super::data::{FaultData, MemberData, Operations, Tables, WatchData};
 use super::document::Document;
 use super::pins::{Pin, Places};
@@ -80,17 +78,9 @@ impl<'a> RunPage<'a> {
     /// The page's text.
     ///
     /// # Errors
-    /// [`PageError::Json`].
-    pub fn render(&self) -> Result<String, PageError> {
+    /// When it has no JSON form, which would be a fault of this program.
+    pub fn render(&self) -> serde_json::Result<String> {
         self.document(&self.title()).render(&self.data())
-    }
-
-    /// Writes the page.
-    ///
-    /// # Errors
-    /// [`PageError`].
-    pub fn write(&self, path: &Path) -> Result<(), PageError> {
-        self.document(&self.title()).write(&self.data(), path)
     }
 
     fn title(&self) -> String {

@@ -1,12 +1,10 @@
 //! The page of a sweep: what was simulated, what was reached, and failures grouped by signature.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use quorate_check::verdict::Class;
 use serde::Serialize;
 
-use super::PageError;
 use super::document::Document;
 use crate::cli::SweepArgs;
 use crate::figures::{Figures, median_of};
@@ -81,17 +79,9 @@ impl<'a> SweepPage<'a> {
     /// The page's text.
     ///
     /// # Errors
-    /// [`PageError::Json`].
-    pub fn render(&self) -> Result<String, PageError> {
+    /// When it has no JSON form, which would be a fault of this program.
+    pub fn render(&self) -> serde_json::Result<String> {
         self.document(&self.title()).render(&self.data())
-    }
-
-    /// Writes the page.
-    ///
-    /// # Errors
-    /// [`PageError`].
-    pub fn write(&self, path: &Path) -> Result<(), PageError> {
-        self.document(&self.title()).write(&self.data(), path)
     }
 
     fn title(&self) -> String {
