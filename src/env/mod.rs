@@ -10,6 +10,7 @@ mod disk;
 mod hooks;
 #[cfg(not(madsim))]
 pub mod real;
+mod witness;
 mod work;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use disk::{Disk, File, Lock, OpenMode, Space};
 pub use hooks::armed;
 #[cfg(not(madsim))]
 pub use hooks::{undisturbed, undisturbed_then};
+pub use witness::{Ballot, Observation, Witness, digest};
 pub use work::{Completion, Job, Worker, Workers, run};
 
 /// A member's two clocks.
