@@ -6,8 +6,6 @@
 use crate::hooks::{self, Place};
 
 mod catalogue;
-pub mod ledger;
-pub mod score;
 
 pub use catalogue::CATALOGUE;
 

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::HUNT_TIMEOUT;
 use super::child::{Children, Surroundings};
+use super::ledger::{Ledger, Run};
+use super::score::{Outcome, Ranges, Score, outcome, table};
 use crate::cli::MutantsArgs;
-use crate::mutants::ledger::{Ledger, Run};
-use crate::mutants::score::{Outcome, Ranges, Score, outcome, table};
 use crate::mutants::{CATALOGUE, Mutant};
 
 const SECS_A_DAY: u64 = 86_400;

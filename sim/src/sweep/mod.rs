@@ -3,7 +3,9 @@
 //! This is the parent's side and runs outside any simulation, so it may use threads, processes and host time.
 
 pub(crate) mod child;
+mod ledger;
 mod measure;
+mod score;
 mod summary;
 
 use std::cell::RefCell;

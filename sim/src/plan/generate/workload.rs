@@ -76,7 +76,7 @@ fn mixture(seed: u64, members: u8) -> Mixture {
     let keys = dice.between(5, 30);
     let short_history = dice.permille(150);
     let many_leased = dice.permille(250);
-    let many_large = dice.permille(250);
+    let many_large = dice.permille(400);
     let leases = dice.permille(800);
     let weight = |dice: &mut Dice, least, most| if leases { dice.between(least, most) } else { 0 };
     let kinds = [
@@ -99,7 +99,8 @@ fn mixture(seed: u64, members: u8) -> Mixture {
         old_read_permille: if short_history { dice.between(200, 600) } else { dice.between(0, 300) },
         leased_permille: if many_leased { dice.between(200, 700) } else { dice.between(0, 150) },
         large_permille: match dice.permille(600) {
-            true if many_large => dice.between(200, 500),
+            // Only what spans sectors can be torn.
+            true if many_large => dice.between(300, 800),
             true => dice.between(10, 200),
             false => 0,
         },

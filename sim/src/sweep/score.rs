@@ -12,7 +12,7 @@ use std::ops::Range;
 use quorate_check::verdict::Class;
 
 use super::ledger::Ledger;
-use super::{Area, Mutant};
+use crate::mutants::{Area, Mutant};
 
 /// The ranges of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +199,7 @@ pub fn table(scores: &[Score], ranges: Ranges, commit: &str, date: &str) -> Stri
 mod tests {
     use super::*;
     use crate::mutants::CATALOGUE;
-    use crate::mutants::ledger::Run;
+    use crate::sweep::ledger::Run;
 
     const RANGES: Ranges = Ranges { first: 0, count: 3, seeds: 4 };
 
