@@ -22,6 +22,10 @@ const AROUND_RUNS: &[&str] = &[
     "sim/src/obey.rs",
     "sim/src/main.rs",
     "sim/src/explore.rs",
+    "sim/src/diff/command.rs",
+    "sim/src/failure.rs",
+    "sim/src/shrink/",
+    "sim/src/story/told.rs",
     "sim/src/plan/mod.rs",
 ];
 
