@@ -1,11 +1,13 @@
 //! The house rules as a test: what style and design promise, checked on every file of the repository.
 //!
 //! Rules live in `tests/tidy/`: [`imports`] (who may use whom), [`banned`] (calls that break determinism),
-//! [`layout`] (headers, size, words). Each rule is a function from a source text to a list of complaints, so it is
+//! [`entropy`] (packages that do), [`layout`] (headers, size, words). Each rule is a function from a source text to a list of complaints, so it is
 //! itself tested on bad snippets here. What is *not* checked: anything clippy or rustfmt already checks.
 
 #[path = "tidy/banned.rs"]
 mod banned;
+#[path = "tidy/entropy.rs"]
+mod entropy;
 #[path = "tidy/imports.rs"]
 mod imports;
 #[path = "tidy/layout.rs"]
@@ -32,6 +34,11 @@ fn is_product(path: &str) -> bool {
     path.starts_with("src/") && path.ends_with(".rs")
 }
 
+fn is_simulator(path: &str) -> bool {
+    ["sim/src/", "sim/disk/src/", "sim/check/src/"].iter().any(|place| path.starts_with(place))
+        && path.ends_with(".rs")
+}
+
 fn is_rust(path: &str) -> bool {
     path.ends_with(".rs")
 }
@@ -50,7 +57,14 @@ fn what_judges_the_server_never_names_it() {
 
 #[test]
 fn no_call_that_breaks_determinism() {
-    enforce(is_product, banned::check);
+    enforce(|path| is_product(path) || is_simulator(path), banned::check);
+}
+
+#[test]
+fn no_package_that_breaks_determinism() {
+    let tree = entropy::simulated_build().unwrap_or_else(|error| panic!("{error}"));
+    let complaints = tree.check();
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
 #[test]
@@ -71,7 +85,7 @@ fn the_repository_speaks_of_the_product_alone() {
 /// The rules on snippets that break them, and on the near misses that do not.
 mod of_the_rules {
     use super::source::Source;
-    use super::{banned, imports, layout};
+    use super::{banned, entropy, imports, layout};
 
     fn complaints(rule: impl Fn(&Source) -> Vec<String>, path: &str, text: &str) -> usize {
         rule(&Source::new(path, text)).len()
@@ -166,12 +180,32 @@ mod of_the_rules {
                 "tokio::select! {\n    // first the stop\n    biased;\n    _ = a => {}\n}",
                 0,
             ),
+            ("src/raft/lease.rs", "tokio::time::sleep(a).await;", 1),
+            ("sim/src/world/mod.rs", "let t = std::time::Instant::now();", 1),
+            ("sim/src/sweep/mod.rs", "let t = Instant::now();", 0),
+            ("sim/src/client/memory.rs", "use std::collections::HashMap;", 1),
+            ("sim/check/src/judge.rs", "let t = SystemTime::now();", 1),
             ("src/service/kv.rs", "// Instant::now() is not for us", 0),
             ("src/service/kv.rs", "let s = \"Instant::now()\";", 0),
             ("src/service/kv.rs", "#[cfg(test)]\nmod tests { fn f() { Instant::now(); } }", 0),
         ] {
             assert_eq!(complaints(banned::check, path, text), expected, "{path}: {text}");
         }
+    }
+
+    #[test]
+    fn packages_that_leak_are_found_wherever_they_hide() {
+        let shown = |text: &str| entropy::Tree::parse(text).check();
+        assert!(shown("0quorate-sim v0.1.0\n1madsim v0.2.34\n2rand v0.8.8\n3getrandom v0.2.17\n").is_empty());
+        assert!(shown("0quorate-sim v0.1.0\n1rand v0.10.3\n2getrandom v0.4.3\n").is_empty());
+        let below = shown("0quorate-sim v0.1.0\n1quorate v0.1.0\n2tempo v1.0.0\n3getrandom v0.2.17\n");
+        assert_eq!(below.len(), 1);
+        assert!(below[0].ends_with("quorate 0.1.0 -> tempo 1.0.0 -> getrandom 0.2.17"), "{below:?}");
+        // Shown whole below the runtime, and by name alone where somebody else uses it too.
+        let shared =
+            "0quorate-sim v0.1.0\n1madsim v0.2.34\n2ahash v0.8.12\n1quorate v0.1.0\n2ahash v0.8.12 (*)\n";
+        assert_eq!(shown(shared).len(), 1);
+        assert_eq!(shown("").len(), 1, "an empty tree proves nothing");
     }
 
     #[test]

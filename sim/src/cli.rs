@@ -23,6 +23,8 @@ pub enum Command {
     Run(RunArgs),
     /// Run many seeds, one process each, and sum up.
     Sweep(SweepArgs),
+    /// Measure how fast the simulator is: simulated seconds a wall second, on one core.
+    Speed(SpeedArgs),
     /// List the planted bugs, or measure how soon each is caught.
     Mutants(MutantsArgs),
 }
@@ -83,6 +85,14 @@ pub struct SweepArgs {
     /// Stop at the first seed that fails.
     #[arg(long)]
     pub stop_at_first: bool,
+}
+
+/// Arguments of `speed`.
+#[derive(Args, Clone, Debug)]
+pub struct SpeedArgs {
+    /// Simulated seconds of load.
+    #[arg(long, value_name = "SECS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(10..=600))]
+    pub secs: u64,
 }
 
 /// Arguments of `mutants`.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use quorate_check::verdict::Class;
 
-use crate::cli::{Cli, Command, MutantsArgs, RunArgs};
+use crate::cli::{Cli, Command, MutantsArgs, RunArgs, SpeedArgs};
 use crate::log::Printer;
 use crate::mutants;
 use crate::plan::{Plan, generate};
@@ -24,6 +24,7 @@ pub fn obey(cli: Cli) -> ExitCode {
             print(&sweep.to_string());
             Ok(sweep.class().exit_code())
         }),
+        Command::Speed(args) => Ok(speed(&args)),
         Command::Mutants(args) => list_or_check(&args),
     };
     match outcome {
@@ -75,6 +76,14 @@ fn run_one(args: &RunArgs) -> Result<u8, String> {
         print(&report.to_string());
     }
     Ok(report.class.exit_code())
+}
+
+/// Runs the plan that the speed is stated for.
+fn speed(args: &SpeedArgs) -> u8 {
+    let report = run(generate::speed(args.secs), &RunOptions::default());
+    let tenths = report.figures.simulated_ms * 10 / report.wall_ms.max(1);
+    print(&format!("{report}\nspeed: {}.{} simulated seconds a wall second", tenths / 10, tenths % 10));
+    report.class.exit_code()
 }
 
 fn list_or_check(args: &MutantsArgs) -> Result<u8, String> {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
@@ -53,9 +54,14 @@ pub struct Written {
 pub struct OpenFault(usize);
 
 impl Inner {
-    fn event(&mut self, at: Nanos, what: fmt::Arguments<'_>) {
+    fn event(&mut self, at: Nanos, what: &impl Hash, text: fmt::Arguments<'_>) {
         self.last = self.last.max(at);
-        self.trace.event(at.0, what);
+        self.trace.event(at.0, what, text);
+    }
+
+    fn note(&mut self, at: Nanos, text: fmt::Arguments<'_>) {
+        self.last = self.last.max(at);
+        self.trace.note(at.0, text);
     }
 }
 
@@ -69,23 +75,32 @@ impl Record {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an event into the trace.
-    pub fn event(&self, at: Nanos, what: fmt::Arguments<'_>) {
-        self.inner().event(at, what);
+    /// Takes an event into the trace: all that it says, and its text for people.
+    pub fn event(&self, at: Nanos, what: &impl Hash, text: fmt::Arguments<'_>) {
+        self.inner().event(at, what, text);
+    }
+
+    /// Takes an event into the trace whose text says it all.
+    pub fn note(&self, at: Nanos, text: fmt::Arguments<'_>) {
+        self.inner().note(at, text);
     }
 
     /// Notes an operation that is about to be sent; its outcome is a guess until it ends.
     pub fn sent(&self, operation: Operation) {
         let mut inner = self.inner();
         let Operation { id, client, member, request, .. } = &operation;
-        inner.event(operation.invoked, format_args!("invoke {id} {client} {} {request:?}", member.index));
+        inner.event(
+            operation.invoked,
+            &("invoke", id, client, member.index, request),
+            format_args!("invoke {id} {client} {} {request:?}", member.index),
+        );
         inner.open.insert(operation.id, operation);
     }
 
     /// Writes down how an operation has ended; `None` when it was never sent after all.
     pub fn ended(&self, id: OpId, at: Nanos, outcome: Option<Outcome>) {
         let mut inner = self.inner();
-        inner.event(at, format_args!("return {id} {outcome:?}"));
+        inner.event(at, &("return", id, &outcome), format_args!("return {id} {outcome:?}"));
         let operation = inner.open.remove(&id);
         if let Some((operation, outcome)) = operation.zip(outcome) {
             inner.history.operations.push(Operation { returned: at, outcome, ..operation });
@@ -96,14 +111,18 @@ impl Record {
     pub fn watch_begins(&self, watch: Watch) {
         let mut inner = self.inner();
         let Watch { id, client, member, create, .. } = &watch;
-        inner.event(watch.invoked, format_args!("watch {id} {client} {} {create:?}", member.index));
+        inner.event(
+            watch.invoked,
+            &("watch", id, client, member.index, create),
+            format_args!("watch {id} {client} {} {create:?}", member.index),
+        );
         inner.watches.insert(watch.id, watch);
     }
 
     /// Writes down a response of a watch.
     pub fn watch_received(&self, id: WatchNo, received: WatchReceived) {
         let mut inner = self.inner();
-        inner.event(received.at, format_args!("watched {id} {received:?}"));
+        inner.event(received.at, &("watched", id, &received), format_args!("watched {id} {received:?}"));
         if let Some(watch) = inner.watches.get_mut(&id) {
             watch.received.push(received);
         }
@@ -121,7 +140,7 @@ impl Record {
     /// Writes down that a fault began.
     pub fn fault_begins(&self, at: Nanos, kind: &str, member: Option<MemberId>, note: String) -> OpenFault {
         let mut inner = self.inner();
-        inner.event(at, format_args!("fault {kind} {member:?} {note}"));
+        inner.note(at, format_args!("fault {kind} {member:?} {note}"));
         inner.figures.faults += 1;
         inner.history.faults.push(Fault { from: at, until: None, kind: kind.to_owned(), member, note });
         OpenFault(inner.history.faults.len() - 1)
@@ -133,20 +152,20 @@ impl Record {
         let Some(fault) = inner.history.faults.get_mut(fault.0) else { return };
         fault.until = Some(at);
         let kind = fault.kind.clone();
-        inner.event(at, format_args!("end of {kind}"));
+        inner.note(at, format_args!("end of {kind}"));
     }
 
     /// Writes down that a member's process started.
     pub fn life_begins(&self, at: Nanos, member: MemberId) {
         let mut inner = self.inner();
-        inner.event(at, format_args!("start {member}"));
+        inner.note(at, format_args!("start {member}"));
         inner.history.incarnations.push(Incarnation { member, started: at, stopped: None });
     }
 
     /// Writes down that a member's process ended.
     pub fn life_ends(&self, at: Nanos, member: MemberId, how: &str) {
         let mut inner = self.inner();
-        inner.event(at, format_args!("end {member} {how}"));
+        inner.note(at, format_args!("end {member} {how}"));
         inner.figures.crashes += 1;
         let last = inner.history.incarnations.iter_mut().rev().find(|life| life.member == member);
         if let Some(life) = last {
@@ -162,7 +181,7 @@ impl Record {
     /// Writes down something that is wrong.
     pub fn finding(&self, at: Nanos, finding: Finding) {
         let mut inner = self.inner();
-        inner.event(at, format_args!("finding {}", finding.sentence));
+        inner.note(at, format_args!("finding {}", finding.sentence));
         if !inner.findings.contains(&finding) {
             inner.findings.push(finding);
         }

@@ -1,15 +1,19 @@
 //! The trace: a rolling 128-bit hash over every event of a run, and the events themselves when asked for.
 //!
 //! Two runs of one plan must have the same hash; where they differ, the written traces show the first event that
-//! does. The hash is FNV-1a: it need not resist anybody, it must only be the same everywhere.
+//! does. The hash is multiplicative, over words: it need not resist anybody, it must only be the same everywhere.
+//!
+//! Writing an event down takes longer than what it tells of, so an event's text is made only when somebody asked
+//! for it; what is hashed is the event itself, which its text must show whole.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io::Write;
 
-/// FNV's offset basis for 128 bits.
+/// What the hash of nothing is.
 const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-/// FNV's prime for 128 bits.
-const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+/// The golden ratio's first 128 bits: odd, and without a pattern.
+const FACTOR: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
 
 /// A rolling hash of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +32,47 @@ impl fmt::Display for TraceHash {
 }
 
 impl TraceHash {
-    /// Takes in some bytes.
-    pub fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(PRIME);
+    fn add(&mut self, word: u64) {
+        self.0 = (self.0 ^ u128::from(word)).wrapping_mul(FACTOR);
+        // A product carries bits only upwards: exchanging the halves lets the next one carry them on.
+        self.0 = self.0.rotate_left(64);
+    }
+}
+
+impl Hasher for TraceHash {
+    fn write(&mut self, bytes: &[u8]) {
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.add(u64::from_le_bytes(*word));
         }
+        // The length marks where one ends: a short rest must not pass for a word.
+        let mut last = [0_u8; 8];
+        for (place, byte) in last.iter_mut().zip(rest) {
+            *place = *byte;
+        }
+        self.add(u64::from_le_bytes(last));
+        self.add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.add(u64::from(number));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.add(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.add(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.add(u64::try_from(number).unwrap_or(u64::MAX));
+    }
+
+    /// The upper half, which the last word has reached whole.
+    fn finish(&self) -> u64 {
+        u64::try_from(self.0 >> 64).unwrap_or(u64::MAX)
     }
 }
 
@@ -57,18 +97,31 @@ impl Trace {
         Trace { sink: Some(sink), ..Trace::default() }
     }
 
-    /// Takes in an event that happened at `at` nanoseconds of simulated time.
-    pub fn event(&mut self, at: u64, what: fmt::Arguments<'_>) {
-        use fmt::Write as _;
-        self.line.clear();
-        // Writing into a string cannot fail.
-        let written = writeln!(self.line, "{at} {what}");
-        assert!(written.is_ok(), "an event must have a text");
-        self.hash.add(self.line.as_bytes());
+    /// Takes in an event that happened at `at` nanoseconds of simulated time: `what` is all that it says, and
+    /// `text` says it to people.
+    pub fn event(&mut self, at: u64, what: &impl Hash, text: fmt::Arguments<'_>) {
+        self.hash.write_u64(at);
+        what.hash(&mut self.hash);
         self.events += 1;
-        if let Some(sink) = &mut self.sink
-            && sink.write_all(self.line.as_bytes()).is_err()
-        {
+        if self.sink.is_some() {
+            self.write_down(at, text);
+        }
+    }
+
+    /// Takes in an event whose text says it all.
+    pub fn note(&mut self, at: u64, text: fmt::Arguments<'_>) {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        // Writing into a string cannot fail.
+        let written = fmt::Write::write_fmt(&mut line, text);
+        assert!(written.is_ok(), "an event must have a text");
+        self.event(at, &line, text);
+        self.line = line;
+    }
+
+    fn write_down(&mut self, at: u64, text: fmt::Arguments<'_>) {
+        let Some(sink) = &mut self.sink else { return };
+        if writeln!(sink, "{at} {text}").is_err() {
             // The hash does not need the file; a trace that ends early is better than a run that does.
             self.sink = None;
         }
@@ -99,14 +152,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_is_fnv_1a() {
+    fn the_hash_is_the_same_everywhere_and_always() {
         let mut hash = TraceHash::default();
         assert_eq!(hash.to_string(), "6c62272e07bb014262b821756295c58d");
-        hash.add(b"a");
-        assert_eq!(hash.to_string(), "d228cb696f1a8caf78912b704e4a8964");
-        let mut hash = TraceHash::default();
-        hash.add(b"foobar");
-        assert_eq!(hash.to_string(), "343e1662793c64bf6f0d3597ba446f18");
+        (1_u64, 2_u8, "three", vec![4_i64], Some(5_u32)).hash(&mut hash);
+        assert_eq!(hash.to_string(), "e639a55261f9dd5679559902eb0060f7");
+    }
+
+    #[test]
+    fn every_bit_counts_and_where_one_field_ends() {
+        let of = |what: &dyn Fn(&mut TraceHash)| {
+            let mut hash = TraceHash::default();
+            what(&mut hash);
+            hash
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        for bit in 0..64 {
+            let hash = of(&|hash| {
+                hash.write_u64(1 << bit);
+                hash.write_u64(0);
+            });
+            assert!(seen.insert(hash.to_string()), "bit {bit}");
+            assert!(seen.insert(hash.finish().to_string()), "bit {bit} in short");
+        }
+        assert_ne!(of(&|hash| ("ab", "c").hash(hash)), of(&|hash| ("a", "bc").hash(hash)));
+        assert_ne!(of(&|hash| hash.write(&[0; 8])), of(&|hash| hash.write(&[0; 16])));
+        assert_ne!(of(&|hash| hash.write(&[0; 7])), of(&|hash| hash.write(&[0; 8])));
     }
 
     #[test]
@@ -114,7 +185,7 @@ mod tests {
         let run = |events: &[(u64, &str)]| {
             let mut trace = Trace::default();
             for (at, what) in events {
-                trace.event(*at, format_args!("{what}"));
+                trace.note(*at, format_args!("{what}"));
             }
             trace.hash()
         };
@@ -132,9 +203,10 @@ mod tests {
         let mut silent = Trace::default();
         let mut written = Trace::written(Box::new(std::io::sink()));
         for trace in [&mut silent, &mut written] {
-            trace.event(7, format_args!("an event of {} words", 5));
+            trace.note(7, format_args!("an event of {} words", 5));
+            trace.event(8, &(1, "put"), format_args!("1 put"));
         }
         assert_eq!(silent.hash(), written.hash());
-        assert_eq!(written.events(), 1);
+        assert_eq!(written.events(), 2);
     }
 }

@@ -26,7 +26,7 @@ use crate::types::{LogId, RevPair};
 /// A smaller bite waits for more: one transaction of the engine costs as much as the writes of hundreds of requests.
 const BITE_BYTES_MIN: usize = 1 << 20;
 /// How long it waits. Nobody waits with it: what is buffered is readable, and durable in the log.
-const BITE_WAIT: Duration = Duration::from_millis(10);
+const BITE_WAIT: Duration = Duration::from_millis(50);
 /// While this many bytes wait for the engine, [`Store::room`] holds the applier back.
 const BUFFER_BYTES_MAX: usize = 16 << 20;
 /// The engine is given at most this many bytes in one batch.

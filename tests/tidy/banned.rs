@@ -1,6 +1,7 @@
 //! Calls that would make a run depend on something other than its seed.
 //!
-//! Product code reaches the world through `src/env` alone. Exceptions are folders, each with its reason.
+//! Product code reaches the world through `src/env` alone, and a simulated run reads nothing of its host.
+//! Exceptions are folders, each with its reason.
 
 use crate::source::Source;
 
@@ -12,6 +13,11 @@ const PROGRAMS: &str = "src/cli/";
 /// What the consensus library asks of a runtime by type: tokio's instant and a generator that draws from the
 /// operating system, both of which the simulation stands in for.
 const RAFT_RUNTIME: &str = "src/raft/runtime.rs";
+
+/// The simulator's own program: it starts runs as processes, measures them, and reads its arguments. Nothing of that
+/// is inside a run.
+const AROUND_RUNS: &[&str] =
+    &["sim/src/sweep/", "sim/src/run.rs", "sim/src/obey.rs", "sim/src/main.rs", "sim/src/plan/mod.rs"];
 
 struct Rule {
     /// What must not be named, spelled with single spaces or none.
@@ -62,6 +68,24 @@ const RULES: &[Rule] = &[
         instead: "its order comes from process-wide state; use the deterministic one",
     },
     Rule {
+        words: &["tokio::time"],
+        within: "src/",
+        except: &[REAL, PROGRAMS, RAFT_RUNTIME],
+        instead: "sleep and time out on env::Clock, which the simulation can bend",
+    },
+    Rule {
+        words: &["Instant::now", "SystemTime::now", "std::fs", "std::thread", "std::env"],
+        within: "sim/",
+        except: AROUND_RUNS,
+        instead: "a run knows simulated time and its plan alone",
+    },
+    Rule {
+        words: &["HashMap", "HashSet", "thread_rng", "rand::rng", "rand::random", "fastrand"],
+        within: "sim/",
+        except: &[],
+        instead: "BTree collections, and draws from plan::dice",
+    },
+    Rule {
         words: &["futures::select!", "futures_util::select!"],
         within: "src/",
         except: &[],
@@ -69,7 +93,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-/// Complaints about a file of `src/`.
+/// Complaints about a file of the product or the simulator.
 pub fn check(file: &Source) -> Vec<String> {
     let code = flatten_groups(&file.code);
     let mut complaints = Vec::new();

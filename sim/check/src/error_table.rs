@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A gRPC status code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the names are gRPC's own")]
 pub enum Code {

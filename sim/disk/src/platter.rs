@@ -16,6 +16,9 @@ const SECTOR_SIZE: usize = 512;
 const PAGE_SIZE: usize = 4096;
 const SECTORS_PER_PAGE: u64 = PAGE_BYTES / SECTOR_BYTES;
 
+/// A sector of zeros.
+static ZEROS: [u8; SECTOR_SIZE] = [0; SECTOR_SIZE];
+
 /// One sector's bytes; `None` is all zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sector(Option<Box<[u8; SECTOR_SIZE]>>);
@@ -25,15 +28,19 @@ impl Sector {
 
     /// Takes at most a sector of bytes; what is missing is zero.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        let bytes = bytes.get(..SECTOR_SIZE).unwrap_or(bytes);
+        // Files are made by writing zeros into them, so zeros must cost nothing.
+        if Some(bytes) == ZEROS.get(..bytes.len()) {
+            return Self::ZERO;
+        }
         let mut sector = Box::new([0_u8; SECTOR_SIZE]);
-        for (place, byte) in sector.iter_mut().zip(bytes) {
-            *place = *byte;
+        if let Some(place) = sector.get_mut(..bytes.len()) {
+            place.copy_from_slice(bytes);
         }
         Self(Some(sector))
     }
 
     pub(crate) fn bytes(&self) -> &[u8; SECTOR_SIZE] {
-        static ZEROS: [u8; SECTOR_SIZE] = [0; SECTOR_SIZE];
         self.0.as_deref().unwrap_or(&ZEROS)
     }
 
@@ -80,8 +87,10 @@ impl Platter {
             return;
         }
         let page = self.pages.entry(number).or_insert_with(|| Box::new([0; PAGE_SIZE]));
-        let place = page.iter_mut().skip(within_page(sector));
-        place.zip(data.bytes()).for_each(|(place, byte)| *place = *byte);
+        let start = within_page(sector);
+        if let Some(place) = page.get_mut(start..start + SECTOR_SIZE) {
+            place.copy_from_slice(data.bytes());
+        }
     }
 
     /// Fills `buf` from byte `offset`, with zeros where nothing was written.

@@ -67,7 +67,7 @@ pub struct Counters {
 }
 
 /// What a call did, for the observer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Bytes were read; the hash is of what was seen.
     Read,

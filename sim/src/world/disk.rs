@@ -28,9 +28,20 @@ pub(super) fn watch(world: &World, seat: &Seat) {
         if event.action == Action::Rename && event.ok && product::becomes_segment(event.path) {
             record.count(|figures| figures.wal_segments += 1);
         }
+        let said = (
+            "disk",
+            index,
+            event.action,
+            event.path.as_os_str(),
+            event.offset,
+            event.len,
+            event.hash,
+            event.ok,
+        );
         let path = event.path.display();
         record.event(
             time.now(),
+            &said,
             format_args!(
                 "disk {index} {:?} {path} {}+{} {:016x} {}",
                 event.action, event.offset, event.len, event.hash, event.ok

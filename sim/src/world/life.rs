@@ -316,7 +316,7 @@ impl World {
                     life.phase = Phase::Up;
                     life.member = Some(member);
                     drop(life);
-                    self.inner.record.event(self.now(), format_args!("up {index}"));
+                    self.inner.record.note(self.now(), format_args!("up {index}"));
                 }
             }
         }

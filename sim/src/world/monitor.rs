@@ -65,13 +65,13 @@ impl World {
                 && seen.last_leader != Some(*leader)
             {
                 let change = seen.last_leader.replace(*leader).is_some();
-                self.inner.record.event(now, format_args!("leader {leader}"));
+                self.inner.record.note(now, format_args!("leader {leader}"));
                 self.inner.record.count(|figures| figures.leader_changes += u64::from(change));
             }
             seen.looks += 1;
             if seen.looks.is_multiple_of(LOOKS_PER_MESSAGE_COUNT) {
                 let messages = self.inner.network.messages();
-                self.inner.record.event(now, format_args!("messages {messages}"));
+                self.inner.record.note(now, format_args!("messages {messages}"));
                 self.inner.record.count(|figures| figures.messages = messages);
             }
         }

@@ -7,7 +7,7 @@ use crate::types::{ClientId, MemberId, Nanos, OpId};
 use serde::{Deserialize, Serialize};
 
 /// The member an operation or a watch was sent to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MemberAsked {
     /// Its id, which the answer's header must carry.
     pub id: MemberId,
@@ -16,7 +16,7 @@ pub struct MemberAsked {
 }
 
 /// What a client knows about an operation's fate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
     /// It was answered.
@@ -41,7 +41,7 @@ pub enum Outcome {
 }
 
 /// One client operation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Operation {
     /// Its name in the history.
     pub id: OpId,

@@ -5,7 +5,7 @@ use crate::types::{LeaseId, Revision, is_default};
 use serde::{Deserialize, Serialize};
 
 /// One call's arguments.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "call", rename_all = "snake_case")]
 pub enum Request {
     /// Writes one key.
@@ -35,7 +35,7 @@ pub enum Request {
 }
 
 /// Arguments of a put.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Put {
     /// The key.
     pub key: Bytes,
@@ -57,7 +57,7 @@ pub struct Put {
 }
 
 /// In which order a range is wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SortOrder {
     /// As the store has it.
@@ -70,7 +70,7 @@ pub enum SortOrder {
 }
 
 /// By what a range is sorted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SortTarget {
     /// The key.
@@ -87,7 +87,7 @@ pub enum SortTarget {
 }
 
 /// Arguments of a range.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Range {
     /// The first key.
     pub key: Bytes,
@@ -130,7 +130,7 @@ pub struct Range {
 }
 
 /// Arguments of a delete.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeleteRange {
     /// The first key.
     pub key: Bytes,
@@ -143,7 +143,7 @@ pub struct DeleteRange {
 }
 
 /// How a comparison relates the store's side to the given side.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CompareResult {
     /// They are equal.
@@ -158,7 +158,7 @@ pub enum CompareResult {
 }
 
 /// What a comparison looks at, and the value it is held against.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CompareTarget {
     /// The key's version.
@@ -174,7 +174,7 @@ pub enum CompareTarget {
 }
 
 /// One comparison of a transaction.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Compare {
     /// The first key.
     pub key: Bytes,
@@ -188,7 +188,7 @@ pub struct Compare {
 }
 
 /// One operation inside a transaction.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum TxnOp {
     /// Writes one key.
@@ -202,7 +202,7 @@ pub enum TxnOp {
 }
 
 /// Arguments of a transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Txn {
     /// All must hold for the success branch.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -216,7 +216,7 @@ pub struct Txn {
 }
 
 /// Arguments of a compaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Compact {
     /// Everything below is forgotten; the revision itself stays readable.
     pub revision: Revision,
@@ -226,7 +226,7 @@ pub struct Compact {
 }
 
 /// Arguments of a lease grant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaseGrant {
     /// The id wanted; 0 lets the server pick one.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -236,14 +236,14 @@ pub struct LeaseGrant {
 }
 
 /// Names a lease.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaseRef {
     /// The lease.
     pub id: LeaseId,
 }
 
 /// Arguments of a time-to-live question.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LeaseTimeToLive {
     /// The lease.
     pub id: LeaseId,
@@ -253,7 +253,7 @@ pub struct LeaseTimeToLive {
 }
 
 /// Arguments of a hash question.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HashKv {
     /// The revision to hash up to; 0 is the present.
     #[serde(default, skip_serializing_if = "is_default")]

@@ -5,7 +5,7 @@ use crate::types::{ClusterId, LeaseId, MemberId, Revision, Term, is_default};
 use serde::{Deserialize, Serialize};
 
 /// The header of a response.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Header {
     /// The cluster that answered.
     pub cluster_id: ClusterId,
@@ -18,7 +18,7 @@ pub struct Header {
 }
 
 /// A key with all that the store keeps about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyValue {
     /// The key.
     pub key: Bytes,
@@ -39,7 +39,7 @@ pub struct KeyValue {
 }
 
 /// What happened to a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// It was written.
@@ -49,7 +49,7 @@ pub enum EventKind {
 }
 
 /// One change of one key, as a watch tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
@@ -72,7 +72,7 @@ impl Event {
 }
 
 /// A successful answer, without its header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Response {
     /// To a put.
@@ -102,7 +102,7 @@ pub enum Response {
 }
 
 /// Answer to a put.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PutResponse {
     /// The pair before, if asked for and there was one.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -110,7 +110,7 @@ pub struct PutResponse {
 }
 
 /// Answer to a range.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RangeResponse {
     /// The pairs.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -124,7 +124,7 @@ pub struct RangeResponse {
 }
 
 /// Answer to a delete.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DeleteRangeResponse {
     /// How many keys went.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -135,7 +135,7 @@ pub struct DeleteRangeResponse {
 }
 
 /// Answer to a transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TxnResponse {
     /// Whether all comparisons held.
     pub succeeded: bool,
@@ -145,7 +145,7 @@ pub struct TxnResponse {
 }
 
 /// Answer to one operation inside a transaction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct InnerResponse {
     /// The revision of the inner header, if the recorder kept it.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -156,7 +156,7 @@ pub struct InnerResponse {
 }
 
 /// Answer to a lease grant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseGrantResponse {
     /// The lease.
     pub id: LeaseId,
@@ -165,7 +165,7 @@ pub struct LeaseGrantResponse {
 }
 
 /// Answer to a keep-alive.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseKeepAliveResponse {
     /// The lease.
     pub id: LeaseId,
@@ -174,7 +174,7 @@ pub struct LeaseKeepAliveResponse {
 }
 
 /// Answer to a time-to-live question.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseTimeToLiveResponse {
     /// The lease.
     pub id: LeaseId,
@@ -189,7 +189,7 @@ pub struct LeaseTimeToLiveResponse {
 }
 
 /// Answer to a list of leases.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LeaseLeasesResponse {
     /// The leases there are.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -197,7 +197,7 @@ pub struct LeaseLeasesResponse {
 }
 
 /// Answer to a status question; only what the oracles use.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct StatusResponse {
     /// The log index the member has applied.
     pub raft_applied_index: u64,
@@ -210,7 +210,7 @@ pub struct StatusResponse {
 }
 
 /// Answer to a hash question.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HashKvResponse {
     /// The hash.
     pub hash: u32,

@@ -9,7 +9,7 @@ use crate::types::{ClientId, Nanos, Revision, WatchNo, is_default};
 use serde::{Deserialize, Serialize};
 
 /// What a watch asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WatchCreate {
     /// The first key.
     pub key: Bytes,
@@ -37,7 +37,7 @@ pub struct WatchCreate {
 }
 
 /// One response of a watch stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WatchReceived {
     /// When it came.
     pub at: Nanos,
@@ -74,7 +74,7 @@ impl WatchReceived {
 }
 
 /// How a watch ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "how", rename_all = "snake_case")]
 pub enum WatchEnd {
     /// It was live when the history ended.
@@ -100,7 +100,7 @@ pub enum WatchEnd {
 }
 
 /// One watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Watch {
     /// Its name in the history.
     pub id: WatchNo,

@@ -6,6 +6,7 @@
 mod faults;
 mod knobs;
 mod links;
+mod speed;
 mod workload;
 
 use super::dice::{Dice, Purpose};
@@ -16,6 +17,8 @@ const DIRECT_CLIENTS_PERMILLE: u64 = 100;
 /// Seeds of a thousand whose observers do. Nothing on the simulated wire holds up a sender, so only these have members
 /// with watchers that are too slow.
 const DIRECT_OBSERVERS_PERMILLE: u64 = 500;
+
+pub use speed::speed;
 
 /// The plan of a seed.
 pub fn generate(seed: u64) -> Plan {

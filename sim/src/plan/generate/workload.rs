@@ -49,6 +49,11 @@ pub(super) fn clients(seed: u64, members: u8, duration_ms: u64) -> Vec<ClientPla
     let count = shape.between(6, 10);
     let operations = shape.between(3_000, 4_500);
     let gap_ms = ((duration_ms - FIRST_OP_MS) * count / operations).max(1);
+    steady(seed, members, duration_ms, count, gap_ms)
+}
+
+/// So many clients, each with an operation every `gap_ms` in the mean.
+pub(super) fn steady(seed: u64, members: u8, duration_ms: u64, count: u64, gap_ms: u64) -> Vec<ClientPlan> {
     let mixture = mixture(seed, members);
     (1..=count).map(|id| client(seed, ClientId(id), gap_ms, duration_ms, &mixture)).collect()
 }

@@ -36,7 +36,7 @@ impl World {
     /// Ends everything that is wrong with the world: links, weather, clocks, holds, pauses, armed disks. What
     /// disks have lost stays lost, and clocks keep their own rates.
     pub fn heal(&self) {
-        self.inner.record.event(self.now(), format_args!("heal"));
+        self.inner.record.note(self.now(), format_args!("heal"));
         self.inner.network.heal();
         for seat in &self.inner.seats {
             seat.clock.set_rate(None);
