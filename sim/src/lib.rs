@@ -2,8 +2,10 @@
 //!
 //! # Code map
 //! - [`plan`]: what a run will do; seed to plan.
+//! - [`net`]: links, weather, chances, cuts: what a network does to messages, in numbers.
 //! - `world` (simulated build): members, network, disks, clocks, faults.
 //! - [`client`]: what clients ask, and how they reach members.
+//! - `embed` (simulated build): a cluster for other projects' simulations.
 //! - `run`, `settle` (simulated build): one run, and its end.
 //! - [`record`], [`trace`], [`figures`], [`report`]: what a run leaves behind.
 //! - [`sweep`]: many runs, a process each; [`mutants`]: the planted bugs, and how soon each is caught.
@@ -21,9 +23,12 @@ pub mod figures;
 pub mod hooks;
 pub mod log;
 pub mod mutants;
+pub mod net;
 pub mod plan;
 pub mod record;
 pub mod report;
+#[cfg(madsim)]
+pub mod embed;
 #[cfg(madsim)]
 pub mod run;
 #[cfg(madsim)]

@@ -187,6 +187,11 @@ impl Record {
         }
     }
 
+    /// What was found so far.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.inner().findings.clone()
+    }
+
     /// Whether something so wrong was found that going on is of no use.
     pub fn is_over(&self) -> bool {
         self.inner().findings.iter().any(|finding| finding.class != Class::Liveness)

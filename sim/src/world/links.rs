@@ -11,10 +11,12 @@ use madsim::net::NetSim;
 use madsim::runtime::NodeHandle;
 use quorate_check::types::ClientId;
 
-use super::network::weather::{Conditions, Sky};
-use super::network::{Link, Network};
+use super::network::{Delivery, Network};
 use super::time::Time;
 use super::{World, product};
+use crate::net::Link;
+use crate::net::cuts::Pair;
+use crate::net::weather::{Conditions, Sky};
 use crate::plan::{MemberIndex, Plan};
 use crate::record::Record;
 
@@ -24,7 +26,10 @@ pub(super) fn build(plan: &Plan, record: &Arc<Record>, time: &Time) -> Network {
     let between_members = Conditions::new(knobs.latency_us, knobs.loss_permille);
     let to_clients = Conditions::new(knobs.client_latency_us, knobs.loss_permille);
     let record = record.clone();
-    let observe = Box::new(move |at, what: std::fmt::Arguments<'_>| record.event(at, what));
+    let observe = Box::new(move |at, delivery: Delivery| {
+        let Delivery { link, call, number } = delivery;
+        record.event(at, &("deliver", delivery), format_args!("deliver {link} {call}.{number}"));
+    });
     Network::new(plan.schedule_seed, time.clone(), Sky::new(between_members, to_clients), observe)
 }
 
@@ -60,6 +65,11 @@ impl World {
     /// The link from one member to another.
     pub(super) fn link(from: MemberIndex, to: MemberIndex) -> Link {
         Link { from: product::public_address(from), to: product::public_address(to) }
+    }
+
+    /// The links of these pairs.
+    pub fn links(pairs: &[Pair]) -> Vec<Link> {
+        pairs.iter().map(|(from, to)| World::link(*from, *to)).collect()
     }
 
     /// The links between a client and a member: there, and back.

@@ -6,7 +6,7 @@ use super::{Strike, unknown};
 use crate::plan::Fault;
 use crate::plan::fault::Direction;
 use crate::world::World;
-use crate::world::network::Link;
+use crate::net::Link;
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (world, struck) = (strike.world, strike.struck);

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::partition::between;
 use super::{Strike, unknown};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Direction;
 use crate::plan::{Fault, MemberIndex};
 use crate::world::World;
-use crate::world::network::Link;
+use crate::net::cuts::{between, pairs};
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let members: Vec<MemberIndex> = strike.world.members().collect();
@@ -22,7 +21,7 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
 }
 
 async fn flap(strike: &Strike<'_>, members: &[MemberIndex], direction: Direction, period: Duration) {
-    let links = between(members, direction, |index| index == strike.struck);
+    let links = World::links(&between(members, direction, |index| index == strike.struck));
     let period = period.max(Duration::from_millis(1));
     let mut left = strike.for_;
     while !left.is_zero() {
@@ -38,14 +37,7 @@ async fn flap(strike: &Strike<'_>, members: &[MemberIndex], direction: Direction
 /// The first half of the time links go, in the second they come back; each in its turn.
 async fn swizzle(strike: &Strike<'_>, members: &[MemberIndex], key: u64, permille: u64) {
     let mut dice = Dice::keyed(key, Purpose::Fault, strike.id);
-    let mut cut: Vec<Link> = Vec::new();
-    for from in members {
-        for to in members.iter().filter(|to| *to != from) {
-            if dice.permille(permille) {
-                cut.push(World::link(*from, *to));
-            }
-        }
-    }
+    let cut = World::links(&pairs(members, |_, _| dice.permille(permille)));
     let mended = shuffled(&mut dice, cut.clone());
     let cut = shuffled(&mut dice, cut);
     let steps = u32::try_from(cut.len() * 2).unwrap_or(u32::MAX).max(1);

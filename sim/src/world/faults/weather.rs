@@ -4,7 +4,7 @@ use super::{Strike, unknown};
 use crate::plan::fault::Direction;
 use crate::plan::{Fault, MemberIndex, Span};
 use crate::world::World;
-use crate::world::network::weather::{Scope, Weather};
+use crate::net::weather::{Scope, Weather};
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (scope, weather) = match fault {

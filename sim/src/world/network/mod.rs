@@ -2,20 +2,17 @@
 //!
 //! The simulator's own network draws latency and loss of all links from one stream, by one setting for all. This
 //! one stands in its place, with nothing in the product: a member's public address belongs to a host of the
-//! network, a [`relay`], which carries each call to the address where the member listens. What a message meets is
-//! drawn by key ([`chance`]), under the conditions of its link ([`weather`]).
+//! network, a relay, which carries each call to the address where the member listens. What a message meets is
+//! drawn by key ([`crate::net::chance`]), under the conditions of its link ([`crate::net::weather`]).
 //!
 //! Rules: the messages of a call arrive in order, those of different calls may overtake each other; what is lost is
 //! sent again, later; a cut holds messages back and breaks nothing; a reset breaks every call of a link at once,
 //! whatever was under way; a dead member refuses. A link has a direction, and opens when its last cut has ended.
 
-pub mod chance;
 mod copies;
 mod relay;
-pub mod weather;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -24,40 +21,30 @@ use madsim::runtime::Handle;
 use quorate_check::types::Nanos;
 use tokio::sync::{Notify, oneshot};
 
-use self::chance::{Chances, key_of};
-use self::relay::{Opening, Relay};
 pub use self::relay::REFUSED;
-use self::weather::{Conditions, Scope, Sky, Weather};
+use self::relay::{Opening, Relay};
 use super::time::Time;
+use crate::net::Link;
+use crate::net::chance::{Chances, key_of};
+use crate::net::weather::{Conditions, Scope, Sky, Weather};
 
 /// A call of a client may carry a name under this metadata key; its chances then depend on the name, and not on how
 /// many calls came before.
 pub const CALL_NAME: &str = "quorate-sim-call";
 
-/// A link, from one host to another. A member's host is its public address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Link {
-    /// Where messages come from.
-    pub from: Ipv4Addr,
-    /// Where they go.
-    pub to: Ipv4Addr,
-}
-
-impl Link {
-    /// The way back.
-    pub fn back(self) -> Link {
-        Link { from: self.to, to: self.from }
-    }
-}
-
-impl fmt::Display for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}>{}", self.from, self.to)
-    }
+/// A message that has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Delivery {
+    /// Over which link.
+    pub link: Link,
+    /// In which call.
+    pub call: u64,
+    /// Which of the call's messages in this direction.
+    pub number: u64,
 }
 
 /// Is told of every delivery.
-pub type Observe = Box<dyn Fn(Nanos, fmt::Arguments<'_>) + Send + Sync>;
+pub type Observe = Box<dyn Fn(Nanos, Delivery) + Send + Sync>;
 
 /// The network. Cheap to clone; all clones are the same.
 #[derive(Clone)]
@@ -249,6 +236,6 @@ impl Network {
 
     fn delivered(&self, call: Call, link: Link, number: u64) {
         self.state().messages += 1;
-        (self.inner.observe)(self.inner.time.now(), format_args!("deliver {link} {}.{number}", call.id));
+        (self.inner.observe)(self.inner.time.now(), Delivery { link, call: call.id, number });
     }
 }

@@ -18,8 +18,9 @@ use tonic::codegen::BoxMessage;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Request, Response, Status};
 
-use super::chance::{Direction, resume, travel};
-use super::{CALL_NAME, Call, Link, Network, copies};
+use super::{CALL_NAME, Call, Network, copies};
+use crate::net::Link;
+use crate::net::chance::{Direction, resume, travel};
 
 /// What an address says on which nobody listens.
 pub const REFUSED: &str = "connection refused";
