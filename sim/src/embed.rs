@@ -167,11 +167,7 @@ pub struct Cluster {
 impl Cluster {
     /// Begins to describe a cluster.
     pub fn builder() -> Builder {
-        Builder {
-            members: 3,
-            election: Duration::from_millis(500),
-            start_within: Duration::from_secs(30),
-        }
+        Builder { members: 3, election: Duration::from_millis(500), start_within: Duration::from_secs(30) }
     }
 
     /// How many members there are.

@@ -19,6 +19,8 @@
 
 pub mod cli;
 pub mod client;
+#[cfg(madsim)]
+pub mod embed;
 pub mod figures;
 pub mod hooks;
 pub mod log;
@@ -27,8 +29,6 @@ pub mod net;
 pub mod plan;
 pub mod record;
 pub mod report;
-#[cfg(madsim)]
-pub mod embed;
 #[cfg(madsim)]
 pub mod run;
 #[cfg(madsim)]

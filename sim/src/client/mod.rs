@@ -22,9 +22,9 @@ mod wire;
 
 #[cfg(madsim)]
 pub use api::{Api, Reply};
-#[cfg(madsim)]
-pub use ways::Ways;
 pub use memory::Memory;
 pub use resolve::{key_name, resolve};
 #[cfg(madsim)]
 pub use session::Session;
+#[cfg(madsim)]
+pub use ways::Ways;

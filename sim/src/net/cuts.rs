@@ -36,10 +36,7 @@ pub fn ring(members: &[MemberIndex], order: u8) -> Vec<Pair> {
 }
 
 /// Every pair that `is_cut` names.
-pub fn pairs(
-    members: &[MemberIndex],
-    mut is_cut: impl FnMut(MemberIndex, MemberIndex) -> bool,
-) -> Vec<Pair> {
+pub fn pairs(members: &[MemberIndex], mut is_cut: impl FnMut(MemberIndex, MemberIndex) -> bool) -> Vec<Pair> {
     let mut cut = Vec::new();
     for from in members {
         for to in members.iter().filter(|to| *to != from) {

@@ -52,11 +52,7 @@ pub(super) fn range(ask: &seen::Range) -> pb::RangeRequest {
 }
 
 pub(super) fn delete(ask: &seen::DeleteRange) -> pb::DeleteRangeRequest {
-    pb::DeleteRangeRequest {
-        key: bytes(&ask.key),
-        range_end: bytes(&ask.range_end),
-        prev_kv: ask.prev_kv,
-    }
+    pb::DeleteRangeRequest { key: bytes(&ask.key), range_end: bytes(&ask.range_end), prev_kv: ask.prev_kv }
 }
 
 pub(super) fn txn(ask: &seen::Txn) -> pb::TxnRequest {

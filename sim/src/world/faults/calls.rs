@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Strike, unknown};
+use crate::net::Link;
 use crate::plan::Fault;
 use crate::plan::fault::Direction;
 use crate::world::World;
-use crate::net::Link;
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (world, struck) = (strike.world, strike.struck);
@@ -18,8 +18,7 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
         }
         Fault::ClientReset { every_ms, .. } => {
             let clients = world.plan().clients.iter();
-            let links: Vec<Link> =
-                clients.map(|client| World::client_links(client.id, struck)[0]).collect();
+            let links: Vec<Link> = clients.map(|client| World::client_links(client.id, struck)[0]).collect();
             reset(strike, &links, every_ms).await;
         }
         Fault::ClientCut { client, direction, .. } => {

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Strike, unknown};
+use crate::net::cuts::{between, pairs};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Direction;
 use crate::plan::{Fault, MemberIndex};
 use crate::world::World;
-use crate::net::cuts::{between, pairs};
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let members: Vec<MemberIndex> = strike.world.members().collect();

@@ -1,10 +1,10 @@
 //! Weather in which messages are late, lost, or arrive twice: everywhere, or over one link.
 
 use super::{Strike, unknown};
+use crate::net::weather::{Scope, Weather};
 use crate::plan::fault::Direction;
 use crate::plan::{Fault, MemberIndex, Span};
 use crate::world::World;
-use crate::net::weather::{Scope, Weather};
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (scope, weather) = match fault {

@@ -30,5 +30,5 @@ pub(super) fn of(first: &Payload) -> Option<Payload> {
 }
 
 fn copy<M: Any + Clone + Send + Sync>(message: &(dyn Any + Send + Sync)) -> Option<BoxMessage> {
-    message.downcast_ref::<M>().map(|message| Box::new(message.clone()) as BoxMessage)
+    message.downcast_ref::<M>().map(|message| -> BoxMessage { Box::new(message.clone()) })
 }

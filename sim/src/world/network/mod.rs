@@ -115,7 +115,8 @@ impl Network {
         self.state().members.insert(own, public);
         let node = handle.create_node().name(format!("network of {name}")).ip(public.into()).build();
         for port in ports {
-            let (outside, inside) = (SocketAddr::new(public.into(), *port), SocketAddr::new(own.into(), *port));
+            let (outside, inside) =
+                (SocketAddr::new(public.into(), *port), SocketAddr::new(own.into(), *port));
             let network = self.clone();
             node.spawn(async move { Relay::serve(network, outside, inside).await });
         }
