@@ -10,9 +10,9 @@ SIM_FLAGS := --target-dir target/sim --config 'build.rustflags=["--cfg","madsim"
 SEEDS ?= 0..24
 JOBS ?= 2
 
-.PHONY: test unit tidy sim-check corpus embed sweep lint fmt
+.PHONY: test unit tidy sim-check corpus story embed sweep lint fmt
 
-test: lint unit sim-check corpus embed sweep
+test: lint unit sim-check corpus story embed sweep
 
 # Every test of the workspace in the plain build; the house rules (tests/tidy.rs) are among them.
 unit:
@@ -36,6 +36,10 @@ corpus: sim-check
 embed: sim-check
 	$(SIM_CARGO) build --quiet --package quorate-sim --example embed --profile sim --locked $(SIM_FLAGS)
 	@for seed in 1 2 3 4 5; do ./target/sim/sim/examples/embed $$seed || exit 1; done
+
+# The simulator's program as a person uses it: a failure shrinks to a story, a replay stops, two runs are compared.
+story:
+	$(SIM_CARGO) test --quiet --package quorate-sim --test story --profile sim --locked $(SIM_FLAGS)
 
 # A sweep of seeds through the simulator: every failure is a seed that `cargo sim run --seed N` replays.
 sweep: sim-check

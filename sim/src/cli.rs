@@ -1,11 +1,15 @@
 //! The command line: what `cargo sim` is told.
 
+use std::ffi::OsString;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::diff::command::DiffArgs;
 use crate::log::Filter;
+use crate::replay::ReplayArgs;
+use crate::shrink::command::ShrinkArgs;
 
 /// The deterministic simulator: any failure is a seed, and any seed replays exactly.
 #[derive(Debug, Parser)]
@@ -21,16 +25,27 @@ pub struct Cli {
 pub enum Command {
     /// Run one seed, or one saved plan, and judge it.
     Run(RunArgs),
+    /// Run a saved plan or a seed again, whole or up to a moment; fit for `git bisect run`.
+    Replay(ReplayArgs),
+    /// Find where two runs part: seeds, plans or traces.
+    Diff(DiffArgs),
     /// Run many seeds, one process each, and sum up.
     Sweep(SweepArgs),
+    /// Run one seed, or one saved plan, and write the page that shows the run.
+    Page(PageArgs),
+    /// Shrink a failing seed or plan to a story short enough to read.
+    Shrink(ShrinkArgs),
     /// Measure how fast the simulator is: simulated seconds a wall second, on one core.
     Speed(SpeedArgs),
     /// List the planted bugs, or measure how soon each is caught.
     Mutants(MutantsArgs),
+    /// Look at a model of the pure code in the browser; without a name, list the models.
+    #[command(disable_help_flag = true)]
+    Explore(ExploreArgs),
 }
 
 /// Arguments of `run`.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct RunArgs {
     /// The seed to make the plan from.
     #[arg(long, value_name = "N", required_unless_present = "plan")]
@@ -53,12 +68,44 @@ pub struct RunArgs {
     /// Write the history here, one JSON record a line.
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
+    /// Write what the members went through here, one JSON record a line.
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
+    /// Write a page for the browser here that shows the whole run; it needs no other file.
+    #[arg(long, value_name = "FILE")]
+    pub page: Option<PathBuf>,
     /// The product's log on standard error: a level, or target=level, by commas.
     #[arg(long, value_name = "LEVEL", value_parser = |text: &str| Filter::parse(text))]
     pub log: Option<Filter>,
+    /// Shrink a failing run for at most so many seconds: 120 on a terminal, otherwise 0.
+    #[arg(long, value_name = "SECS")]
+    pub shrink_secs: Option<u64>,
     /// Print the report as one line of JSON too.
     #[arg(long, hide = true)]
     pub json: bool,
+}
+
+/// Arguments of `page`.
+#[derive(Args, Clone, Debug)]
+pub struct PageArgs {
+    /// The seed to make the plan from.
+    #[arg(long, value_name = "N", required_unless_present = "plan")]
+    pub seed: Option<u64>,
+    /// Show this plan instead of a seed's.
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    pub plan: Option<PathBuf>,
+    /// Arm a planted bug.
+    #[arg(long, value_name = "NAME")]
+    pub mutant: Option<String>,
+    /// Where to write the page.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+impl From<PageArgs> for RunArgs {
+    fn from(PageArgs { seed, plan, mutant, out }: PageArgs) -> RunArgs {
+        RunArgs { seed, plan, mutant, page: Some(out), ..RunArgs::default() }
+    }
 }
 
 /// Arguments of `sweep`.
@@ -85,6 +132,9 @@ pub struct SweepArgs {
     /// Stop at the first seed that fails.
     #[arg(long)]
     pub stop_at_first: bool,
+    /// Write a page for the browser here that shows the whole sweep; it needs no other file.
+    #[arg(long, value_name = "FILE")]
+    pub page: Option<PathBuf>,
 }
 
 /// Arguments of `speed`.
@@ -110,6 +160,14 @@ pub struct MutantsArgs {
     /// Processes at a time.
     #[arg(long, value_name = "J", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: u16,
+}
+
+/// Arguments of `explore`: those of the program `quorate-explore`.
+#[derive(Args, Clone, Debug)]
+pub struct ExploreArgs {
+    /// A model, `--address ADDRESS`, `--planted BUG`, `--check`; `--help` says more.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
 }
 
 /// Reads `A..B`.
@@ -138,9 +196,22 @@ mod tests {
     }
 
     #[test]
+    fn explore_takes_the_arguments_of_another_program() {
+        let cli = Cli::try_parse_from(["sim", "explore", "lease", "--check", "--help"]).expect("it parses");
+        let Command::Explore(args) = cli.command else { panic!("another command") };
+        assert_eq!(args.args, ["lease", "--check", "--help"]);
+    }
+
+    #[test]
     fn a_run_needs_a_seed_or_a_plan_and_not_both() {
         assert!(Cli::try_parse_from(["sim", "run", "--seed", "7"]).is_ok());
         assert!(Cli::try_parse_from(["sim", "run", "--plan", "p.json"]).is_ok());
+        assert!(
+            Cli::try_parse_from(["sim", "replay", "7", "--until", "3.2s", "--log", "raft=trace"]).is_ok()
+        );
+        assert!(Cli::try_parse_from(["sim", "replay", "p.json", "--until", "soon"]).is_err());
+        assert!(Cli::try_parse_from(["sim", "shrink"]).is_err());
+        assert!(Cli::try_parse_from(["sim", "diff", "7"]).is_err());
         assert!(Cli::try_parse_from(["sim", "run"]).is_err());
         assert!(Cli::try_parse_from(["sim", "run", "--seed", "7", "--plan", "p.json"]).is_err());
     }

@@ -9,12 +9,19 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use quorate_check::types::Nanos;
+
+use crate::replay::Window;
+
 /// Which lines are wanted: a level, and others for single targets, as `info,quorate::raft=trace`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
     level: Option<Level>,
     targets: Vec<(String, Option<Level>)>,
 }
+
+/// What the product's targets begin with.
+const PRODUCT: &str = "quorate::";
 
 /// A filter that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +55,10 @@ impl Filter {
 
     /// Whether lines of this target and level are wanted.
     pub fn wants(&self, target: &str, of: Level) -> bool {
-        let named = self.targets.iter().find(|(prefix, _)| target.starts_with(prefix.as_str()));
+        // The product's own modules may be named without its name in front.
+        let own = target.strip_prefix(PRODUCT).unwrap_or(target);
+        let fits = |prefix: &String| target.starts_with(prefix.as_str()) || own.starts_with(prefix.as_str());
+        let named = self.targets.iter().find(|(prefix, _)| fits(prefix));
         named.map_or(self.level, |(_, level)| *level).is_some_and(|most| of <= most)
     }
 }
@@ -56,13 +66,14 @@ impl Filter {
 /// Prints lines to standard error.
 pub struct Printer {
     filter: Filter,
+    window: Window,
     now: fn() -> Option<std::time::Duration>,
 }
 
 impl Printer {
-    /// A printer; `now` is simulated time, where there is any.
-    pub fn new(filter: Filter, now: fn() -> Option<std::time::Duration>) -> Printer {
-        Printer { filter, now }
+    /// A printer of what happens in this part of the run; `now` is simulated time, where there is any.
+    pub fn new(filter: Filter, window: Window, now: fn() -> Option<std::time::Duration>) -> Printer {
+        Printer { filter, window, now }
     }
 }
 
@@ -80,10 +91,13 @@ impl Subscriber for Printer {
     fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
+        let now = (self.now)().unwrap_or_default();
+        if !self.window.is_open(Nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))) {
+            return;
+        }
         let mut line = Line::default();
         event.record(&mut line);
         let metadata = event.metadata();
-        let now = (self.now)().unwrap_or_default();
         eprintln!(
             "{:>5}.{:06} {:5} {}:{}{}",
             now.as_secs(),
@@ -130,5 +144,8 @@ mod tests {
         assert!(filter.wants("quorate::raft::core", Level::TRACE));
         assert!(!filter.wants("openraft::core", Level::ERROR));
         assert!(Filter::parse("loud").is_err());
+        let filter = Filter::parse("raft=trace").unwrap();
+        assert!(filter.wants("quorate::raft::core", Level::TRACE) && filter.wants("raft", Level::TRACE));
+        assert!(!filter.wants("quorate::storage", Level::ERROR));
     }
 }

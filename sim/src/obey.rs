@@ -1,31 +1,54 @@
 //! Does what the command line says, and turns the outcome into an exit code.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use quorate_check::verdict::Class;
 
 use crate::cli::{Cli, Command, MutantsArgs, RunArgs, SpeedArgs};
-use crate::log::Printer;
+use crate::diff;
+use crate::explore::explore;
+use crate::failure::Failure;
+use crate::log::{Filter, Printer};
 use crate::mutants;
+use crate::page::SweepPage;
 use crate::plan::{Plan, generate};
+use crate::replay::{self, ReplayArgs, Window};
 use crate::run::{RunOptions, run};
+use crate::shrink;
 use crate::sweep::{self, Sweep};
 
 /// Wrong arguments, or files that cannot be used.
 const USAGE: u8 = 2;
+/// How long a failing run is shrunk on a terminal, seconds.
+const SHRINK_SECS: u64 = 120;
 
 /// Does what the command line says.
 pub fn obey(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Run(args) => run_one(&args),
+        Command::Replay(args) => return ExitCode::from(replay_one(&args)),
+        Command::Diff(args) => {
+            known(args.mutant.as_deref()).and_then(|()| diff::command::compare(&args, print))
+        }
         Command::Sweep(args) => known(args.mutant.as_deref()).and_then(|()| {
+            let (page, told) = (args.page.clone(), args.clone());
             let sweep = Sweep::new(args)?.run();
             print(&sweep.to_string());
+            if let Some(path) = page {
+                SweepPage::new(&sweep, &told).write(&path).map_err(|error| error.to_string())?;
+            }
             Ok(sweep.class().exit_code())
         }),
+        Command::Page(args) => run_one(&RunArgs::from(args)),
+        Command::Shrink(args) => {
+            known(args.mutant.as_deref()).and_then(|()| shrink::command::shrink(&args, print))
+        }
         Command::Speed(args) => Ok(speed(&args)),
         Command::Mutants(args) => list_or_check(&args),
+        Command::Explore(args) => explore(&args.args),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -48,32 +71,83 @@ fn known(mutant: Option<&str>) -> Result<(), String> {
     }
 }
 
-fn run_one(args: &RunArgs) -> Result<u8, String> {
-    known(args.mutant.as_deref())?;
-    if let Some(filter) = &args.log {
-        let now = || madsim::time::TimeHandle::try_current().map(|time| time.elapsed());
-        tracing::subscriber::set_global_default(Printer::new(filter.clone(), now))
-            .map_err(|error| error.to_string())?;
+/// Prints the log of this part of the run, if one is wanted.
+fn print_log(filter: Option<&Filter>, window: &Window) -> Result<(), String> {
+    let Some(filter) = filter else { return Ok(()) };
+    let now = || madsim::time::TimeHandle::try_current().map(|time| time.elapsed());
+    tracing::subscriber::set_global_default(Printer::new(filter.clone(), window.clone(), now))
+        .map_err(|error| error.to_string())
+}
+
+/// Replays, and says with its exit code whether a commit is good, bad, or cannot be judged.
+fn replay_one(args: &ReplayArgs) -> u8 {
+    let replayed = std::panic::catch_unwind(|| {
+        known(args.mutant.as_deref())?;
+        let (seed, path) = args.subject();
+        let plan = planned(seed, path.as_deref(), args.schedule_seed)?;
+        let window = Window { from: args.from, ..Window::default() };
+        print_log(args.log.as_ref(), &window)?;
+        let (mutant, until) = (args.mutant.clone(), args.until);
+        let (trace, history) = (args.trace.clone(), args.history.clone());
+        Ok(run(plan, &RunOptions { mutant, trace, history, window, until }))
+    });
+    match replayed.unwrap_or_else(|_| Err("the simulator itself panicked".to_owned())) {
+        Ok(report) => {
+            print(&report.to_string());
+            replay::exit_code(report.class)
+        }
+        Err(error) => {
+            eprintln!("cargo sim: {error}");
+            replay::CANNOT_JUDGE
+        }
     }
-    let mut plan = match (&args.plan, args.seed) {
+}
+
+/// The plan that was asked for.
+fn planned(seed: Option<u64>, path: Option<&Path>, schedule_seed: Option<u64>) -> Result<Plan, String> {
+    let mut plan = match (path, seed) {
         (Some(path), _) => Plan::load(path).map_err(|error| error.to_string())?,
         (None, Some(seed)) => generate::generate(seed),
         (None, None) => return Err("a seed or a plan is wanted".to_owned()),
     };
-    if let Some(seed) = args.schedule_seed {
+    if let Some(seed) = schedule_seed {
         plan.schedule_seed = seed;
     }
     plan.check()?;
+    Ok(plan)
+}
+
+fn run_one(args: &RunArgs) -> Result<u8, String> {
+    known(args.mutant.as_deref())?;
+    let window = Window::default();
+    print_log(args.log.as_ref(), &window)?;
+    let plan = planned(args.seed, args.plan.as_deref(), args.schedule_seed)?;
     if let Some(path) = &args.save {
         plan.save(path).map_err(|error| error.to_string())?;
     }
-    let options =
-        RunOptions { mutant: args.mutant.clone(), trace: args.trace.clone(), history: args.history.clone() };
-    let report = run(plan, &options);
+    let options = RunOptions {
+        mutant: args.mutant.clone(),
+        trace: args.trace.clone(),
+        history: args.history.clone(),
+        timeline: args.timeline.clone(),
+        page: args.page.clone(),
+        window,
+        until: None,
+    };
+    let report = run(plan.clone(), &options);
     if args.json {
         print(&report.to_line().map_err(|error| error.to_string())?);
-    } else {
+    } else if report.class == Class::Pass {
         print(&report.to_string());
+    } else {
+        let default = if std::io::stdout().is_terminal() { SHRINK_SECS } else { 0 };
+        let time = Duration::from_secs(args.shrink_secs.unwrap_or(default));
+        if !time.is_zero() {
+            eprintln!("seed {}: {} {}; shrinking", report.seed, report.class, report.headline());
+        }
+        // The verdict stands, whatever becomes of the story.
+        let told = Failure::new(&plan, &report, args.mutant.as_deref()).tell(time);
+        print(&told.unwrap_or_else(|error| format!("{report}\n  the story cannot be told: {error}")));
     }
     Ok(report.class.exit_code())
 }

@@ -9,13 +9,14 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    Fault, History, Incarnation, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived,
+    Fault, History, Incarnation, Logged, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived,
 };
 use quorate_check::types::{MemberId, Nanos, OpId, WatchNo};
 use quorate_check::verdict::Class;
 
 use crate::figures::Figures;
 use crate::report::Finding;
+use crate::timeline::Timeline;
 use crate::trace::Trace;
 
 /// The record of a run.
@@ -34,6 +35,7 @@ struct Inner {
     trace: Trace,
     findings: Vec<Finding>,
     figures: Figures,
+    timeline: Timeline,
 }
 
 /// What a run leaves behind.
@@ -47,6 +49,8 @@ pub struct Written {
     pub figures: Figures,
     /// The trace.
     pub trace: Trace,
+    /// What the members went through.
+    pub timeline: Timeline,
 }
 
 /// A fault in the history that has not ended.
@@ -173,16 +177,27 @@ impl Record {
         }
     }
 
+    /// Writes down a command that the log carried out.
+    pub fn logged(&self, logged: Logged) {
+        self.inner().history.log.push(logged);
+    }
+
     /// Writes down the end of the liveness phase.
     pub fn settled(&self, settled: Settled) {
         self.inner().history.settled = Some(settled);
     }
 
     /// Writes down something that is wrong.
-    pub fn finding(&self, at: Nanos, finding: Finding) {
+    ///
+    /// A panic cannot say when it happened; it happened right after the last that was seen.
+    pub fn finding(&self, at: Nanos, mut finding: Finding) {
         let mut inner = self.inner();
         inner.note(at, format_args!("finding {}", finding.sentence));
-        if !inner.findings.contains(&finding) {
+        if finding.spot.at.is_none() {
+            let last = inner.last.max(inner.timeline.end());
+            finding.spot.at = Some(if at == Nanos::default() { last } else { at });
+        }
+        if !inner.findings.iter().any(|known| known.says_the_same(&finding)) {
             inner.findings.push(finding);
         }
     }
@@ -190,6 +205,11 @@ impl Record {
     /// What was found so far.
     pub fn findings(&self) -> Vec<Finding> {
         self.inner().findings.clone()
+    }
+
+    /// Changes the timeline.
+    pub fn watch_members(&self, change: impl FnOnce(&mut Timeline)) {
+        change(&mut self.inner().timeline);
     }
 
     /// Whether something so wrong was found that going on is of no use.
@@ -228,6 +248,7 @@ impl Record {
             findings: inner.findings,
             figures: inner.figures,
             trace: inner.trace,
+            timeline: inner.timeline,
         }
     }
 }
@@ -277,6 +298,8 @@ mod tests {
         record.finding(Nanos(2), Finding::new(Class::Safety, "monitor", "they differ"));
         record.finding(Nanos(3), Finding::new(Class::Safety, "monitor", "they differ"));
         assert!(record.is_over());
-        assert_eq!(record.take().findings.len(), 2, "the same finding counts once");
+        let findings = record.take().findings;
+        assert_eq!(findings.len(), 2, "the same finding counts once");
+        assert_eq!(findings.last().unwrap().spot.at, Some(Nanos(2)), "and shows where it was found first");
     }
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use quorate_check::verdict::Class;
+use quorate_check::history::{History, Watch, WatchReceived};
+use quorate_check::types::{Nanos, OpId, Revision, WatchNo};
+use quorate_check::verdict::{Class, Violation};
 use serde::{Deserialize, Serialize};
 
 use crate::figures::Figures;
@@ -31,6 +33,9 @@ pub struct Report {
     pub events: u64,
     /// How often each mark was reached.
     pub marks: BTreeMap<String, u64>,
+    /// How many faults of each kind struck, by family and kind.
+    #[serde(default)]
+    pub faults: BTreeMap<String, u64>,
     /// Host time, milliseconds.
     pub wall_ms: u64,
 }
@@ -47,6 +52,26 @@ pub struct Finding {
     /// More, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
+    /// Where in the history it shows.
+    #[serde(default, skip_serializing_if = "Spot::is_nowhere")]
+    pub spot: Spot,
+}
+
+/// Where in a history a finding shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spot {
+    /// When, if it was found while the run went on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Nanos>,
+    /// The operations involved, the one that is wrong first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<OpId>,
+    /// The watches involved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watches: Vec<WatchNo>,
+    /// The revision, if it shows at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
 }
 
 /// What a report's line begins with on standard output, so that nothing else is taken for one.
@@ -69,7 +94,69 @@ pub fn gravity(class: Class) -> u8 {
 impl Finding {
     /// A finding of the runner itself.
     pub fn new(class: Class, by: &str, sentence: impl Into<String>) -> Finding {
-        Finding { class, by: by.to_owned(), sentence: sentence.into(), details: Vec::new() }
+        Finding {
+            class,
+            by: by.to_owned(),
+            sentence: sentence.into(),
+            details: Vec::new(),
+            spot: Spot::default(),
+        }
+    }
+
+    /// When it shows, in simulated milliseconds, rounded up.
+    pub fn at_ms(&self) -> Option<u64> {
+        self.spot.at.map(|at| at.0.div_ceil(1_000_000))
+    }
+
+    /// The finding with the moment at which the last of what is involved was seen, where it has none.
+    pub fn located(mut self, history: &History) -> Finding {
+        let Spot { at, operations, watches, revision } = &self.spot;
+        // What is missing at the end shows at no earlier moment.
+        if at.is_some() || self.class != Class::Safety {
+            return self;
+        }
+        let involved = history.operations.iter().filter(|operation| operations.contains(&operation.id));
+        let ends = involved.map(|operation| operation.returned);
+        // A watch goes on long after what was wrong with it, so it tells a time only at the revision that is named.
+        let shows = |watch: &Watch| {
+            let named = (*revision)?;
+            let shows = |response: &&WatchReceived| {
+                response.events.iter().any(|event| event.kv.mod_revision >= named)
+            };
+            watch.received.iter().find(shows).map(|response| response.at)
+        };
+        let watched = history.watches.iter().filter(|watch| watches.contains(&watch.id)).filter_map(shows);
+        self.spot.at = ends.chain(watched).max();
+        self
+    }
+
+    /// Whether both are about the same thing, wherever it was seen.
+    pub fn says_the_same(&self, other: &Finding) -> bool {
+        (self.class, &self.by, &self.sentence, &self.details)
+            == (other.class, &other.by, &other.sentence, &other.details)
+    }
+}
+
+impl From<&Violation> for Finding {
+    fn from(violation: &Violation) -> Finding {
+        Finding {
+            class: violation.class,
+            by: violation.oracle.to_string(),
+            sentence: violation.sentence.clone(),
+            details: violation.details.clone(),
+            spot: Spot {
+                at: None,
+                operations: violation.operations.clone(),
+                watches: violation.watches.clone(),
+                revision: violation.revision,
+            },
+        }
+    }
+}
+
+impl Spot {
+    fn is_nowhere(&self) -> bool {
+        *self == Spot::default()
     }
 }
 
@@ -86,6 +173,7 @@ impl Report {
             trace: String::new(),
             events: 0,
             marks: BTreeMap::new(),
+            faults: BTreeMap::new(),
             wall_ms: 0,
         }
     }

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::BufWriter;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
@@ -16,13 +17,16 @@ use quorate_check::verdict::{Class, Verdict};
 use quorate_check::{Options, judge};
 
 use crate::client::{Session, Ways, observer};
+use crate::moment::Moment;
+use crate::page::RunPage;
 use crate::plan::Plan;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Fault;
 use crate::record::{Record, Written};
+use crate::replay::{Stop, Window};
 use crate::report::{Finding, Report, gravity};
 use crate::settle::Settle;
-use crate::trace::Trace;
+use crate::trace::{Stopped, Trace};
 use crate::world::{World, product};
 
 /// Simulated time after which a run is given up as the harness's failure, beyond the plan's duration.
@@ -39,6 +43,14 @@ pub struct RunOptions {
     pub trace: Option<PathBuf>,
     /// Where to write the history.
     pub history: Option<PathBuf>,
+    /// Where to write what the members went through.
+    pub timeline: Option<PathBuf>,
+    /// Where to write the page that shows it all.
+    pub page: Option<PathBuf>,
+    /// The part of the run that is looked at, which counts its events.
+    pub window: Window,
+    /// The moment at which to stop.
+    pub until: Option<Moment>,
 }
 
 /// Runs a plan to its end and judges it.
@@ -50,6 +62,13 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
         Some(Ok(file)) => Trace::written(Box::new(BufWriter::new(file))),
         Some(Err(error)) => return Report::lost(seed, Class::Harness, format!("the trace's file: {error}")),
     };
+    let stop = options.until.map(|until| {
+        (Stop::at(until), {
+            let then: Stopped = Box::new(stop_here);
+            then
+        })
+    });
+    let trace = trace.watched(options.window.events.clone(), stop);
     if let Some(mutant) = &options.mutant {
         let armed = armed::arm_mutant(mutant);
         assert!(armed, "one process runs one seed, with one planted bug");
@@ -59,16 +78,40 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
     simulate(&plan, &record);
     let written = record.take();
     let mut findings = written.findings.clone();
-    if let Some(path) = &options.history {
-        let saved = std::fs::File::create(path).map_err(|error| error.to_string());
-        let saved = saved
-            .and_then(|file| written.history.write(BufWriter::new(file)).map_err(|error| error.to_string()));
-        if let Err(error) = saved {
-            findings.push(Finding::new(Class::Harness, "runner", format!("the history's file: {error}")));
+    let verdict = judge(&written.history, &judge_options(&plan, &written));
+    let faults = save(options, &written);
+    findings.extend(faults.into_iter().map(|fault| Finding::new(Class::Harness, "runner", fault)));
+    let report = report(&plan, options, &written, findings, &verdict, started.elapsed());
+    if let Some(path) = &options.page {
+        let page = RunPage::new(&plan, &written.history, &written.timeline, &report);
+        if let Err(error) = page.write(path) {
+            return Report::lost(seed, Class::Harness, error.to_string());
         }
     }
-    let verdict = judge(&written.history, &judge_options(&plan, &written));
-    report(&plan, options, written, findings, &verdict, started.elapsed())
+    report
+}
+
+/// Writes the files that were asked for; what went wrong.
+fn save(options: &RunOptions, written: &Written) -> Vec<String> {
+    let create = |path: &PathBuf| std::fs::File::create(path).map(BufWriter::new);
+    let history = options.history.as_ref().map(|path| {
+        let saved = create(path).map_err(|error| error.to_string());
+        saved.and_then(|file| written.history.write(file).map_err(|error| error.to_string()))
+    });
+    let timeline = options.timeline.as_ref().map(|path| {
+        create(path).and_then(|file| written.timeline.write(file)).map_err(|error| error.to_string())
+    });
+    let failed = |what: &str, saved: Option<Result<(), String>>| {
+        saved.and_then(Result::err).map(|error| format!("the {what}'s file: {error}"))
+    };
+    failed("history", history).into_iter().chain(failed("timeline", timeline)).collect()
+}
+
+/// Shows what came last and ends the process: a run cannot be left half-way, and is not judged half-way either.
+fn stop_here(stop: &Stop) {
+    // Whoever reads may have seen enough.
+    drop(std::io::Write::write_all(&mut std::io::stdout(), stop.shown().as_bytes()));
+    std::process::exit(i32::from(Class::Pass.exit_code()));
 }
 
 /// Whether product code's offers of a legal disturbance are taken: drawn by place and count.
@@ -114,10 +157,17 @@ fn simulate(plan: &Plan, record: &Arc<Record>) {
         // A panic in this crate is ours; one in the product, or in what it uses, is the product's.
         let ours = place.starts_with("sim/") || place.contains("/madsim-") || place.contains("/sim/src/");
         let class = if ours { Class::Harness } else { Class::Crash };
+        let place = within_package(&place);
         record.finding(Nanos::default(), Finding::new(class, "panic", format!("{message} (at {place})")));
     }
     // Members that are still alive are simply gone: their destructors have nothing more to say.
     std::mem::forget(runtime);
+}
+
+/// A place in the source as its package knows it: where packages are kept differs from host to host.
+fn within_package(place: &str) -> &str {
+    let kept = place.split_once("/registry/src/").and_then(|(_, rest)| rest.split_once('/'));
+    kept.map_or(place, |(_, rest)| rest)
 }
 
 fn text_of(payload: &(dyn Any + Send)) -> String {
@@ -132,6 +182,7 @@ async fn story(plan: Plan, record: Arc<Record>) {
     world.silence_the_simulators_network();
     let time = world.time().clone();
     let until = Nanos(world.plan().duration_ms * 1_000_000);
+    world.start_witness();
     world.start_all();
     world.start_monitor();
     let faults = world.start_faults();
@@ -148,6 +199,13 @@ async fn story(plan: Plan, record: Arc<Record>) {
     for session in sessions {
         // A client's host never dies, so it cannot be cancelled, only panic, which ends the run itself.
         drop(session.await);
+    }
+    // What has begun may end, and what is still to come may strike, before everything is healed.
+    for fault in &world.plan().faults {
+        let end = Nanos(fault.at_ms.saturating_add(fault.for_ms).saturating_mul(1_000_000));
+        if !record.is_over() && time.now() < end.min(until) {
+            time.sleep_until(end.min(until)).await;
+        }
     }
     for fault in &faults {
         fault.abort();
@@ -172,17 +230,14 @@ fn judge_options(plan: &Plan, written: &Written) -> Options {
 fn report(
     plan: &Plan,
     options: &RunOptions,
-    written: Written,
+    written: &Written,
     mut findings: Vec<Finding>,
     verdict: &Verdict,
     wall: Duration,
 ) -> Report {
-    findings.extend(verdict.violations.iter().map(|violation| Finding {
-        class: violation.class,
-        by: violation.oracle.to_string(),
-        sentence: violation.sentence.clone(),
-        details: violation.details.clone(),
-    }));
+    findings.extend(
+        verdict.violations.iter().map(|violation| Finding::from(violation).located(&written.history)),
+    );
     findings.sort_by_key(|finding| std::cmp::Reverse(gravity(finding.class)));
     let counts = &verdict.counts;
     let mut figures = written.figures;
@@ -203,6 +258,10 @@ fn report(
         trace: written.trace.hash().to_string(),
         events: written.trace.events(),
         marks,
+        faults: written.history.faults.iter().fold(BTreeMap::new(), |mut faults, fault| {
+            *faults.entry(fault.kind.clone()).or_default() += 1;
+            faults
+        }),
         wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
     }
 }

@@ -9,6 +9,12 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quorate_check::types::Nanos;
+
+use crate::replay::Stop;
 
 /// What the hash of nothing is.
 const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
@@ -32,6 +38,11 @@ impl fmt::Display for TraceHash {
 }
 
 impl TraceHash {
+    /// The hash as a number.
+    pub fn value(self) -> u128 {
+        self.0
+    }
+
     fn add(&mut self, word: u64) {
         self.0 = (self.0 ^ u128::from(word)).wrapping_mul(FACTOR);
         // A product carries bits only upwards: exchanging the halves lets the next one carry them on.
@@ -83,7 +94,12 @@ pub struct Trace {
     events: u64,
     line: String,
     sink: Option<Box<dyn Write + Send>>,
+    stop: Option<(Stop, Stopped)>,
+    counter: Option<Arc<AtomicU64>>,
 }
+
+/// What is done with a run whose moment has come; it may well not return.
+pub type Stopped = Box<dyn FnOnce(&Stop) + Send>;
 
 impl fmt::Debug for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,14 +113,25 @@ impl Trace {
         Trace { sink: Some(sink), ..Trace::default() }
     }
 
+    /// The trace with its number of events counted here too, and with something to do at a moment.
+    pub fn watched(self, counter: Arc<AtomicU64>, stop: Option<(Stop, Stopped)>) -> Trace {
+        Trace { stop, counter: Some(counter), ..self }
+    }
+
     /// Takes in an event that happened at `at` nanoseconds of simulated time: `what` is all that it says, and
     /// `text` says it to people.
     pub fn event(&mut self, at: u64, what: &impl Hash, text: fmt::Arguments<'_>) {
         self.hash.write_u64(at);
         what.hash(&mut self.hash);
         self.events += 1;
+        if let Some(counter) = &self.counter {
+            counter.store(self.events, Ordering::Relaxed);
+        }
         if self.sink.is_some() {
             self.write_down(at, text);
+        }
+        if self.stop.is_some() {
+            self.look_at(at, text);
         }
     }
 
@@ -124,6 +151,15 @@ impl Trace {
         if writeln!(sink, "{at} {text}").is_err() {
             // The hash does not need the file; a trace that ends early is better than a run that does.
             self.sink = None;
+        }
+    }
+
+    /// Shows an event to whoever waits for a moment.
+    fn look_at(&mut self, at: u64, text: fmt::Arguments<'_>) {
+        let come = self.stop.as_mut().is_some_and(|(stop, _)| stop.take(&format!("{at} {text}"), Nanos(at)));
+        if come && let Some((stop, then)) = self.stop.take() {
+            self.flush();
+            then(&stop);
         }
     }
 
@@ -196,6 +232,27 @@ mod tests {
         {
             assert_ne!(base, other);
         }
+    }
+
+    #[test]
+    fn what_is_due_at_a_moment_is_done_once_and_changes_no_hash() {
+        use crate::moment::Moment;
+        let counter = Arc::new(AtomicU64::new(0));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let then: Stopped = Box::new(move |stop| sender.send(stop.shown()).unwrap());
+        let mut watched = Trace::default().watched(counter.clone(), Some((Stop::at(Moment::Event(2)), then)));
+        let mut plain = Trace::default();
+        for at in 1..=4 {
+            watched.note(at, format_args!("messages {at}"));
+            plain.note(at, format_args!("messages {at}"));
+        }
+        assert_eq!(watched.hash(), plain.hash());
+        assert_eq!(counter.load(Ordering::Relaxed), 4);
+        let shown: Vec<String> = receiver.try_iter().collect();
+        assert!(
+            shown.len() == 1 && shown[0].contains("messages 2") && !shown[0].contains("messages 3"),
+            "{shown:?}"
+        );
     }
 
     #[test]

@@ -115,3 +115,36 @@ fn operations_refer_only_to_earlier_ones_of_their_client() {
         }
     }
 }
+
+#[test]
+fn the_plan_written_by_hand_is_sound_and_is_the_one_that_is_documented() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = here.join("plans/leader-loses-power.json");
+    let plan = Plan::load(&path).unwrap();
+    assert_eq!((plan.members.len(), plan.operations().count(), plan.faults.len()), (3, 5, 2));
+    assert_eq!(
+        plan.knobs.heartbeat_ms,
+        quorate_sim::plan::Knobs::default().heartbeat_ms,
+        "left out, so plain"
+    );
+    assert_eq!(plan.knobs.snapshot_entries, 3);
+    let documented = std::fs::read_to_string(here.join("../docs/simulator.md")).unwrap();
+    assert!(
+        documented.contains(&std::fs::read_to_string(&path).unwrap()),
+        "docs/simulator.md shows another plan"
+    );
+}
+
+#[test]
+fn plans_of_the_corpus_can_be_read_and_are_listed() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus");
+    let listed = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let plans: Vec<_> = files.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
+    assert!(!plans.is_empty());
+    for path in plans {
+        Plan::load(&path).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy();
+        assert!(listed.contains(&*name), "tests/corpus/README.md does not say what {name} found");
+    }
+}

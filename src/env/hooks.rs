@@ -1,4 +1,5 @@
-//! The simulator's only hooks in product code: planted bugs, legal disturbances, and marks for rare events.
+//! The simulator's only hooks in product code: planted bugs, legal disturbances, marks for rare events, and who is
+//! told what members are seen doing (see [`Witness`](super::Witness)).
 //!
 //! In the plain build every one of them is a constant `false` or nothing at all. In the simulated build a run
 //! may arm one planted bug by name before it starts; one process runs one seed, so the choice is process-wide.
@@ -9,10 +10,18 @@ pub mod armed {
     use std::collections::{BTreeMap, BTreeSet};
     use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+    use crate::env::Observation;
+    use crate::types::MemberId;
+
+    /// Who listens to what members are seen doing.
+    pub type Listener = Box<dyn Fn(MemberId, Observation) + Send + Sync>;
+
     static MUTANT: OnceLock<String> = OnceLock::new();
     static MARKS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
     static MUTANT_HITS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     static BUGGIFY: OnceLock<Box<dyn Fn(&'static str) -> bool + Send + Sync>> = OnceLock::new();
+
+    static LISTENER: OnceLock<Listener> = OnceLock::new();
 
     fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -45,6 +54,18 @@ pub mod armed {
     /// Whether the disturbance at `place` happens now.
     pub fn buggify(place: &'static str) -> bool {
         BUGGIFY.get().is_some_and(|decide| decide(place))
+    }
+
+    /// Installs who is told what members are seen doing; returns false when somebody was installed before.
+    pub fn arm_listener(listener: Listener) -> bool {
+        LISTENER.set(listener).is_ok()
+    }
+
+    /// Tells what a member was seen doing, if anybody listens.
+    pub fn witness(member: MemberId, observe: impl FnOnce() -> Observation) {
+        if let Some(listener) = LISTENER.get() {
+            listener(member, observe());
+        }
     }
 
     /// Counts a rare event.

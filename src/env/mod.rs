@@ -10,6 +10,7 @@ mod disk;
 mod hooks;
 #[cfg(not(madsim))]
 pub mod real;
+mod witness;
 mod work;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub use deadline::within;
 pub use disk::{Disk, File, Lock, OpenMode, Space};
 #[cfg(madsim)]
 pub use hooks::armed;
+pub use witness::{Ballot, Observation, Witness, digest};
 pub use work::{Completion, Job, Worker, Workers, run};
 
 /// A member's two clocks.

@@ -267,7 +267,7 @@ pub struct Member {
 }
 
 /// A key with its value and history, as answered to clients.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct KeyValue {
     /// The key.
     pub key: Bytes,
@@ -386,6 +386,19 @@ pub enum CommandError {
 }
 
 impl Command {
+    /// Whether only a client asks for it; the others are a member's own.
+    pub fn is_a_clients(&self) -> bool {
+        matches!(
+            self,
+            Command::Put(_)
+                | Command::DeleteRange(_)
+                | Command::Txn(_)
+                | Command::Compact(_)
+                | Command::LeaseGrant { .. }
+                | Command::LeaseRevoke { .. }
+        )
+    }
+
     /// Bytes of the keys and values that the command carries: what the limit on a request's size counts.
     pub fn size_bytes(&self) -> usize {
         match self {

@@ -19,7 +19,7 @@ pub struct Effects {
 }
 
 /// One change to one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// The key was written; the key-value is the new one.
     Put(KeyValue),

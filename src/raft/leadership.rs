@@ -111,6 +111,11 @@ impl Leadership {
 
 impl Standing {
     fn has_quorum(&self, agreed: &BTreeSet<u64>) -> bool {
-        self.voters.iter().all(|set| set.intersection(agreed).count() * 2 > set.len())
+        is_quorum(&self.voters, agreed)
     }
+}
+
+/// Whether `agreed` holds a majority of each set of `voters`: of both, while the membership changes.
+pub fn is_quorum(voters: &[BTreeSet<u64>], agreed: &BTreeSet<u64>) -> bool {
+    voters.iter().all(|set| set.intersection(agreed).count() * 2 > set.len())
 }

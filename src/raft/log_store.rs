@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, Vote};
 
+use crate::env::{Ballot, Observation, Witness, digest};
 use crate::raft::codec::{EntryError, from_wal, to_wal};
 use crate::raft::types::{RaftEntry, RaftLogId, RaftVote, TypeConfig, log_id, raft_log_id};
 use crate::storage::full_snapshot::FullSnapshot;
@@ -22,6 +23,7 @@ use crate::types::{LogId, MemberId, Term};
 /// The log of one member. Clones share it.
 #[derive(Clone)]
 pub struct LogStore {
+    witness: Witness,
     wal: WalHandle,
     memory: Arc<Mutex<Memory>>,
     /// What alone may let this log forget, with an engine that does not survive a power loss.
@@ -50,15 +52,22 @@ struct Memory {
 }
 
 impl LogStore {
-    /// The log as the WAL gave it back. With `full` it is never purged beyond what that file holds.
+    /// The log of `member` as the WAL gave it back. With `full` it is never purged beyond what that file holds.
     ///
     /// # Errors
     /// [`EntryError`] when an entry is of a kind that this version does not know.
     pub fn new(
+        member: MemberId,
         wal: WalHandle,
         recovered: Recovered,
         full: Option<FullSnapshot>,
     ) -> Result<LogStore, EntryError> {
+        let witness = Witness::of(member);
+        witness.tell(|| Observation::Recovered {
+            purged: recovered.purged,
+            vote: recovered.vote.as_ref().map(|vote| ballot(&vote_from_wal(vote))),
+            entries: recovered.entries.iter().map(|entry| (entry.log_id, digest(&entry.payload))).collect(),
+        });
         let mut entries = BTreeMap::new();
         for entry in recovered.entries {
             entries.insert(entry.log_id.index.0, from_wal(entry.log_id, entry.payload)?);
@@ -70,7 +79,7 @@ impl LogStore {
             committed: recovered.committed.map(raft_log_id),
             refused: BTreeSet::new(),
         };
-        Ok(LogStore { wal, memory: Arc::new(Mutex::new(memory)), full })
+        Ok(LogStore { witness, wal, memory: Arc::new(Mutex::new(memory)), full })
     }
 
     /// What replication was refused.
@@ -115,6 +124,11 @@ impl Memory {
 fn vote_from_wal(vote: &wal::Vote) -> RaftVote {
     let member = vote.voted_for.unwrap_or(MemberId(0)).0;
     if vote.committed { Vote::new_committed(vote.term.0, member) } else { Vote::new(vote.term.0, member) }
+}
+
+fn ballot(vote: &RaftVote) -> Ballot {
+    let leader = vote.leader_id();
+    Ballot { term: Term(leader.term), candidate: MemberId(leader.voted_for), won: vote.is_committed() }
 }
 
 fn vote_to_wal(vote: &RaftVote) -> wal::Vote {
@@ -184,12 +198,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &RaftVote) -> Result<(), io::Error> {
         self.memory().vote = Some(*vote);
-        self.persist(vec![WalRecord::Vote(vote_to_wal(vote))]).await
+        self.persist(vec![WalRecord::Vote(vote_to_wal(vote))]).await?;
+        self.witness.tell(|| Observation::Voted(ballot(vote)));
+        Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<RaftLogId>) -> Result<(), io::Error> {
         self.memory().committed = committed;
         if let Some(committed) = committed {
+            self.witness.tell(|| Observation::Committed { upto: log_id(&committed) });
             self.wal.note_committed(log_id(&committed));
         }
         Ok(())
@@ -205,16 +222,28 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let mut records = Vec::new();
+        let last;
         {
             let mut memory = self.memory();
             for entry in entries {
                 let expected = memory.last().map_or(0, |last| last.index + 1);
                 assert_eq!(entry.log_id.index, expected, "the log has no holes");
-                records.push(WalRecord::Entry(to_wal(&entry)));
+                let record = to_wal(&entry);
+                self.witness
+                    .tell(|| Observation::Appended { entry: record.log_id, digest: digest(&record.payload) });
+                records.push(WalRecord::Entry(record));
                 memory.entries.insert(entry.log_id.index, entry);
             }
+            last = memory.last();
         }
-        self.wal.append(records, Box::new(move |result| callback.io_completed(result)));
+        let witness = self.witness;
+        let done = move |result: io::Result<()>| {
+            if let (Ok(()), Some(last)) = (&result, &last) {
+                witness.tell(|| Observation::Durable { upto: log_id(last) });
+            }
+            callback.io_completed(result);
+        };
+        self.wal.append(records, Box::new(done));
         Ok(())
     }
 
@@ -224,6 +253,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let from = last.map_or(0, |last| last.index + 1);
             drop(memory.entries.split_off(&from));
         }
+        self.witness.tell(|| Observation::Truncated { after: last.as_ref().map(log_id) });
         self.persist(vec![WalRecord::TruncateAfter(last.as_ref().map(log_id))]).await
     }
 
@@ -237,6 +267,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             memory.entries = memory.entries.split_off(&(upto.index + 1));
             memory.purged = memory.purged.max(Some(upto));
         }
+        self.witness.tell(|| Observation::Purged { upto: log_id(&upto) });
         self.persist(vec![WalRecord::Purge(log_id(&upto))]).await
     }
 }

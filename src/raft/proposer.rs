@@ -13,7 +13,7 @@ use std::time::Duration;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
-use crate::env::{Env, within};
+use crate::env::{Env, Observation, Witness, within};
 use crate::machine::command::{Answer, Batch, Command, Request};
 use crate::pb::peer::forward_response::Outcome as Forwarded;
 use crate::peer::Peers;
@@ -21,7 +21,7 @@ use crate::raft::RaftHandle;
 use crate::raft::codec::encode_batch;
 use crate::raft::pending::{Pending, ProposeError};
 use crate::raft::types::{LogBatch, TypeConfig};
-use crate::types::{Incarnation, MemberId, Term};
+use crate::types::{Incarnation, MemberId, RequestId, Term};
 
 /// Limits of the proposer.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +133,11 @@ impl Proposer {
             return Err(ProposeError::TooManyRequests);
         }
         let (sequence, answer) = self.inner.pending.open();
+        if command.is_a_clients() {
+            let (member, incarnation) = (self.inner.member, self.inner.incarnation);
+            let id = RequestId { member, incarnation, sequence };
+            Witness::of(member).tell(|| Observation::Proposed { id });
+        }
         let deadline = self.inner.env.clock.monotonic() + limits.request_timeout;
         self.queue().push_back(Queued { sequence, command, bytes, deadline });
         self.inner.waiting.notify_one();

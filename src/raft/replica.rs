@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::env::Env;
-use crate::machine::command::{Batch, KeyValue};
-use crate::machine::effects::{Event, Records, RecordsError};
+use crate::env::{Env, Observation, Witness};
+use crate::machine::command::{Batch, Command, KeyValue};
+use crate::machine::effects::{Effects, Event, Records, RecordsError};
 use crate::machine::lease::{Lease, parse_lease_key};
 use crate::machine::mvcc::record::record_key;
 use crate::machine::overlay::Overlay;
@@ -83,6 +83,7 @@ impl Replica {
         if let Some(last) = state.applied() {
             applied.advance(last);
         }
+        Witness::of(member).tell(|| Observation::Loaded { applied: state.applied(), hash: state.hash() });
         let (state, membership) = (RwLock::new(state), Mutex::new(membership));
         let (installs, given_up) = (AtomicU64::new(0), AtomicBool::new(false));
         Replica {
@@ -163,6 +164,7 @@ impl Replica {
                         let mark = |_: &RecordsError| self.given_up.store(true, Ordering::Relaxed);
                         let effects = state.apply(&overlay, at, &batch).inspect_err(mark)?;
                         overlay.absorb(&effects.writes).inspect_err(mark)?;
+                        self.tell_of(at, &batch, &effects);
                         leases.extend(effects.writes.iter().filter_map(lease_change));
                         writes.extend(effects.writes);
                         answers.extend(effects.answers);
@@ -175,6 +177,7 @@ impl Replica {
                     }
                     Committed::Blank => state.set_applied(at),
                 }
+                Witness::of(self.member).tell(|| Observation::State { entry: at, hash: state.hash() });
             }
             writes.push(applied_write(last));
             self.store.push(writes);
@@ -189,6 +192,19 @@ impl Replica {
         }
         self.applied.advance(last);
         Ok(())
+    }
+
+    /// Tells what became of each command of a batch.
+    fn tell_of(&self, entry: LogId, batch: &Batch, effects: &Effects) {
+        for (id, answer) in &effects.answers {
+            Witness::of(self.member).tell(|| Observation::Ran {
+                entry,
+                id: *id,
+                revision: answer.revision,
+                expired: expired_by(batch, id.sequence),
+                refused: answer.result.is_err(),
+            });
+        }
     }
 
     /// Brings the deadlines in step with the leases bucket. Before the answers: whoever knows of a grant must
@@ -267,6 +283,7 @@ impl Replica {
             let mut live = self.state.write().unwrap_or_else(PoisonError::into_inner);
             self.store.swap(engine)?;
             *live = state;
+            Witness::of(self.member).tell(|| Observation::Installed { upto: last, hash: live.hash() });
             self.installs.fetch_add(1, Ordering::Relaxed);
             *self.membership() = membership;
         }
@@ -317,6 +334,15 @@ impl Previous for Replica {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// The leases that a request of a batch ends because their time is up.
+fn expired_by(batch: &Batch, sequence: u64) -> Vec<LeaseId> {
+    let request = batch.requests.iter().find(|request| request.sequence == sequence);
+    match request.map(|request| &request.command) {
+        Some(Command::LeaseExpire { ids }) => ids.clone(),
+        _ => Vec::new(),
     }
 }
 

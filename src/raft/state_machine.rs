@@ -15,9 +15,10 @@ use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder, SnapshotMeta};
 
+use crate::env::{Observation, Witness, digest};
 use crate::machine::persist::Bucket;
 use crate::machine::state::State;
-use crate::raft::codec::batch_to_apply;
+use crate::raft::codec::{batch_to_apply, encode_payload};
 use crate::raft::replica::{Committed, Replica, load_membership, membership_key};
 use crate::raft::snapshot::SnapshotData;
 use crate::raft::types::{RaftLogId, RaftMembership, TypeConfig, log_id, raft_log_id};
@@ -128,6 +129,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     where
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + OptionalSend,
     {
+        let witness = Witness::of(self.replica.member());
         let mut chunks = entries.ready_chunks(APPLY_ENTRIES_MAX);
         while let Some(chunk) = chunks.next().await {
             self.replica.store().room().await;
@@ -136,6 +138,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             for item in chunk {
                 let (entry, responder) = item?;
                 let at = log_id(&entry.log_id);
+                witness.tell(|| Observation::Applied {
+                    entry: at,
+                    digest: digest(&encode_payload(&entry.payload)),
+                });
                 let content = match entry.payload {
                     EntryPayload::Blank => Committed::Blank,
                     EntryPayload::Normal(batch) => {

@@ -14,10 +14,17 @@ const PROGRAMS: &str = "src/cli/";
 /// operating system, both of which the simulation stands in for.
 const RAFT_RUNTIME: &str = "src/raft/runtime.rs";
 
-/// The simulator's own program: it starts runs as processes, measures them, and reads its arguments. Nothing of that
-/// is inside a run.
-const AROUND_RUNS: &[&str] =
-    &["sim/src/sweep/", "sim/src/run.rs", "sim/src/obey.rs", "sim/src/main.rs", "sim/src/plan/mod.rs"];
+/// The simulator's own programs: they start runs (or the explorer of the models) as processes, measure them, and read
+/// their arguments. Nothing of that is inside a run.
+const AROUND_RUNS: &[&str] = &[
+    "sim/src/sweep/",
+    "sim/src/run.rs",
+    "sim/src/obey.rs",
+    "sim/src/main.rs",
+    "sim/src/explore.rs",
+    "sim/src/plan/mod.rs",
+    "sim/models/src/cli.rs",
+];
 
 struct Rule {
     /// What must not be named, spelled with single spaces or none.

@@ -53,13 +53,17 @@ pub const COMPACTED: &str = "etcdserver: mvcc: required revision has been compac
 pub const FUTURE_REVISION: &str = "etcdserver: mvcc: required revision is a future revision";
 /// There is no such lease.
 pub const LEASE_NOT_FOUND: &str = "etcdserver: requested lease not found";
+/// A lease of that id exists.
+pub const LEASE_EXISTS: &str = "etcdserver: lease already exists";
+/// The key whose value or lease was to be kept is not there.
+pub const KEY_NOT_FOUND: &str = "etcdserver: key not found";
 /// The store is full.
 pub const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 
 /// The texts that are refusals. (`NO_SPACE` is judged apart.)
 const REFUSALS: &[&str] = &[
     "etcdserver: key is not provided",
-    "etcdserver: key not found",
+    KEY_NOT_FOUND,
     "etcdserver: value is provided",
     "etcdserver: lease is provided",
     "etcdserver: too many operations in txn request",
@@ -69,7 +73,7 @@ const REFUSALS: &[&str] = &[
     COMPACTED,
     FUTURE_REVISION,
     LEASE_NOT_FOUND,
-    "etcdserver: lease already exists",
+    LEASE_EXISTS,
     "etcdserver: too large lease TTL",
     "etcdserver: member ID already exist",
     "etcdserver: Peer URLs already exists",

@@ -1,4 +1,5 @@
-//! The header oracle: one cluster, the member that was asked, and numbers that never fall in a member's life.
+//! The header oracle: one cluster, the member that was asked, and numbers that never fall in a member's life; nothing
+//! is applied that is not in the log.
 //!
 //! Within one life of a member, whatever is asked after an answer came must be answered with no smaller revision, no
 //! smaller term, and no smaller applied index. Revisions of serializable reads are covered by this. Where two lives
@@ -41,6 +42,13 @@ pub fn check(history: &History, options: &Options) -> Vec<Violation> {
         note(&mut terms, member, asked, answered, header.raft_term.0.into(), by);
         if let Response::Status(status) = response {
             note(&mut applied, member, asked, answered, status.raft_applied_index.into(), by);
+            if status.raft_index > 0 && status.raft_applied_index > status.raft_index {
+                let sentence = format!(
+                    "member {member} has applied entry {}, but its log ends with entry {}",
+                    status.raft_applied_index, status.raft_index
+                );
+                violations.push(Violation::safety(Oracle::Header, sentence).operation(operation.id));
+            }
         }
     }
     for watch in &history.watches {

@@ -6,7 +6,7 @@ use crate::options::Options;
 use crate::revision_order::{self, Cause, Replayed};
 use crate::types::{OpId, WatchNo};
 use crate::verdict::{Counts, Verdict, Violation};
-use crate::{hash, header, watch};
+use crate::{hash, header, lock, log_order, watch};
 use std::collections::BTreeSet;
 
 /// Judges a history: all violations that the oracles find, sorted, and what was judged in numbers.
@@ -21,6 +21,8 @@ pub fn judge(history: &History, options: &Options) -> Verdict {
     violations.extend(hash::check(history));
     violations.extend(watch::check(history, &replayed, options));
     violations.extend(lease::check(history, &book, &replayed, options));
+    violations.extend(log_order::check(history, &replayed, options));
+    violations.extend(lock::check(history, &replayed, options));
     Verdict::new(violations, count(history, &replayed))
 }
 

@@ -12,6 +12,7 @@
 //! unordered map, so that one history always has one verdict; what cannot be decided is never a pass.
 
 pub mod bytes;
+pub mod equality;
 pub mod error_table;
 pub mod hash;
 pub mod header;
@@ -19,8 +20,11 @@ pub mod history;
 mod judge;
 pub mod lease;
 mod lives;
+pub mod lock;
+pub mod log_order;
 pub mod model;
 mod options;
+pub mod raft;
 pub mod revision_order;
 pub mod span;
 pub mod types;

@@ -53,9 +53,39 @@ number!(
     Term(u64), "{}"
 );
 number!(
+    /// A position in the Raft log, from 0.
+    LogIndex(u64), "{}"
+);
+number!(
+    /// A number that two byte strings share only by accident: the digest of a log entry.
+    Digest(u64), "{:016x}"
+);
+number!(
     /// A moment, in nanoseconds since the history began, simulated or real; one clock for the whole history.
     Nanos(u64), "{}"
 );
+
+/// Names a log entry: within a term an index is given once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LogId {
+    /// The term of the leader that made the entry.
+    pub term: Term,
+    /// Its position.
+    pub index: LogIndex,
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of term {}", self.index, self.term)
+    }
+}
+
+impl LogIndex {
+    /// The position after this one.
+    pub fn next(self) -> LogIndex {
+        LogIndex(self.0.saturating_add(1))
+    }
+}
 
 impl Revision {
     /// The revision of the empty store.

@@ -68,6 +68,24 @@ pub enum Oracle {
     Watch,
     /// The guarantees of leases.
     Lease,
+    /// Raft: at most one leader a term.
+    ElectionSafety,
+    /// Raft: a leader never takes back its own entries.
+    LeaderAppendOnly,
+    /// Raft: logs that share an entry share all before it.
+    LogMatching,
+    /// Raft: later leaders hold what was committed.
+    LeaderCompleteness,
+    /// Raft: no two members apply different entries at one index.
+    StateMachineSafety,
+    /// Raft: what was committed or durable is not lost.
+    CommittedNeverLost,
+    /// Equal states at equal log entries.
+    Equality,
+    /// Every logged command against the log's own order.
+    LogOrder,
+    /// The guarantees of locks and elections.
+    Lock,
     /// The harness's own consistency.
     Harness,
 }
@@ -82,6 +100,15 @@ impl fmt::Display for Oracle {
             Oracle::Hash => "hash",
             Oracle::Watch => "watch",
             Oracle::Lease => "lease",
+            Oracle::ElectionSafety => "election-safety",
+            Oracle::LeaderAppendOnly => "leader-append-only",
+            Oracle::LogMatching => "log-matching",
+            Oracle::LeaderCompleteness => "leader-completeness",
+            Oracle::StateMachineSafety => "state-machine-safety",
+            Oracle::CommittedNeverLost => "committed-never-lost",
+            Oracle::Equality => "equality",
+            Oracle::LogOrder => "log-order",
+            Oracle::Lock => "lock",
             Oracle::Harness => "harness",
         })
     }

@@ -25,9 +25,10 @@ fn shapes() -> impl Strategy<Value = Shape> {
         0usize..6,
         any::<bool>(),
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(operations, keys, unknown, refused, overlap, full, watches, leases, compactions)| {
-            Shape {
+        .prop_map(
+            |(operations, keys, unknown, refused, overlap, full, watches, leases, compactions, log)| Shape {
                 operations,
                 keys,
                 unknown_percent: unknown,
@@ -37,8 +38,9 @@ fn shapes() -> impl Strategy<Value = Shape> {
                 watches,
                 leases,
                 compactions,
-            }
-        })
+                log,
+            },
+        )
 }
 
 proptest! {

@@ -59,6 +59,39 @@ fn watched(history: &mut History) -> Vec<&mut Event> {
         .collect()
 }
 
+fn txns(history: &mut History) -> Vec<&mut TxnResponse> {
+    answers(history)
+        .filter_map(|(_, _, response)| match response {
+            Response::Txn(got) if !got.responses.is_empty() => Some(got),
+            _ => None,
+        })
+        .collect()
+}
+
+fn inner_answers(history: &mut History) -> Vec<&mut Response> {
+    txns(history).into_iter().flat_map(|got| &mut got.responses).map(|inner| &mut inner.response).collect()
+}
+
+/// The leases whose grant was answered: nothing is held against others.
+fn granted(history: &History) -> Vec<LeaseId> {
+    let answered = history.operations.iter().filter_map(|operation| match operation.answer() {
+        Some((_, Response::LeaseGrant(got))) => Some(got.id),
+        _ => None,
+    });
+    answered.collect()
+}
+
+fn change_a_field(kv: &mut KeyValue, which: u64) {
+    match which {
+        0 => kv.value = "elsewhere".into(),
+        1 => kv.version += 1,
+        2 => kv.create_revision.0 -= 1,
+        3 => kv.mod_revision.0 -= 1,
+        4 => kv.lease.0 += 1,
+        _ => kv.key = "k999".into(),
+    }
+}
+
 const MUTATIONS: &[Mutation] = &[
     ("value of a read", |history, dice| pick(read_pairs(history), dice, |kv| kv.value = "elsewhere".into())),
     ("version of a read", |history, dice| pick(read_pairs(history), dice, |kv| kv.version += 1)),
@@ -236,6 +269,261 @@ const MUTATIONS: &[Mutation] = &[
     ("kind of a watch event", |history, dice| {
         let puts = watched(history).into_iter().filter(|event| event.kind == EventKind::Put).collect();
         pick(puts, dice, |event| event.kind = EventKind::Delete)
+    }),
+    ("key of a read", |history, dice| pick(read_pairs(history), dice, |kv| kv.key = "k999".into())),
+    ("a pair of a read repeated", |history, dice| {
+        let full = ranges(history).into_iter().filter(|got| !got.kvs.is_empty()).collect();
+        pick(full, dice, |got| {
+            let kv = got.kvs[0].clone();
+            got.kvs.push(kv);
+        })
+    }),
+    ("two pairs of a read swapped", |history, dice| {
+        let plain = answers(history).filter_map(|(request, _, response)| match (request, response) {
+            (Request::Range(range), Response::Range(got))
+                if range.sort_target == SortTarget::Key && got.kvs.len() > 1 =>
+            {
+                Some(got)
+            }
+            _ => None,
+        });
+        pick(plain.collect(), dice, |got| got.kvs.swap(0, 1))
+    }),
+    ("revision of a linearizable read", |history, dice| {
+        let reads = answers(history).filter_map(|(request, header, response)| match (request, response) {
+            (Request::Range(range), Response::Range(_)) if !range.serializable && range.revision.0 > 0 => {
+                Some((header, range.revision))
+            }
+            _ => None,
+        });
+        let mut below: Vec<(&mut Header, Revision)> = reads.collect();
+        if below.is_empty() {
+            return false;
+        }
+        let chosen = dice.below(below.len() as u64) as usize;
+        let lower = below[chosen].1.previous();
+        below[chosen].0.revision = lower;
+        true
+    }),
+    ("a previous pair that was not there", |history, dice| {
+        let none = answers(history).filter_map(|(_, _, response)| match response {
+            Response::Put(got) if got.prev_kv.is_none() => Some(got),
+            _ => None,
+        });
+        pick(none.collect(), dice, |got| got.prev_kv = Some(KeyValue { version: 1, ..KeyValue::default() }))
+    }),
+    ("a previous pair kept back", |history, dice| {
+        let with = answers(history).filter_map(|(_, _, response)| match response {
+            Response::Put(got) if got.prev_kv.is_some() => Some(got),
+            _ => None,
+        });
+        pick(with.collect(), dice, |got| got.prev_kv = None)
+    }),
+    ("a field of a put's previous pair", |history, dice| {
+        let which = dice.below(5);
+        let pairs = answers(history).filter_map(|(_, _, response)| match response {
+            Response::Put(got) => got.prev_kv.as_mut(),
+            _ => None,
+        });
+        pick(pairs.collect(), dice, |kv| change_a_field(kv, which))
+    }),
+    ("a field of a deleted pair", |history, dice| {
+        let which = dice.below(6);
+        let pairs = answers(history).filter_map(|(_, _, response)| match response {
+            Response::DeleteRange(got) => Some(&mut got.prev_kvs),
+            _ => None,
+        });
+        pick(pairs.flatten().collect(), dice, |kv| change_a_field(kv, which))
+    }),
+    ("a deleted pair missing", |history, dice| {
+        let pairs = answers(history).filter_map(|(_, _, response)| match response {
+            Response::DeleteRange(got) if !got.prev_kvs.is_empty() => Some(&mut got.prev_kvs),
+            _ => None,
+        });
+        pick(pairs.collect(), dice, |pairs| {
+            pairs.pop();
+        })
+    }),
+    ("an empty delete that claims a key", |history, dice| {
+        let empty = answers(history).filter_map(|(_, _, response)| match response {
+            Response::DeleteRange(got) if got.deleted == 0 => Some(got),
+            _ => None,
+        });
+        pick(empty.collect(), dice, |got| got.deleted = 1)
+    }),
+    ("an answer missing from a transaction", |history, dice| {
+        pick(txns(history), dice, |got| {
+            got.responses.pop();
+        })
+    }),
+    ("the read inside a transaction", |history, dice| {
+        let which = dice.below(3);
+        let inner = inner_answers(history).into_iter().filter_map(|inner| match inner {
+            Response::Range(got) => Some(got),
+            _ => None,
+        });
+        pick(inner.collect(), dice, |got| match which {
+            0 => got.count += 1,
+            1 => got.more = !got.more,
+            _ => got.kvs.push(KeyValue { key: "k".into(), ..KeyValue::default() }),
+        })
+    }),
+    ("the put inside a transaction", |history, dice| {
+        let inner = inner_answers(history).into_iter().filter_map(|inner| match inner {
+            Response::Put(got) => Some(got),
+            _ => None,
+        });
+        pick(inner.collect(), dice, |got| match &mut got.prev_kv {
+            Some(kv) => kv.version += 1,
+            none => *none = Some(KeyValue { version: 1, ..KeyValue::default() }),
+        })
+    }),
+    ("the delete inside a transaction", |history, dice| {
+        let inner = inner_answers(history).into_iter().filter_map(|inner| match inner {
+            Response::DeleteRange(got) => Some(got),
+            _ => None,
+        });
+        pick(inner.collect(), dice, |got| got.deleted += 1)
+    }),
+    ("kind of an answer inside a transaction", |history, dice| {
+        let changed = inner_answers(history).into_iter().filter(|inner| matches!(inner, Response::Put(_)));
+        pick(changed.collect(), dice, |inner| *inner = Response::DeleteRange(DeleteRangeResponse::default()))
+    }),
+    ("revision of a compaction", |history, dice| {
+        let asked = answers(history).filter_map(|(request, header, _)| match request {
+            Request::Compact(compact) if compact.revision.0 > 1 => Some((header, compact.revision)),
+            _ => None,
+        });
+        let mut asked: Vec<(&mut Header, Revision)> = asked.collect();
+        if asked.is_empty() {
+            return false;
+        }
+        let chosen = dice.below(asked.len() as u64) as usize;
+        let lower = asked[chosen].1.previous();
+        asked[chosen].0.revision = lower;
+        true
+    }),
+    ("id of a granted lease", |history, dice| {
+        let grants = answers(history).filter_map(|(_, _, response)| match response {
+            Response::LeaseGrant(got) => Some(got),
+            _ => None,
+        });
+        pick(grants.collect(), dice, |got| got.id.0 += 1000)
+    }),
+    ("time to live of a granted lease", |history, dice| {
+        let grants = answers(history).filter_map(|(_, _, response)| match response {
+            Response::LeaseGrant(got) => Some(got),
+            _ => None,
+        });
+        pick(grants.collect(), dice, |got| got.ttl_secs -= 1)
+    }),
+    ("id of a renewed lease", |history, dice| {
+        let renewals = answers(history).filter_map(|(_, _, response)| match response {
+            Response::LeaseKeepAlive(got) => Some(got),
+            _ => None,
+        });
+        pick(renewals.collect(), dice, |got| got.id.0 += 1000)
+    }),
+    ("time to live of a renewed lease", |history, dice| {
+        let known = granted(history);
+        let renewals = answers(history).filter_map(|(_, _, response)| match response {
+            Response::LeaseKeepAlive(got) if got.ttl_secs > 0 && known.contains(&got.id) => Some(got),
+            _ => None,
+        });
+        pick(renewals.collect(), dice, |got| got.ttl_secs += 1)
+    }),
+    ("a field of a lease's time to live", |history, dice| {
+        let which = dice.below(4);
+        let known = granted(history);
+        let answers = answers(history).filter_map(|(_, _, response)| match response {
+            Response::LeaseTimeToLive(got) if got.ttl_secs >= 0 && known.contains(&got.id) => Some(got),
+            _ => None,
+        });
+        pick(answers.collect(), dice, |got| match which {
+            0 => got.id.0 += 1000,
+            1 => got.ttl_secs = got.granted_ttl_secs + 1,
+            2 => got.granted_ttl_secs += 1,
+            _ => got.keys.push("k999".into()),
+        })
+    }),
+    ("a lease that nobody made in a list", |history, dice| {
+        let lists = answers(history).filter_map(|(_, _, response)| match response {
+            Response::LeaseLeases(got) => Some(got),
+            _ => None,
+        });
+        pick(lists.collect(), dice, |got| got.leases.push(LeaseId(100_000)))
+    }),
+    ("an applied entry beyond the log", |history, dice| {
+        let statuses = answers(history).filter_map(|(_, _, response)| match response {
+            Response::Status(got) => Some(got),
+            _ => None,
+        });
+        pick(statuses.collect(), dice, |got| got.raft_applied_index = got.raft_index + 1)
+    }),
+    ("a hash", |history, dice| {
+        let hashes: Vec<&mut HashKvResponse> = answers(history)
+            .filter_map(|(_, _, response)| match response {
+                Response::HashKv(got) => Some(got),
+                _ => None,
+            })
+            .collect();
+        let place = |got: &HashKvResponse| (got.hash_revision, got.compact_revision);
+        let places: Vec<_> = hashes.iter().map(|got| place(got)).collect();
+        let shared = hashes
+            .into_iter()
+            .filter(|got| places.iter().filter(|other| **other == place(got)).count() > 1)
+            .collect();
+        pick(shared, dice, |got| got.hash ^= 1)
+    }),
+    ("two commands of the log swapped", |history, dice| {
+        let changing: Vec<usize> = (1..history.log.len())
+            .filter(|place| {
+                let log = &history.log;
+                log[*place].revision > log[place - 1].revision && !log[place - 1].refused
+            })
+            .filter(|place| history.log[*place].operation.is_some())
+            .collect();
+        if changing.is_empty() {
+            return false;
+        }
+        let place = changing[dice.below(changing.len() as u64) as usize];
+        let (one, other) = (history.log[place - 1].operation, history.log[place].operation);
+        history.log[place - 1].operation = other;
+        history.log[place].operation = one;
+        true
+    }),
+    ("revision of a logged command", |history, dice| {
+        pick(history.log.iter_mut().collect(), dice, |logged| logged.revision.0 += 1)
+    }),
+    ("fate of a logged command", |history, dice| {
+        let asked = history.log.iter_mut().filter(|logged| logged.operation.is_some()).collect();
+        pick(asked, dice, |logged| logged.refused = !logged.refused)
+    }),
+    ("a command logged twice", |history, dice| {
+        let Some(last) = history.log.last().cloned() else { return false };
+        let known = history.log.iter().filter(|logged| logged.operation.is_some() && !logged.refused);
+        let known: Vec<Logged> = known.cloned().collect();
+        if known.is_empty() {
+            return false;
+        }
+        let again = known[dice.below(known.len() as u64) as usize].clone();
+        let entry = LogId { index: last.entry.index.next(), ..last.entry };
+        history.log.push(Logged { entry, place: 0, revision: last.revision, ..again });
+        true
+    }),
+    ("a command missing from the log", |history, dice| {
+        let answered: Vec<OpId> = history
+            .operations
+            .iter()
+            .filter(|operation| operation.answer().is_some_and(|(_, got)| got.tells_change() == Some(true)))
+            .map(|operation| operation.id)
+            .collect();
+        if answered.is_empty() {
+            return false;
+        }
+        let gone = answered[dice.below(answered.len() as u64) as usize];
+        history.log.retain(|logged| logged.operation != Some(gone));
+        true
     }),
     ("cluster id of a header", |history, dice| {
         let headers: Vec<&mut Header> = answers(history).map(|(_, header, _)| header).collect();

@@ -408,6 +408,33 @@ fn headers_name_the_cluster_and_the_member() {
 }
 
 #[test]
+fn what_a_member_has_applied_never_falls_within_a_life_and_is_in_its_log() {
+    let status = |applied, last| {
+        let leader = MemberId(1);
+        Response::Status(StatusResponse { raft_applied_index: applied, raft_index: last, leader })
+    };
+    let base = |second| {
+        two_writes().ok(5, 6, Request::Status, 3, status(8, 9)).ok(
+            7,
+            8,
+            Request::Status,
+            3,
+            status(second, 9),
+        )
+    };
+    base(8).passes();
+    base(7).breaks(Class::Safety, Oracle::Header, "the applied index of member 1 fell from 8 to 7");
+    base(10).breaks(Class::Safety, Oracle::Header, "but its log ends with entry 9");
+    let mut restarted = base(7);
+    let member = MemberId(1);
+    restarted.0.incarnations = vec![
+        Incarnation { member, started: Nanos(0), stopped: Some(Nanos(6 * SEC + 1)) },
+        Incarnation { member, started: Nanos(6 * SEC + 2), stopped: None },
+    ];
+    restarted.passes();
+}
+
+#[test]
 fn members_agree_on_hashes() {
     let hash = |hash| {
         let place = (Revision(0), Revision(3));
@@ -590,6 +617,14 @@ fn a_live_watch_reaches_the_cluster_once_healed() {
         Oracle::Watch,
         "never answered the progress request",
     );
+    let elsewhere = |revision| {
+        two_writes()
+            .watch("b", 1, vec![bookmark(13, revision)])
+            .last_watch(|watch| watch.progress_requests.push(Nanos(12 * SEC)))
+            .settled(10, 20, 3)
+    };
+    elsewhere(3).passes();
+    elsewhere(2).breaks(Class::Liveness, Oracle::Watch, "only came to revision 2");
 }
 
 /// Lease 7 for 5 s at second 1, key "a" on it at revision 2, kept alive at second 4: safe until 9.
@@ -694,7 +729,29 @@ fn time_to_live_and_lists_tell_the_truth() {
     let list = |ids: &[i64]| {
         Response::LeaseLeases(LeaseLeasesResponse { leases: ids.iter().copied().map(LeaseId).collect() })
     };
+    let left = |id, ttl_secs| {
+        let keys = vec!["a".into()];
+        let got = LeaseTimeToLiveResponse { id: LeaseId(id), ttl_secs, granted_ttl_secs: 5, keys };
+        on_lease().ok(6, 7, ask(), 2, Response::LeaseTimeToLive(got))
+    };
+    // Promised until 9, so at 7 two seconds are left; the answer is in whole seconds.
+    left(7, 1).passes();
+    left(7, 0).breaks(Class::Safety, Oracle::Lease, "shows 0 s left of lease 7");
+    left(7, 6).breaks(Class::Safety, Oracle::Lease, "with 6 s left of 5");
+    left(8, 3).breaks(Class::Safety, Oracle::Lease, "speaks of lease 8");
     on_lease().ok(6, 7, Request::LeaseLeases, 2, list(&[7])).passes();
+    on_lease().ok(6, 7, Request::LeaseLeases, 2, list(&[7, 9])).breaks(
+        Class::Safety,
+        Oracle::Lease,
+        "shows lease 9, which nobody had asked for",
+    );
+    let renewed = |id| {
+        let got = LeaseKeepAliveResponse { id: LeaseId(id), ttl_secs: 5 };
+        let ask = Request::LeaseKeepAlive(LeaseRef { id: LeaseId(7) });
+        on_lease().ok(6, 7, ask, 2, Response::LeaseKeepAlive(got))
+    };
+    renewed(7).passes();
+    renewed(8).breaks(Class::Safety, Oracle::Lease, "renewed lease 8");
     on_lease().ok(6, 7, Request::LeaseLeases, 2, list(&[])).breaks(
         Class::Safety,
         Oracle::Lease,
@@ -739,4 +796,19 @@ fn a_declared_jump_of_the_revision_is_legal() {
     jumped.breaks(Class::Safety, Oracle::RevisionOrder, "can make at most revision");
     jumped.0.jumps.push(RevisionJump { from: Revision(2), to: Revision(1_000_000_000) });
     jumped.passes();
+}
+
+#[test]
+fn nothing_is_answered_at_the_empty_stores_revision_or_below() {
+    Story::default().ok(1, 2, put("a", "1"), 1, written()).breaks(
+        Class::Safety,
+        Oracle::RevisionOrder,
+        "the empty store is at revision 1",
+    );
+    Story::default().ok(1, 2, get("a"), 1, found(&[])).passes();
+    Story::default().ok(1, 2, get("a"), 0, found(&[])).breaks(
+        Class::Safety,
+        Oracle::RevisionOrder,
+        "the empty store is at revision 1",
+    );
 }

@@ -18,6 +18,7 @@ use crate::plan::MemberIndex;
 use crate::plan::dice::{Dice, Purpose};
 use crate::world::World;
 use crate::world::product::{self, Member, Refusal};
+use crate::world::witness::asking;
 
 /// Calls the members of a world.
 #[derive(Clone)]
@@ -49,7 +50,7 @@ impl Api for Direct {
             madsim::time::sleep(there).await;
             let Some((node, object)) = world.reach(member) else { return Reply::NotSent };
             let task = node.spawn(async move {
-                let reply = answer(&object, &request).await;
+                let reply = answer(&object, id, &request).await;
                 madsim::time::sleep(back).await;
                 reply
             });
@@ -67,7 +68,7 @@ impl Api for Direct {
 }
 
 /// What the member says, in the history's terms.
-async fn answer(member: &Member, request: &Request) -> Reply {
+async fn answer(member: &Member, id: OpId, request: &Request) -> Reply {
     let header = |revision: quorate::types::Revision| {
         let status = product::status(member);
         Header {
@@ -78,7 +79,7 @@ async fn answer(member: &Member, request: &Request) -> Reply {
         }
     };
     match convert::call(request) {
-        Call::Propose(command) => match product::propose(member, command).await {
+        Call::Propose(command) => match asking(id, product::propose(member, command)).await {
             Ok(answer) => match answer.result {
                 Ok(reply) => match convert::response(request, reply) {
                     Some(response) => Reply::Answered(header(answer.revision), response),

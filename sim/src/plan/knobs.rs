@@ -1,6 +1,8 @@
 //! The product's knobs and the world's base conditions for one run.
 //!
 //! Product knobs are small on purpose: a minute of simulated time must see segments change, snapshots and purges.
+//! Plain knobs, the default, are those of a quiet day: a plan that leaves a knob out gets the plain one, and a plan
+//! that is shrunk gets as many of them as its failure allows.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +29,7 @@ impl Span {
 
 /// Everything that is set once for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Knobs {
     /// How often a leader says that it lives.
     pub heartbeat_ms: u64,
@@ -58,4 +61,27 @@ pub struct Knobs {
     pub late_job_us: Span,
     /// Legal disturbances taken, of a thousand that product code offers.
     pub disturbance_permille: u64,
+}
+
+impl Default for Knobs {
+    /// Plain knobs: nothing is lost, late or disturbed, and no snapshot comes by itself.
+    fn default() -> Knobs {
+        Knobs {
+            heartbeat_ms: 100,
+            election_ms: 500,
+            wal_segment_bytes: 64 << 10,
+            snapshot_entries: 100_000,
+            snapshot_wal_bytes: 64 << 20,
+            keep_entries: 100,
+            batch_requests_max: 64,
+            latency_us: Span::new(500, 1_000),
+            loss_permille: 0,
+            client_latency_us: Span::new(1_000, 2_000),
+            disk_sync_us: Span::new(200, 1_000),
+            disk_read_us: Span::new(5, 100),
+            late_job_permille: 0,
+            late_job_us: Span::new(1_000, 1_000),
+            disturbance_permille: 0,
+        }
+    }
 }

@@ -42,16 +42,20 @@ pub struct Plan {
     /// The form of this plan; see [`VERSION`].
     pub version: u32,
     /// The seed it was made from. Keys entropy and disks too.
+    #[serde(default)]
     pub seed: u64,
     /// Orders tasks and draws network latencies; another one gives the same story another course.
+    #[serde(default)]
     pub schedule_seed: u64,
     /// How long clients and faults are at work, simulated milliseconds.
     pub duration_ms: u64,
     /// The members.
     pub members: Vec<MemberPlan>,
-    /// The product's knobs and the world's base conditions.
+    /// The product's knobs and the world's base conditions; plain where the plan says nothing.
+    #[serde(default)]
     pub knobs: Knobs,
     /// The fault families this seed drew; for people.
+    #[serde(default)]
     pub families: BTreeSet<Family>,
     /// How clients reach members.
     #[serde(default)]
@@ -62,6 +66,7 @@ pub struct Plan {
     /// The clients with their operations.
     pub clients: Vec<ClientPlan>,
     /// The faults, by time.
+    #[serde(default)]
     pub faults: Vec<PlannedFault>,
 }
 
@@ -78,6 +83,7 @@ pub enum ClientPath {
 
 /// One member's own conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MemberPlan {
     /// How much too fast its monotonic clock runs, in millionths; negative is slow.
     pub clock_ppm: i64,

@@ -23,8 +23,10 @@ pub struct PlannedOp {
     /// Not before this simulated time, milliseconds.
     pub at_ms: u64,
     /// The member asked first; others follow when it cannot be reached.
+    #[serde(default)]
     pub member: MemberIndex,
     /// How long the client waits for the answer.
+    #[serde(default = "patience")]
     pub timeout_ms: u64,
     /// What is asked.
     pub ask: Ask,
@@ -236,6 +238,13 @@ pub fn op_id(client: ClientId, nth: u64) -> OpId {
 /// The client that an operation's name belongs to, and its number there.
 pub fn op_parts(id: OpId) -> (ClientId, u64) {
     (ClientId(id.0 / OPS_PER_CLIENT), id.0 % OPS_PER_CLIENT)
+}
+
+/// What a client's patience is where a plan says nothing, milliseconds.
+pub const PATIENCE_MS: u64 = 5_000;
+
+fn patience() -> u64 {
+    PATIENCE_MS
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]

@@ -20,9 +20,27 @@ const BALLAST_BYTES: usize = 3_000;
 /// Lines of context before the first event that differs.
 const CONTEXT_LINES: usize = 3;
 
+/// What a child runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject<'a> {
+    /// A seed's plan.
+    Seed(u64),
+    /// A saved plan.
+    Plan(&'a Path),
+}
+
+/// What a child writes down beside its report.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Files<'a> {
+    /// The events of the trace.
+    pub(crate) trace: Option<&'a Path>,
+    /// The history.
+    pub(crate) history: Option<&'a Path>,
+}
+
 /// Where a run takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Surroundings {
+pub(crate) enum Surroundings {
     /// As the parent's.
     Plain,
     /// Another folder, another size of environment.
@@ -31,7 +49,7 @@ pub(super) enum Surroundings {
 
 /// Starts runs.
 #[derive(Debug)]
-pub(super) struct Children {
+pub(crate) struct Children {
     program: PathBuf,
     mutant: Option<String>,
     timeout: Duration,
@@ -39,7 +57,7 @@ pub(super) struct Children {
 }
 
 impl Children {
-    pub(super) fn new(mutant: Option<String>, timeout: Duration) -> Result<Children, String> {
+    pub(crate) fn new(mutant: Option<String>, timeout: Duration) -> Result<Children, String> {
         let program = std::env::current_exe().map_err(|error| format!("this program's own path: {error}"))?;
         let which = mutant.as_deref().unwrap_or("clean");
         let scratch = std::env::temp_dir().join(format!("quorate-sim-{}-{which}", std::process::id()));
@@ -49,7 +67,18 @@ impl Children {
 
     /// Runs a seed; whatever becomes of the process, there is a report.
     pub(super) fn run(&self, seed: u64, surroundings: Surroundings, trace: Option<&Path>) -> Report {
-        match self.output(seed, surroundings, trace) {
+        self.run_subject(Subject::Seed(seed), surroundings, Files { trace, history: None })
+    }
+
+    /// Runs a seed or a saved plan; whatever becomes of the process, there is a report.
+    pub(crate) fn run_subject(
+        &self,
+        subject: Subject<'_>,
+        surroundings: Surroundings,
+        files: Files<'_>,
+    ) -> Report {
+        let seed = if let Subject::Seed(seed) = subject { seed } else { 0 };
+        match self.output(subject, surroundings, files) {
             Ok((output, ended)) => Report::from_output(&output).unwrap_or_else(|| {
                 Report::lost(seed, Class::Harness, format!("the run ended without a report: {ended}"))
             }),
@@ -57,20 +86,32 @@ impl Children {
         }
     }
 
+    /// A folder for files of no lasting use; it goes with this value.
+    pub(crate) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
     /// What the process wrote, and how it ended.
     fn output(
         &self,
-        seed: u64,
+        subject: Subject<'_>,
         surroundings: Surroundings,
-        trace: Option<&Path>,
+        files: Files<'_>,
     ) -> Result<(String, String), String> {
         let mut command = Command::new(&self.program);
-        command.args(["run", "--json", "--seed", &seed.to_string()]);
+        command.args(["run", "--json"]);
+        match subject {
+            Subject::Seed(seed) => command.args(["--seed", &seed.to_string()]),
+            Subject::Plan(path) => command.arg("--plan").arg(path),
+        };
         if let Some(mutant) = &self.mutant {
             command.args(["--mutant", mutant]);
         }
-        if let Some(trace) = trace {
+        if let Some(trace) = files.trace {
             command.arg("--trace").arg(trace);
+        }
+        if let Some(history) = files.history {
+            command.arg("--history").arg(history);
         }
         if surroundings == Surroundings::Other {
             command.current_dir(&self.scratch).env("QUORATE_SIM_BALLAST", "x".repeat(BALLAST_BYTES));

@@ -2,7 +2,7 @@
 //!
 //! This is the parent's side and runs outside any simulation, so it may use threads, processes and host time.
 
-mod child;
+pub(crate) mod child;
 mod summary;
 
 use std::cell::RefCell;
@@ -160,6 +160,7 @@ pub fn hunt(mutant: &str, args: &MutantsArgs) -> Result<Hunt, String> {
         double_every: 0,
         seed_timeout: HUNT_TIMEOUT.as_secs(),
         stop_at_first: true,
+        page: None,
     })?;
     let clean = Children::new(None, HUNT_TIMEOUT)?;
     let caught = RefCell::new(None);

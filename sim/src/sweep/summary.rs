@@ -38,8 +38,18 @@ impl Summary {
         &self.reports
     }
 
+    /// How many seeds were run twice.
+    pub fn doubled(&self) -> u64 {
+        self.doubled
+    }
+
+    /// How long it all took, host time.
+    pub fn wall(&self) -> Duration {
+        self.wall
+    }
+
     /// Marks with how often all runs together reached them, those never reached included.
-    fn marks(&self) -> BTreeMap<&str, u64> {
+    pub fn marks(&self) -> BTreeMap<&str, u64> {
         let mut marks: BTreeMap<&str, u64> = hooks::MARKS.iter().map(|place| (place.name, 0)).collect();
         for (mark, count) in self.reports.iter().flat_map(|report| &report.marks) {
             *marks.entry(mark).or_default() += count;

@@ -37,6 +37,19 @@ struct Face {
     wall_offset_ms: i64,
 }
 
+/// How a host's clocks stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// The simulated time of the last change.
+    pub since: Duration,
+    /// What the monotonic clock showed beyond simulated time then, nanoseconds.
+    pub offset_ns: i64,
+    /// How much too fast it has run since, in millionths.
+    pub ppm: i64,
+    /// By how much the wall clock is wrong, milliseconds.
+    pub wall_offset_ms: i64,
+}
+
 /// `span` times a ratio, rounded down.
 fn scaled(span: Duration, by: i64, of: i64) -> Duration {
     let by = u128::from(by.max(1).unsigned_abs());
@@ -98,6 +111,18 @@ impl HostClock {
     pub fn jump_wall(&self, by_ms: i64) {
         let mut face = self.face();
         face.wall_offset_ms = face.wall_offset_ms.saturating_add(by_ms);
+    }
+
+    /// How the clocks stand, for people.
+    pub fn reading(&self) -> Reading {
+        let face = *self.face();
+        let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+        Reading {
+            since: face.anchor,
+            offset_ns: nanos(face.shown) - nanos(face.anchor),
+            ppm: face.ppm,
+            wall_offset_ms: face.wall_offset_ms,
+        }
     }
 
     fn monotonic(&self) -> Duration {

@@ -20,6 +20,7 @@ use super::product::{self, Member, Status};
 use super::workers::SimWorkers;
 use super::{Seat, World};
 use crate::plan::MemberIndex;
+use crate::timeline;
 
 /// How long after an end of its own a member is started again, as a host's service manager would.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
@@ -113,6 +114,11 @@ impl World {
     }
 
     fn crash(&self, seat: &Seat, crash: Crash, event: u64) {
+        // What it held in its last moment, so that what the crash takes can be seen.
+        let member = seat.life().member.clone();
+        if let Some(member) = member {
+            self.note_members(self.now(), &[(seat.index, product::status(&member))]);
+        }
         match crash {
             Crash::Kill => seat.disk.kill(event),
             Crash::PowerLoss => seat.disk.power_loss(event),
@@ -155,6 +161,7 @@ impl World {
             };
             if resume {
                 self.inner.handle.resume(seat.node);
+                self.note_pause(seat, false);
             }
             if start {
                 self.start(seat);
@@ -170,6 +177,7 @@ impl World {
         if life.pauses == 1 && life.phase != Phase::Down {
             self.inner.handle.pause(seat.node);
         }
+        self.note_pause(seat, true);
     }
 
     /// Takes one [`World::pause`] back.
@@ -181,6 +189,7 @@ impl World {
         if before == 1 && life.phase != Phase::Down {
             self.inner.handle.resume(seat.node);
         }
+        self.note_pause(seat, life.pauses > 0);
     }
 
     /// The member's disk is armed: this follows when it dies.
@@ -276,6 +285,7 @@ impl World {
             life.number += 1;
             life.member.take()
         };
+        self.note_phase(seat, timeline::Phase::Down);
         // Tasks of a paused node would be dropped inside the executor's own lock.
         self.inner.handle.resume(seat.node);
         self.inner.handle.kill(seat.node);
@@ -291,6 +301,7 @@ impl World {
             life.number += 1;
             (life.number, life.pauses > 0)
         };
+        self.note_phase(seat, timeline::Phase::Starting);
         self.inner.record.life_begins(self.now(), seat.id);
         // A new process on the same host; the first time it only replaces one that never ran.
         self.inner.handle.restart(seat.node);
@@ -316,6 +327,7 @@ impl World {
                     life.phase = Phase::Up;
                     life.member = Some(member);
                     drop(life);
+                    self.note_phase(seat, timeline::Phase::Up);
                     self.inner.record.note(self.now(), format_args!("up {index}"));
                 }
             }

@@ -2,7 +2,8 @@
 //!
 //! `product` the product's entry points, all in one place; `life` starts and ends of members; `clock`, `entropy`,
 //! `workers`, `process`, `disk` the seams that a member gets; `network` links and weather, `links` the plan's part
-//! in them; `faults` what a plan does to all of it; `monitor` what is watched all the time.
+//! in them; `faults` what a plan does to all of it; `monitor` what is looked at all the time; `timeline` what of that
+//! is written down for people; `witness` what members' logs and machines tell.
 //!
 //! Invariants: a member's disk is fenced before its node is killed, and its node is killed before it starts
 //! again; no lock is held across an await or while a member is dropped.
@@ -18,6 +19,8 @@ pub mod network;
 mod process;
 pub mod product;
 mod time;
+mod timeline;
+pub mod witness;
 mod workers;
 
 use std::collections::BTreeMap;
@@ -53,6 +56,7 @@ struct Inner {
     seats: Vec<Seat>,
     client_hosts: Mutex<BTreeMap<ClientId, NodeHandle>>,
     monitor: Mutex<monitor::Seen>,
+    heard: Mutex<witness::Heard>,
     /// The time of faults is over.
     healed: AtomicBool,
 }
@@ -109,6 +113,7 @@ impl World {
             seats,
             client_hosts: Mutex::default(),
             monitor: Mutex::default(),
+            heard: Mutex::default(),
             healed: AtomicBool::new(false),
         };
         let world = World { inner: Arc::new(inner) };

@@ -1,15 +1,11 @@
-//! What is watched all through a run: equal hashes at equal positions, one leader a term, and the counts.
+//! What is looked at all through a run: who leads, what is purged, and the counts.
 //!
-//! Two members that have applied the same entry must have the same state, at every moment; and a member that was
-//! started again must come back to what it was. Both are the same check: one table from entry to hash.
-//!
-//! Source of the leader check: election safety, Raft paper (Ongaro and Ousterhout 2014), figure 3.
+//! It judges nothing: what members' logs and machines do is told and judged as it happens (see `witness`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quorate::types::{LogId, MemberId, Term};
-use quorate_check::verdict::Class;
+use quorate::types::LogId;
 
 use super::World;
 use super::product::Status;
@@ -24,10 +20,6 @@ const LOOKS_PER_MESSAGE_COUNT: u64 = 5;
 #[derive(Default)]
 pub(super) struct Seen {
     looks: u64,
-    /// The state's hash at each entry, and who showed it first.
-    hashes: BTreeMap<LogId, (u128, MemberIndex)>,
-    /// Who led each term.
-    leaders: BTreeMap<Term, MemberId>,
     /// The last leader seen.
     last_leader: Option<MemberIndex>,
     /// How far each member has purged its log.
@@ -50,12 +42,10 @@ impl World {
     pub fn look(&self) {
         let statuses = self.statuses();
         let now = self.now();
-        let mut findings = Vec::new();
+        self.note_members(now, &statuses);
         {
             let mut seen = self.monitor();
             for (index, status) in &statuses {
-                findings.extend(seen.hash(*index, status));
-                findings.extend(seen.leader(status));
                 if seen.purge(*index, status) {
                     self.inner.record.count(|figures| figures.installs_and_purges += 1);
                 }
@@ -75,9 +65,6 @@ impl World {
                 self.inner.record.count(|figures| figures.messages = messages);
             }
         }
-        for finding in findings {
-            self.finding(Class::Safety, "monitor", finding);
-        }
     }
 
     /// The member that leads, as far as can be seen: of several that believe so, the one with the newest term.
@@ -96,24 +83,5 @@ impl Seen {
         let more = purged > *before;
         *before = purged.max(*before);
         more
-    }
-
-    fn hash(&mut self, index: MemberIndex, status: &Status) -> Option<String> {
-        let (Some(at), hash) = status.hash else { return None };
-        let (first, by) = *self.hashes.entry(at).or_insert((hash, index));
-        (first != hash).then(|| {
-            format!(
-                "{index} and {by} have applied the same entry {at} and differ: {hash:032x} and {first:032x}"
-            )
-        })
-    }
-
-    fn leader(&mut self, status: &Status) -> Option<String> {
-        if !status.is_leader {
-            return None;
-        }
-        let first = *self.leaders.entry(status.term).or_insert(status.member);
-        (first != status.member)
-            .then(|| format!("{} and {first} both lead term {}", status.member, status.term.0))
     }
 }

@@ -183,6 +183,14 @@ pub struct Status {
     pub revision: Revision,
     /// The last entry applied, with the state's hash there.
     pub hash: (Option<LogId>, u128),
+    /// Whether it has no vote.
+    pub is_learner: bool,
+    /// The index of the last entry in its log.
+    pub last: Option<u64>,
+    /// The last entry it knows committed.
+    pub committed: Option<LogId>,
+    /// The last entry covered by its snapshot.
+    pub snapshot: Option<LogId>,
     /// The last entry purged.
     pub purged: Option<LogId>,
 }
@@ -198,6 +206,10 @@ pub fn status(member: &Member) -> Status {
         is_leader: status.raft.is_leader,
         revision: status.revision,
         hash: status.hash,
+        is_learner: status.raft.is_learner,
+        last: status.raft.last,
+        committed: status.raft.committed,
+        snapshot: status.raft.snapshot,
         purged: status.raft.purged,
     }
 }

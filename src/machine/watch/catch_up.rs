@@ -24,7 +24,7 @@ use crate::machine::watch::spec::{EventOptions, StreamId};
 use crate::types::{KeyRange, RevPair, Revision, WatchId};
 
 /// One read of history, planned.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scan {
     from: Revision,
     /// The newest revision to read; published when the scan was planned.
@@ -35,7 +35,7 @@ pub struct Scan {
 }
 
 /// Watchers that receive the same from a scan.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ScanGroup {
     range: KeyRange,
     options: EventOptions,
@@ -44,7 +44,7 @@ struct ScanGroup {
 }
 
 /// What a scan found.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CaughtUp {
     scan: Scan,
     /// The newest revision that was read whole, with all before it.

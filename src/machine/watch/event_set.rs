@@ -3,6 +3,7 @@
 //! Invariant: a set is never empty, and its events stand in revision order.
 //! It does not know the wire: whoever encodes a set may leave the bytes here for the next watcher.
 
+use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use crate::types::Revision;
 const KEY_VALUE_OVERHEAD_BYTES: usize = 72;
 
 /// One event, as a watcher receives it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WatchEvent {
     /// What happened.
     pub event: Event,
@@ -107,3 +108,9 @@ impl PartialEq for EventSet {
 }
 
 impl Eq for EventSet {}
+
+impl Hash for EventSet {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.events.hash(hasher);
+    }
+}

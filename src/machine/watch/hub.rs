@@ -20,7 +20,7 @@ use crate::types::{KeyRange, RangeEnd, Revision, WatchId};
 /// Every watcher of one member. Its caller serialises the calls.
 ///
 /// Operations that name a stream which is not open do nothing: it was closed meanwhile.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hub {
     pub(super) limits: WatchLimits,
     /// The revision up to which events were published.
@@ -53,7 +53,7 @@ fn owned(range: &KeyRange) -> KeyRange {
 }
 
 /// Synced watchers that receive the same events.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Group {
     pub range: KeyRange,
     pub options: EventOptions,

@@ -1,7 +1,7 @@
 //! The bounds on what watches may hold in memory and do in one go.
 
 /// Bounds of the hub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WatchLimits {
     /// Bytes queued on one stream (as the wire would count them) at which its watchers get no more live
     /// events. One response may pass the limit, because a response is never split to fit.

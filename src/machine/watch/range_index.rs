@@ -19,7 +19,7 @@ use crate::types::{KeyRange, RangeEnd};
 pub struct GroupId(pub u64);
 
 /// Ranges, each with the groups that watch it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RangeIndex {
     singles: BTreeMap<Bytes, BTreeSet<GroupId>>,
     spans: Link,
@@ -28,7 +28,7 @@ pub struct RangeIndex {
 
 type Link = Option<Box<Node>>;
 
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Node {
     span: Span,
     groups: BTreeSet<GroupId>,
@@ -40,14 +40,14 @@ struct Node {
 }
 
 /// A range of more than one key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Span {
     start: Bytes,
     end: End,
 }
 
 /// The end of a span; the open end is the greatest.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum End {
     Before(Bytes),
     Open,

@@ -12,7 +12,7 @@ const RESPONSE_OVERHEAD_BYTES: usize = 96;
 pub(super) const STREAM_ITSELF: WatchId = WatchId(-1);
 
 /// Why a watch was not created. The texts are those that clients know as `cancel_reason`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// The start revision is below zero.
     #[error("mvcc: required revision has been compacted")]
@@ -29,7 +29,7 @@ pub enum Refusal {
 }
 
 /// One message to a client about one watch, or about its stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Response {
     /// The watch; -1 is the stream itself, or a watch that was never created.
     pub watch_id: WatchId,
@@ -40,7 +40,7 @@ pub struct Response {
 }
 
 /// What a response says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// The watch exists now. Always its first response.
     Created,

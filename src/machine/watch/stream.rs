@@ -13,7 +13,7 @@ use crate::machine::watch::spec::EventOptions;
 use crate::types::{KeyRange, Revision, WatchId};
 
 /// One watch.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Watcher {
     /// Tells this watcher from an earlier one of the same stream and id.
     pub serial: u64,
@@ -30,7 +30,7 @@ pub(super) struct Watcher {
 }
 
 /// How a watcher gets its events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum WatcherState {
     /// Live, as one of a group.
     Synced(GroupId),
@@ -39,7 +39,7 @@ pub(super) enum WatcherState {
 }
 
 /// One stream.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Stream {
     pub watchers: BTreeMap<WatchId, Watcher>,
     /// The watchers that are not synced.

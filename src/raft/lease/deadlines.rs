@@ -19,7 +19,7 @@ use crate::types::{LeaseId, Term, TtlSecs};
 const CHECKPOINTS_PER_LIFE_MAX: u32 = 10;
 
 /// The deadlines of every lease, while this member leads.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Deadlines {
     /// The least time between two checkpoints of a lease; shorter leases have none.
     checkpoint_interval: Duration,
@@ -33,7 +33,7 @@ pub struct Deadlines {
 }
 
 /// One lease.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Tracked {
     ttl: TtlSecs,
     deadline: Duration,
@@ -47,7 +47,7 @@ struct Tracked {
 }
 
 /// What is proposed for a lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Busy {
     Expiring,
     Checkpointing,
@@ -66,7 +66,7 @@ pub struct Granted {
 
 /// A checkpoint that must be cleared before a renewal is acknowledged. It names the checkpoint, so that the
 /// clearing of one is not taken for that of a later one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Reset(u64);
 
 /// What became of a keep-alive.

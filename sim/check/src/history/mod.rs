@@ -2,11 +2,15 @@
 //!
 //! Invariant: operations and watches have unique ids; times are of one clock. Nothing here judges.
 
+mod lock;
+mod logged;
 mod operation;
 mod request;
 mod response;
 mod watch;
 
+pub use lock::{Contender, Granted, LeaderSeen, Observer};
+pub use logged::Logged;
 pub use operation::{MemberAsked, Operation, Outcome};
 pub use request::{
     Compact, Compare, CompareResult, CompareTarget, DeleteRange, HashKv, LeaseGrant, LeaseRef,
@@ -89,6 +93,12 @@ pub enum Record {
     RevisionJump(RevisionJump),
     /// The end of the liveness phase.
     Settled(Settled),
+    /// A command that the replicated log carried out.
+    Logged(Logged),
+    /// One attempt to hold a lock or to lead.
+    Contender(Contender),
+    /// Who was seen to lead.
+    Observer(Observer),
 }
 
 /// Everything a run recorded.
@@ -106,6 +116,12 @@ pub struct History {
     pub jumps: Vec<RevisionJump>,
     /// The end of the liveness phase, if there was one.
     pub settled: Option<Settled>,
+    /// What the log carried out, in its order; empty where nobody could look inside.
+    pub log: Vec<Logged>,
+    /// Attempts to hold a lock or to lead.
+    pub contenders: Vec<Contender>,
+    /// Who was seen to lead.
+    pub observers: Vec<Observer>,
 }
 
 /// A history file cannot be read or written.
@@ -134,6 +150,9 @@ impl History {
             Record::Incarnation(life) => self.incarnations.push(life),
             Record::RevisionJump(jump) => self.jumps.push(jump),
             Record::Settled(settled) => self.settled = Some(settled),
+            Record::Logged(logged) => self.log.push(logged),
+            Record::Contender(contender) => self.contenders.push(contender),
+            Record::Observer(observer) => self.observers.push(observer),
         }
     }
 
@@ -159,6 +178,9 @@ impl History {
             .chain(self.operations.iter().map(|operation| Record::Operation(operation.clone())))
             .chain(self.watches.iter().map(|watch| Record::Watch(watch.clone())))
             .chain(self.faults.iter().map(|fault| Record::Fault(fault.clone())))
+            .chain(self.log.iter().map(|logged| Record::Logged(logged.clone())))
+            .chain(self.contenders.iter().map(|contender| Record::Contender(contender.clone())))
+            .chain(self.observers.iter().map(|observer| Record::Observer(observer.clone())))
             .chain(self.settled.iter().map(|settled| Record::Settled(*settled)));
         for record in records {
             serde_json::to_writer(&mut target, &record).map_err(std::io::Error::from)?;

@@ -125,6 +125,16 @@ impl<'h> LeaseBook<'h> {
             .max_by_key(|(_, end)| *end)
     }
 
+    /// The longest promise that was acknowledged before something was asked, for what was answered at `seen_at`.
+    pub fn promised_before(&self, lease: LeaseId, asked: Nanos, seen_at: Nanos) -> Option<(Renewal, Nanos)> {
+        let story = self.stories.get(&lease)?;
+        let known = story.grants.iter().chain(&story.renewals).filter(|renewal| renewal.returned < asked);
+        known
+            .filter(|renewal| !self.jumped(renewal.invoked, seen_at))
+            .map(|renewal| (*renewal, self.earliest_end(renewal)))
+            .max_by_key(|(_, end)| *end)
+    }
+
     /// The widest span in which a lease may have been surely alive: from the answer to its only grant to the first
     /// revoke or the last promise.
     pub fn possible_life(&self, story: &LeaseStory<'_>) -> Option<(Nanos, Nanos)> {

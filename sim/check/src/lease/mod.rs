@@ -31,6 +31,8 @@ struct Judge<'a, 'h> {
     keys: BTreeMap<LeaseId, Vec<(Revision, BTreeSet<Bytes>)>>,
     /// For each lease granted once: the moment from which, and until which, nothing speaks against its life.
     lives: Vec<(LeaseId, Nanos, Nanos)>,
+    /// Whether a lease may have been granted under an id that nobody was told.
+    unknown_ids: bool,
     /// When each lease was surely gone.
     gone: BTreeMap<LeaseId, Nanos>,
 }
@@ -51,6 +53,10 @@ pub fn check<'h>(
         options,
         keys,
         lives: Vec::new(),
+        unknown_ids: history.operations.iter().any(|operation| {
+            operation.is_unknown()
+                && matches!(&operation.request, Request::LeaseGrant(grant) if grant.id == LeaseId::NONE)
+        }),
         gone: BTreeMap::new(),
     };
     for (lease, story) in book.stories() {
@@ -103,12 +109,20 @@ impl Judge<'_, '_> {
         match (&operation.request, answer) {
             (Request::LeaseRevoke(revoke), _) if not_found => self.missing(operation, revoke.id),
             (Request::LeaseKeepAlive(keep), Some(Response::LeaseKeepAlive(got))) => {
+                if got.id != keep.id {
+                    return self
+                        .complain(operation, format!("for lease {} renewed lease {}", keep.id, got.id));
+                }
                 if got.ttl_secs <= 0 {
                     return self.missing(operation, keep.id);
                 }
                 self.undead(operation, keep.id).or_else(|| self.full_ttl(operation, keep.id, got.ttl_secs))
             }
             (Request::LeaseTimeToLive(ask), Some(Response::LeaseTimeToLive(got))) => {
+                if got.id != ask.id {
+                    return self
+                        .complain(operation, format!("about lease {} speaks of lease {}", ask.id, got.id));
+                }
                 self.time_to_live(operation, ask.keys, got)
             }
             (Request::LeaseLeases, Some(Response::LeaseLeases(got))) => self.list(operation, &got.leases),
@@ -223,7 +237,35 @@ impl Judge<'_, '_> {
         if let Some(violation) = self.full_ttl(operation, got.id, got.granted_ttl_secs) {
             return Some(violation);
         }
-        if with_keys { self.keys_fit(operation, got) } else { None }
+        if let Some(violation) = self.too_little(operation, got) {
+            return Some(violation);
+        }
+        if with_keys {
+            return self.keys_fit(operation, got);
+        }
+        let unasked =
+            (!got.keys.is_empty()).then(|| format!("shows keys of lease {} that nobody asked for", got.id));
+        unasked.and_then(|what| self.complain(operation, what))
+    }
+
+    /// What is left, in whole seconds, is no less than what a renewal promised at the time of the answer.
+    fn too_little(&self, operation: &Operation, got: &LeaseTimeToLiveResponse) -> Option<Violation> {
+        if !self.alive_throughout(got.id, operation.invoked, operation.returned) {
+            return None;
+        }
+        let (renewal, end) = self.book.promised_before(got.id, operation.invoked, operation.returned)?;
+        let shown = operation.returned.plus_secs(got.ttl_secs.saturating_add(1));
+        if shown >= end {
+            return None;
+        }
+        let what = format!(
+            "shows {} s left of lease {}, though {} promised it until {}",
+            got.ttl_secs,
+            got.id,
+            renewal.operation,
+            end.as_secs()
+        );
+        self.complain(operation, what).map(|violation| violation.operation(renewal.operation))
     }
 
     /// The keys must be the lease's at some revision while the question was under way.
@@ -262,6 +304,15 @@ impl Judge<'_, '_> {
         if let Some((lease, ..)) = missing {
             return self
                 .complain(operation, format!("does not show lease {lease}, which was alive throughout"));
+        }
+        let never = listed.iter().find(|lease| {
+            let asked = |story: &book::LeaseStory<'_>| {
+                story.grants.iter().any(|grant| grant.invoked <= operation.returned)
+            };
+            !self.unknown_ids && !self.book.story(**lease).is_some_and(asked)
+        });
+        if let Some(lease) = never {
+            return self.complain(operation, format!("shows lease {lease}, which nobody had asked for"));
         }
         listed.iter().find_map(|lease| self.undead(operation, *lease))
     }

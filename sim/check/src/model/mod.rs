@@ -55,6 +55,12 @@ pub enum Refusal {
     /// A range at a revision that is not there yet.
     #[error("required revision is a future revision")]
     FutureRevision,
+    /// A lease of that id exists.
+    #[error("lease already exists")]
+    LeaseExists,
+    /// A revision that is compacted.
+    #[error("required revision has been compacted")]
+    Compacted,
     /// The request never changes keys and has no answer in the model.
     #[error("not a request of the key space")]
     NotModelled,
@@ -78,6 +84,14 @@ pub struct Model {
     dead: BTreeMap<LeaseId, Revision>,
     regranted: BTreeSet<LeaseId>,
     log: Vec<(Revision, Undo)>,
+    exact: Option<Exact>,
+}
+
+/// What is known where the log tells of every lease and every compaction. It cannot be taken back.
+#[derive(Debug, Default)]
+struct Exact {
+    leases: BTreeSet<LeaseId>,
+    compacted: Revision,
 }
 
 impl Default for Model {
@@ -89,6 +103,7 @@ impl Default for Model {
             dead: BTreeMap::new(),
             regranted: BTreeSet::new(),
             log: Vec::new(),
+            exact: None,
         }
     }
 }
@@ -98,6 +113,43 @@ impl Model {
     /// space alone does not tell which life of the lease a write means.
     pub fn new(regranted: BTreeSet<LeaseId>) -> Model {
         Model { regranted, ..Model::default() }
+    }
+
+    /// An empty store that is told of every grant, every end of a lease, and every compaction: it refuses exactly
+    /// what has to be refused for them.
+    pub fn exact() -> Model {
+        Model { exact: Some(Exact::default()), ..Model::default() }
+    }
+
+    /// Notes a grant.
+    ///
+    /// # Errors
+    /// [`Refusal::LeaseExists`].
+    pub fn grant(&mut self, lease: LeaseId) -> Result<(), Refusal> {
+        let Some(exact) = &mut self.exact else { return Ok(()) };
+        if exact.leases.insert(lease) { Ok(()) } else { Err(Refusal::LeaseExists) }
+    }
+
+    /// Notes the end of a lease, and says whether there was one; its keys go with [`Model::expire`].
+    pub fn end_known_lease(&mut self, lease: LeaseId) -> bool {
+        self.exact.as_mut().is_some_and(|exact| exact.leases.remove(&lease))
+    }
+
+    /// Notes a compaction.
+    ///
+    /// # Errors
+    /// [`Refusal::Compacted`] or [`Refusal::FutureRevision`].
+    pub fn compact(&mut self, revision: Revision) -> Result<(), Refusal> {
+        let present = self.revision;
+        let Some(exact) = &mut self.exact else { return Ok(()) };
+        if revision <= exact.compacted {
+            return Err(Refusal::Compacted);
+        }
+        if revision > present {
+            return Err(Refusal::FutureRevision);
+        }
+        exact.compacted = revision;
+        Ok(())
     }
 
     /// The present revision.
@@ -293,7 +345,11 @@ impl Model {
         if (put.ignore_value || put.ignore_lease) && self.live(&put.key).is_none() {
             return Err(Refusal::KeyNotFound);
         }
-        if put.lease != LeaseId::NONE && self.dead.contains_key(&put.lease) {
+        let gone = match &self.exact {
+            Some(exact) => !exact.leases.contains(&put.lease),
+            None => self.dead.contains_key(&put.lease),
+        };
+        if put.lease != LeaseId::NONE && gone {
             return Err(Refusal::LeaseNotFound);
         }
         Ok(())

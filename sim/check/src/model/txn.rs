@@ -56,11 +56,17 @@ impl Model {
             match step {
                 Step::Put(put) => self.check_put(put)?,
                 Step::Range(range) if range.revision > self.revision => return Err(Refusal::FutureRevision),
+                Step::Range(range) if self.is_compacted(range.revision) => return Err(Refusal::Compacted),
                 Step::Txn(inner) => self.check_path(inner)?,
                 Step::Range(_) | Step::Delete(_) => {}
             }
         }
         Ok(())
+    }
+
+    fn is_compacted(&self, revision: Revision) -> bool {
+        let compacted = self.exact.as_ref().map(|exact| exact.compacted);
+        revision > Revision(0) && compacted.is_some_and(|compacted| revision < compacted)
     }
 
     fn run(

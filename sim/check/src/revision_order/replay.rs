@@ -73,7 +73,8 @@ struct Replay<'a, 'h> {
     book: &'a LeaseBook<'h>,
     evidence: BTreeMap<Revision, Evidence>,
     unknowns: Unknowns<'h>,
-    sightings: Sightings<'h>,
+    /// Collected as soon as something is ambiguous.
+    sightings: Option<Sightings<'h>>,
     /// Whether some choice is open, so that watches are asked too.
     ambiguous: bool,
     /// The first choice that was open when something failed: what is forced later may rest on it.
@@ -102,6 +103,15 @@ pub fn run<'h>(
     let is_open = |revision: Revision| {
         revision <= slots.top && !slots.changes.contains_key(&revision) && !in_jump(revision)
     };
+    // Asked for every pair of every answer; without jumps there are no more revisions than operations.
+    let answered: Vec<bool> = match history.jumps.as_slice() {
+        [] => (0..=slots.top.0).map(|revision| !is_open(Revision(revision))).collect(),
+        _ => Vec::new(),
+    };
+    let is_open = |revision: Revision| {
+        let known = usize::try_from(revision.0).ok().and_then(|place| answered.get(place));
+        known.map_or_else(|| is_open(revision), |answered| !answered)
+    };
     let evidence = evidence::collect(history, is_open);
     let unknowns = Unknowns::new(history, &evidence);
     let mut replay = Replay {
@@ -110,7 +120,7 @@ pub fn run<'h>(
         book,
         evidence,
         unknowns,
-        sightings: Sightings::new(history),
+        sightings: None,
         ambiguous: false,
         guessed_from: None,
         places: places(history, &slots),
@@ -346,7 +356,9 @@ impl<'h> Replay<'_, 'h> {
         let floor = self.model_floor(revision);
         let outcome = self.make(revision, cause).and_then(|events| {
             if self.ambiguous {
-                self.sightings.agree(revision, &events)?;
+                let history = self.history;
+                let sightings = self.sightings.get_or_insert_with(|| Sightings::new(history));
+                sightings.agree(revision, &events)?;
             }
             let mut complaint = None;
             self.observe(revision, cause, &mut |violation| {

@@ -71,6 +71,20 @@ impl<'h> Slots<'h> {
         response.pairs(&mut |kv| largest = largest.max(kv.mod_revision));
         let seen = Seen { at: operation.returned, by: Witness::Operation(operation.id) };
         self.see(largest, seen);
+        let changed = response.tells_change() == Some(true);
+        let of_keys = content_revision(&operation.request, header.revision).is_some();
+        if of_keys && (header.revision < Revision::FIRST || changed && header.revision == Revision::FIRST) {
+            let name = operation.request.name();
+            let sentence = format!(
+                "{name} {} was answered with revision {}, but the empty store is at revision {}",
+                operation.id,
+                header.revision,
+                Revision::FIRST
+            );
+            let violation = Violation::safety(Oracle::RevisionOrder, sentence);
+            violations.push(violation.operation(operation.id).at(header.revision));
+            return;
+        }
         match response.tells_change() {
             Some(true) => match self.changes.get(&header.revision) {
                 Some(first) => violations.push(

@@ -39,9 +39,19 @@ pub fn check(
         ));
     }
     let request = watch.progress_requests.iter().find(|at| **at >= settled.healed && **at < settled.at)?;
-    let answered = watch.received.iter().any(|response| response.at >= *request && response.is_progress());
-    if !answered {
+    let mut answers =
+        watch.received.iter().filter(|response| response.at >= *request && response.is_progress()).peekable();
+    if answers.peek().is_none() {
         return late(format!("never answered the progress request of {}", request.as_secs()));
+    }
+    let reached = answers.map(|answer| answer.header.revision).max().unwrap_or_default();
+    if reached < settled.revision {
+        return late(format!(
+            "only came to revision {reached} after the progress request of {}, though all was healed and the cluster \
+             stands at {}",
+            request.as_secs(),
+            settled.revision
+        ));
     }
     None
 }

@@ -17,6 +17,8 @@ use quorate_check::history::*;
 use quorate_check::model::Model;
 use quorate_check::types::*;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// SplitMix64: small, seeded, the same everywhere.
 pub struct Dice(pub u64);
@@ -41,6 +43,15 @@ impl Dice {
 
 pub const MILLI: u64 = 1_000_000;
 
+/// The processor time that this thread has used, where the system tells it; else the time that has passed. A busy
+/// machine hardly disturbs the former.
+pub fn time_used() -> Duration {
+    static STARTED: OnceLock<Instant> = OnceLock::new();
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let used = told.and_then(|text| text.split_whitespace().next()?.parse().ok());
+    used.map_or_else(|| STARTED.get_or_init(Instant::now).elapsed(), Duration::from_nanos)
+}
+
 /// What a generated history looks like.
 #[derive(Clone, Debug)]
 pub struct Shape {
@@ -54,6 +65,8 @@ pub struct Shape {
     pub watches: usize,
     pub leases: bool,
     pub compactions: bool,
+    /// Whether somebody looks inside: the log of commands is recorded.
+    pub log: bool,
 }
 
 impl Default for Shape {
@@ -68,6 +81,7 @@ impl Default for Shape {
             watches: 4,
             leases: true,
             compactions: true,
+            log: true,
         }
     }
 }
@@ -87,7 +101,7 @@ pub struct Store {
     local: [i64; 3],
     leases: BTreeMap<i64, Lease>,
     granted: i64,
-    delayed: Vec<(u64, Request)>,
+    delayed: Vec<(u64, OpId, Request)>,
     log: Vec<(Revision, u64, Vec<Event>)>,
     late_watches: Vec<(u64, usize, i64, u64)>,
     history: History,
@@ -176,21 +190,54 @@ impl Store {
                 let at = self.model.revision().next();
                 let events = self.model.expire(LeaseId(id), at);
                 self.note(events);
+                self.logged(None, vec![LeaseId(id)], false);
             }
         }
     }
 
     fn run_late(&mut self) {
         let now = self.now;
-        let (due, rest) = std::mem::take(&mut self.delayed).into_iter().partition(|(at, _)| *at <= now);
+        let (due, rest) = std::mem::take(&mut self.delayed).into_iter().partition(|(at, ..)| *at <= now);
         self.delayed = rest;
-        for (_, request) in due {
-            self.effect(&request);
+        for (_, id, request) in due {
+            self.effect(id, &request);
+        }
+    }
+
+    /// Writes down what the log carries out.
+    fn logged(&mut self, operation: Option<OpId>, expired: Vec<LeaseId>, refused: bool) {
+        if self.shape.log {
+            let number = self.history.log.len();
+            self.history.log.push(Logged {
+                entry: LogId { term: Term(2), index: LogIndex(number as u64 / 3) },
+                place: number as u32 % 3,
+                operation,
+                revision: self.model.revision(),
+                expired,
+                refused,
+            });
         }
     }
 
     /// Lets a request take effect; `None` if the store refuses it.
-    fn effect(&mut self, request: &Request) -> Option<Response> {
+    fn effect(&mut self, id: OpId, request: &Request) -> Option<Response> {
+        let response = self.carry_out(request);
+        let is_logged = matches!(
+            request,
+            Request::Put(_)
+                | Request::DeleteRange(_)
+                | Request::Txn(_)
+                | Request::Compact(_)
+                | Request::LeaseGrant(_)
+                | Request::LeaseRevoke(_)
+        );
+        if is_logged {
+            self.logged(Some(id), Vec::new(), response.is_none());
+        }
+        response
+    }
+
+    fn carry_out(&mut self, request: &Request) -> Option<Response> {
         if let Request::Put(put) = request
             && put.lease.0 != 0
             && !self.leases.contains_key(&put.lease.0)
@@ -264,11 +311,11 @@ impl Store {
             match self.dice.below(3) {
                 0 => {}
                 1 => {
-                    self.effect(&request);
+                    self.effect(OpId(self.next_id), &request);
                 }
                 _ => {
                     let at = self.now + self.dice.below(1500 * MILLI);
-                    self.delayed.push((at, request.clone()));
+                    self.delayed.push((at, OpId(self.next_id), request.clone()));
                 }
             }
             Outcome::Unknown { reason: "deadline exceeded".into() }
@@ -306,7 +353,11 @@ impl Store {
             self.local[member] = present;
             return Outcome::Ok { header: self.header(member, present), response: expected.to_response() };
         }
-        match self.effect(request) {
+        if let Some(response) = self.ask_member(request, member) {
+            let revision = self.local[member];
+            return Outcome::Ok { header: self.header(member, revision), response };
+        }
+        match self.effect(OpId(self.next_id), request) {
             None => match request {
                 Request::Compact(_) => refused(Code::OutOfRange, COMPACTED),
                 Request::Txn(_) => refused(Code::OutOfRange, FUTURE_REVISION),
@@ -322,6 +373,30 @@ impl Store {
                 Outcome::Ok { header: self.header(member, revision), response }
             }
         }
+    }
+
+    /// What a member answers about itself.
+    fn ask_member(&mut self, request: &Request, member: usize) -> Option<Response> {
+        let local = match request {
+            Request::Status | Request::HashKv(_) => self.local_revision(member),
+            _ => return None,
+        };
+        Some(match request {
+            Request::Status => Response::Status(StatusResponse {
+                raft_applied_index: local as u64,
+                raft_index: self.model.revision().0 as u64,
+                leader: MemberId(0xa0),
+            }),
+            _ => {
+                // Rounded down, so that members hash the same revisions now and then.
+                let revision = (local / 32 * 32).max(1);
+                Response::HashKv(HashKvResponse {
+                    hash: (revision * 7 + self.compacted) as u32,
+                    compact_revision: Revision(self.compacted),
+                    hash_revision: Revision(revision),
+                })
+            }
+        })
     }
 
     fn value(&mut self) -> quorate_check::bytes::Bytes {
@@ -373,7 +448,9 @@ impl Store {
                     ..Range::default()
                 })
             }
-            60..=69 => {
+            60 => Request::Status,
+            61..=62 => Request::HashKv(HashKv::default()),
+            63..=69 => {
                 let many = self.dice.percent(40);
                 Request::DeleteRange(DeleteRange {
                     key: self.some_key(),

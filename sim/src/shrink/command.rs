@@ -1,0 +1,101 @@
+//! `cargo sim shrink`: from a seed or a plan to the shortest story of the same failure.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::trials::Trials;
+use super::{Shrink, Shrunk, rank};
+use crate::plan::{Plan, generate};
+use crate::story;
+use crate::sweep::child::Files;
+
+/// Where plans that found something are kept, from the repository's root.
+const CORPUS: &str = "tests/corpus";
+
+/// Arguments of `shrink`.
+#[derive(Args, Clone, Debug)]
+pub struct ShrinkArgs {
+    /// The seed whose plan fails.
+    #[arg(long, value_name = "N", required_unless_present = "plan")]
+    pub seed: Option<u64>,
+    /// The plan that fails.
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    pub plan: Option<PathBuf>,
+    /// Arm a planted bug in every run.
+    #[arg(long, value_name = "NAME")]
+    pub mutant: Option<String>,
+    /// Stop after this many minutes with what was reached.
+    #[arg(long, value_name = "M", default_value_t = 3)]
+    pub minutes: u64,
+    /// Runs at a time.
+    #[arg(long, value_name = "J", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
+    /// Write the shrunk plan here.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Write the shrunk plan into tests/corpus, under a name made of the failure and the seed.
+    #[arg(long)]
+    pub corpus: bool,
+}
+
+/// Shrinks what the arguments say and prints the story; the exit code of the failure.
+///
+/// # Errors
+/// When a file cannot be used, or this program cannot start itself.
+pub fn shrink(args: &ShrinkArgs, print: impl Fn(&str)) -> Result<u8, String> {
+    let plan = match (&args.plan, args.seed) {
+        (Some(path), _) => Plan::load(path).map_err(|error| error.to_string())?,
+        (None, Some(seed)) => generate::generate(seed),
+        (None, None) => return Err("a seed or a plan is wanted".to_owned()),
+    };
+    if args.corpus && !Path::new(CORPUS).is_dir() {
+        return Err(format!("{CORPUS} is not here: --corpus wants the repository's root"));
+    }
+    let deadline = Instant::now() + Duration::from_secs(args.minutes.saturating_mul(60));
+    let mut trials = Trials::new(args.mutant.clone(), args.jobs, deadline)?;
+    let report = trials.run(&plan, Files::default());
+    let seed = plan.seed;
+    let Some(shrink) = Shrink::new(&mut trials, plan, report) else {
+        print(&format!("seed {seed} passes: there is nothing to shrink"));
+        return Ok(0);
+    };
+    let shrunk = shrink.run();
+    let code = shrunk.report.class.exit_code();
+    let mut kept = None;
+    if args.corpus {
+        let path = Path::new(CORPUS).join(format!("{}-seed-{seed}.json", shrunk.signature.slug()));
+        shrunk.plan.save(&path).map_err(|error| error.to_string())?;
+        eprintln!("{}: say in {CORPUS}/README.md what it found", path.display());
+        kept = Some(path);
+    }
+    if let Some(path) = &args.save {
+        shrunk.plan.save(path).map_err(|error| error.to_string())?;
+        kept = Some(path.clone());
+    }
+    let screen =
+        screen(&mut trials, &shrunk, args.mutant.as_deref(), kept.as_deref(), Duration::from_secs(120))?;
+    print(&screen);
+    Ok(code)
+}
+
+/// The screen of a shrunk plan: runs it once more for the story, and takes at most `time` to rank its faults.
+///
+/// # Errors
+/// When the run's files cannot be used.
+pub fn screen(
+    trials: &mut Trials,
+    shrunk: &Shrunk,
+    mutant: Option<&str>,
+    kept: Option<&Path>,
+    time: Duration,
+) -> Result<String, String> {
+    trials.set_deadline(Instant::now() + time);
+    let (trace, history) = (trials.scratch("story.trace"), trials.scratch("story.history"));
+    let report = trials.run(&shrunk.plan, Files { trace: Some(&trace), history: Some(&history) });
+    let guilt = rank::rank(trials, &shrunk.signature, &shrunk.plan);
+    let finding = shrunk.signature.finding_in(&report);
+    let told = story::Told::read(&shrunk.plan, finding, &trace, &history)?;
+    Ok(story::Screen { shrunk, finding, told: &told, guilt: &guilt, mutant, kept }.to_string())
+}

@@ -1,0 +1,159 @@
+//! The story of a failing run on one screen: what is wrong, what happened in lanes by member and client, which
+//! faults are guilty, what to type next.
+//!
+//! Invariant: at most [`LINES_MAX`] lines of at most [`COLUMNS_MAX`] columns, whatever the run was like.
+
+mod lanes;
+mod told;
+
+use std::fmt;
+use std::path::Path;
+
+use crate::report::Finding;
+use crate::shrink::Shrunk;
+use crate::shrink::rank::Guilt;
+
+pub use lanes::clipped;
+pub use told::{Lane, Note, Told};
+
+/// Lines of a screen.
+pub const LINES_MAX: usize = 25;
+/// Columns of a screen.
+pub const COLUMNS_MAX: usize = 110;
+/// Guilty faults that are shown.
+const GUILTY_MAX: usize = 3;
+/// Lines that the story has at least, whatever else is to be said.
+const STORY_MIN: usize = 8;
+
+/// What a screen is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen<'a> {
+    /// The shrunk plan.
+    pub shrunk: &'a Shrunk,
+    /// What is wrong with its run.
+    pub finding: Option<&'a Finding>,
+    /// What happened in its run.
+    pub told: &'a Told,
+    /// Its faults, the guiltiest first; empty when they were not ranked.
+    pub guilt: &'a [Guilt],
+    /// The planted bug.
+    pub mutant: Option<&'a str>,
+    /// The file that the shrunk plan is in.
+    pub kept: Option<&'a Path>,
+}
+
+impl Screen<'_> {
+    fn head(&self) -> Vec<String> {
+        let Screen { shrunk, finding, mutant, .. } = self;
+        let planted = mutant.map_or(String::new(), |mutant| format!(", planted: {mutant}"));
+        let mut head = vec![format!("seed {}: {}{planted}", shrunk.plan.seed, shrunk.report.class)];
+        if let Some(finding) = finding {
+            head.extend(wrapped(&format!("[{}] {}", finding.by, near(&finding.sentence)), 3));
+        }
+        let ended = if shrunk.minimal { "nothing more can go" } else { "the time was up" };
+        let (before, runs) = (shrunk.before.to(&shrunk.after), shrunk.runs);
+        head.extend(wrapped(&format!("{before} ({runs} runs in {} s; {ended})", shrunk.took.as_secs()), 2));
+        head
+    }
+
+    fn guilty(&self) -> Vec<String> {
+        if self.guilt.is_empty() {
+            let none = "no fault is needed for this failure";
+            let left = "the faults were not ranked: the time was up";
+            return vec![if self.shrunk.plan.faults.is_empty() { none } else { left }.to_owned()];
+        }
+        let mut guilty = vec!["guilty".to_owned()];
+        guilty.extend(self.guilt.iter().take(GUILTY_MAX).map(|guilt| format!("  {guilt}")));
+        if let Some(more) = self.guilt.len().checked_sub(GUILTY_MAX).filter(|more| *more > 0) {
+            guilty.push(format!("  and {more} more"));
+        }
+        guilty
+    }
+
+    fn next(&self) -> Vec<String> {
+        let armed = self.mutant.map_or(String::new(), |mutant| format!(" --mutant {mutant}"));
+        let seed = self.shrunk.plan.seed;
+        let Some(kept) = self.kept else {
+            return vec![
+                "next".to_owned(),
+                format!("  cargo sim shrink --seed {seed}{armed} --save shrunk.json"),
+            ];
+        };
+        let plan = kept.display();
+        let folder = kept.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.map_or(".".to_owned(), |folder| folder.display().to_string());
+        let until = self.finding.and_then(Finding::at_ms).unwrap_or(self.shrunk.after.simulated_ms);
+        let from = until.saturating_sub(200);
+        let mut next = vec![format!("next (kept in {folder})")];
+        next.extend(command(&[
+            &format!("replay {plan}{armed}"),
+            &format!("--log raft=debug --from {from}ms --until {until}ms"),
+        ]));
+        match self.mutant {
+            Some(_) => next.extend(command(&[&format!("diff {plan}"), &format!("{plan} --only-a{armed}")])),
+            None => next.extend(command(&[&format!("diff {plan} OTHER.json")])),
+        }
+        if <crate::cli::Cli as clap::CommandFactory>::command().find_subcommand("page").is_some() {
+            next.extend(command(&[&format!("page --plan {plan}{armed} --out {folder}/page.html")]));
+        }
+        next.extend(command(&["mutants"]));
+        next
+    }
+}
+
+impl fmt::Display for Screen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (head, guilty, next) = (self.head(), self.guilty(), self.next());
+        let taken = head.len() + guilty.len() + next.len() + 1;
+        let room = LINES_MAX.saturating_sub(taken).max(STORY_MIN);
+        let involved = |id| self.finding.is_some_and(|finding| finding.spot.operations.contains(&id));
+        let story = lanes::drawn(self.told, room, COLUMNS_MAX, involved);
+        let lines = head.into_iter().chain([String::new()]).chain(story).chain(guilty).chain(next);
+        let lines: Vec<String> =
+            lines.take(LINES_MAX).map(|line| lanes::clipped(&line, COLUMNS_MAX)).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// A command, broken where a shell goes on with the next line if it is too long for one.
+fn command(parts: &[&str]) -> Vec<String> {
+    let whole = format!("  cargo sim {}", parts.join(" "));
+    if whole.chars().count() <= COLUMNS_MAX {
+        return vec![whole];
+    }
+    let whole = format!("  cargo sim {}", parts.join(" \\\n      "));
+    whole.lines().map(ToOwned::to_owned).collect()
+}
+
+/// The sentence with places in source files named by their last parts alone.
+fn near(sentence: &str) -> String {
+    let words = sentence.split(' ').map(|word| {
+        let parts: Vec<&str> = word.rsplitn(4, '/').collect();
+        match parts.as_slice() {
+            [file, folder, above, _] if word.contains(".rs:") => format!("{above}/{folder}/{file}"),
+            _ => word.to_owned(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The text in lines of a screen, at most so many; what is too long ends in dots.
+fn wrapped(text: &str, lines_max: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.len() - 1;
+        let Some(line) = lines.get_mut(last) else { break };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= COLUMNS_MAX {
+            line.push(' ');
+            line.push_str(word);
+        } else if last + 1 < lines_max {
+            lines.push(format!("  {word}"));
+        } else {
+            line.push_str(" ...");
+            break;
+        }
+    }
+    lines
+}

@@ -1,0 +1,161 @@
+//! Listens to what members' logs and machines are seen doing, and judges it in that moment.
+//!
+//! Raft's invariants and the equality of states are held against every observation, so that a run ends at the first
+//! one that breaks them. What the log carries out is written down once, with the client operation that asked for it:
+//! an operation's request id is learnt inside the very call that the client made ([`asking`]).
+//!
+//! Nothing here asks a member anything: observations are told from inside its locks.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{MutexGuard, PoisonError};
+
+use quorate::env::{Observation, armed};
+use quorate::types as product;
+use quorate_check::equality::Equality;
+use quorate_check::history::Logged;
+use quorate_check::raft::{self, Invariants};
+use quorate_check::types::{Digest, LeaseId, LogId, LogIndex, MemberId, OpId, Revision, Term};
+use quorate_check::verdict::Violation;
+
+use super::World;
+use crate::report::Finding;
+
+thread_local! {
+    /// The operation whose call is being polled.
+    static ASKING: Cell<Option<OpId>> = const { Cell::new(None) };
+}
+
+/// Makes a call to a member in the name of an operation.
+pub async fn asking<T>(operation: OpId, call: impl Future<Output = T>) -> T {
+    let mut call = pin!(call);
+    std::future::poll_fn(move |context| {
+        ASKING.set(Some(operation));
+        let polled = call.as_mut().poll(context);
+        ASKING.set(None);
+        polled
+    })
+    .await
+}
+
+/// What was heard so far.
+#[derive(Default)]
+pub(super) struct Heard {
+    invariants: Invariants,
+    equality: Equality,
+    /// Requests that carry a client's operation.
+    requests: BTreeMap<product::RequestId, OpId>,
+    /// Entries up to here are written down.
+    written: Option<LogIndex>,
+    /// How many commands of the entry behind that are.
+    commands: u32,
+}
+
+impl World {
+    /// Listens for as long as the process lives.
+    pub fn start_witness(&self) {
+        let world = self.clone();
+        let armed = armed::arm_listener(Box::new(move |member, seen| {
+            let violations =
+                world.heard().hear(MemberId(member.0), seen, |logged| world.record().logged(logged));
+            for violation in violations {
+                let Violation { class, oracle, sentence, details, .. } = violation;
+                let finding = Finding { class, by: oracle.to_string(), sentence, details };
+                world.record().finding(world.now(), finding);
+            }
+        }));
+        assert!(armed, "one process runs one seed");
+    }
+
+    /// The member's disk is gone, and it comes back as a stranger to its past: what it promised before is not asked of
+    /// it any more. To be called between its end and its next start.
+    pub fn witness_forgets(&self, member: MemberId) {
+        self.heard().invariants.forget(member);
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Heard {
+    fn hear(&mut self, member: MemberId, seen: Observation, write: impl FnOnce(Logged)) -> Vec<Violation> {
+        let translated = match seen {
+            Observation::Recovered { purged, vote, entries } => raft::Observation::Recovered {
+                purged: purged.map(log_id),
+                vote: vote.map(ballot),
+                entries: entries.into_iter().map(|(entry, digest)| (log_id(entry), Digest(digest))).collect(),
+            },
+            Observation::Loaded { applied, hash } => {
+                let applied = applied.map(log_id);
+                return self.state(member, raft::Observation::Loaded { applied }, applied, hash);
+            }
+            Observation::Installed { upto, hash } => {
+                let upto = upto.map(log_id);
+                return self.state(member, raft::Observation::Installed { upto }, upto, hash);
+            }
+            Observation::Appended { entry, digest } => {
+                raft::Observation::Appended { entry: log_id(entry), digest: Digest(digest) }
+            }
+            Observation::Applied { entry, digest } => {
+                raft::Observation::Applied { entry: log_id(entry), digest: Digest(digest) }
+            }
+            Observation::Durable { upto } => raft::Observation::Durable { upto: log_id(upto) },
+            Observation::Truncated { after } => raft::Observation::Truncated { after: after.map(log_id) },
+            Observation::Purged { upto } => raft::Observation::Purged { upto: log_id(upto) },
+            Observation::Voted(vote) => raft::Observation::Voted(ballot(vote)),
+            Observation::Committed { upto } => raft::Observation::Committed { upto: log_id(upto) },
+            Observation::State { entry, hash } => {
+                let at = log_id(entry);
+                if self.written < Some(at.index) {
+                    self.written = Some(at.index);
+                    self.commands = 0;
+                }
+                return self.equality.note(member, at, hash).into_iter().collect();
+            }
+            Observation::Proposed { id } => {
+                self.requests.extend(ASKING.get().map(|operation| (id, operation)));
+                return Vec::new();
+            }
+            Observation::Ran { entry, id, revision, expired, refused } => {
+                let entry = log_id(entry);
+                if self.written < Some(entry.index) {
+                    write(Logged {
+                        entry,
+                        place: self.commands,
+                        operation: self.requests.get(&id).copied(),
+                        revision: Revision(revision.0),
+                        expired: expired.into_iter().map(|lease| LeaseId(lease.0)).collect(),
+                        refused,
+                    });
+                    self.commands += 1;
+                }
+                return Vec::new();
+            }
+        };
+        self.invariants.note(member, &translated)
+    }
+
+    /// A whole state came from a disk or from a snapshot.
+    fn state(
+        &mut self,
+        member: MemberId,
+        seen: raft::Observation,
+        at: Option<LogId>,
+        hash: u128,
+    ) -> Vec<Violation> {
+        let mut violations = self.invariants.note(member, &seen);
+        violations.extend(at.and_then(|at| self.equality.note(member, at, hash)));
+        violations
+    }
+}
+
+fn log_id(id: product::LogId) -> LogId {
+    LogId { term: Term(id.term.0), index: LogIndex(id.index.0) }
+}
+
+fn ballot(vote: quorate::env::Ballot) -> raft::Ballot {
+    raft::Ballot { term: Term(vote.term.0), candidate: MemberId(vote.candidate.0), won: vote.won }
+}

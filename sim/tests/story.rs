@@ -1,0 +1,98 @@
+//! Drives the simulator's program as a person does: a plan written by hand, a failure that shrinks, a replay that stops,
+//! two runs that are compared.
+//!
+//! Only in the simulated build (`make story`): in the plain one there is no program to drive.
+#![cfg(madsim)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use quorate_sim::plan::Plan;
+use quorate_sim::story::{COLUMNS_MAX, LINES_MAX};
+
+fn sim(arguments: &[&str]) -> (i32, String) {
+    let output: Output =
+        Command::new(env!("CARGO_BIN_EXE_quorate-sim")).args(arguments).output().expect("the program starts");
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn by_hand() -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("plans/leader-loses-power.json").display().to_string()
+}
+
+/// A folder of one test's own, gone when the test is.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("quorate-story-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).display().to_string()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+#[test]
+fn a_plan_written_by_hand_runs_and_passes() {
+    let (code, said) = sim(&["replay", &by_hand()]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(" 2 faults"), "both strike: {said}");
+}
+
+#[test]
+fn a_failing_seed_shrinks_to_a_story_that_fits_a_screen_and_still_fails() {
+    let folder = Folder::new("shrink");
+    let (mutant, saved) = ("read-index-skipped", folder.file("shrunk.json"));
+    let (code, screen) = sim(&["shrink", "--seed", "1", "--mutant", mutant, "--jobs", "2", "--save", &saved]);
+    assert_eq!(code, 10, "{screen}");
+    assert!(screen.lines().count() <= LINES_MAX, "{screen}");
+    assert!(screen.lines().all(|line| line.chars().count() <= COLUMNS_MAX), "{screen}");
+    for part in ["seed 1: safety", "->", "cargo sim replay"] {
+        assert!(screen.contains(part), "{part:?} is missing: {screen}");
+    }
+    let plan = Plan::load(Path::new(&saved)).unwrap();
+    assert!(plan.operations().count() <= 10, "{screen}");
+    assert!(plan.faults.len() <= 2, "{screen}");
+    assert_eq!(sim(&["replay", &saved, "--mutant", mutant]).0, 10, "it still fails");
+    assert_eq!(sim(&["replay", &saved]).0, 0, "without the planted bug it passes");
+}
+
+#[test]
+fn a_replay_stops_at_its_moment_and_shows_what_came_last() {
+    let (code, said) = sim(&["replay", &by_hand(), "--until", "1.52s"]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("fault power/one") && said.contains("open faults: power/one"), "{said}");
+    let (code, said) = sim(&["replay", &by_hand(), "--until", "3"]);
+    assert_eq!((code, said.contains("        3 0 start a3")), (0, true), "{said}");
+}
+
+#[test]
+fn what_says_nothing_about_the_product_lets_a_bisection_skip() {
+    assert_eq!(sim(&["replay", "no-such-plan.json"]).0, 125);
+    assert_eq!(sim(&["replay", "7", "--no-such-option"]).0, 125);
+    assert_eq!(sim(&["run", "--plan", "no-such-plan.json"]).0, 2, "elsewhere it is wrong use");
+}
+
+#[test]
+fn two_runs_of_one_plan_are_the_same_and_another_course_is_not() {
+    let folder = Folder::new("diff");
+    let (code, said) = sim(&["diff", &by_hand(), &by_hand()]);
+    assert_eq!(code, 0, "{said}");
+    let other = folder.file("other.trace");
+    assert_eq!(sim(&["replay", &by_hand(), "--schedule-seed", "5", "--trace", &other]).0, 0);
+    let (code, said) = sim(&["diff", &by_hand(), &other]);
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("the runs part at event") && said.contains("A > ") && said.contains("B > "),
+        "{said}"
+    );
+}
