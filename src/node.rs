@@ -162,6 +162,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     if blank {
         refuse_if_wiped(&config, &peers).await?;
     }
+    crate::disturb!("a member is slow to start", &*env.clock);
     let log_store = LogStore::new(config.member, wal.clone(), recovered, state_dir.full_snapshot().cloned())
         .map_err(|error| StartError::Corrupt { dir: dir.clone(), what: error.to_string() })?;
     let timeouts = NetworkTimeouts {

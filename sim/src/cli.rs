@@ -160,6 +160,27 @@ pub struct MutantsArgs {
     /// Processes at a time.
     #[arg(long, value_name = "J", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: u16,
+    /// Measure each in this many ranges of seeds, the first beginning where --seeds does, and write the table.
+    #[arg(long, value_name = "R", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "check")]
+    pub ranges: Option<u64>,
+    /// Seeds in a range.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+    pub range_seeds: u64,
+    /// Start no more runs of a measurement after this many minutes; it goes on from there the next time.
+    #[arg(long, value_name = "M")]
+    pub minutes: Option<u64>,
+    /// Where a measurement keeps its runs.
+    #[arg(long, value_name = "FILE", default_value = "target/mutants.jsonl")]
+    pub results: PathBuf,
+    /// Write the table of a measurement here, as Markdown; docs/mutants.md when all of them are measured.
+    #[arg(long, value_name = "FILE")]
+    pub table: Option<PathBuf>,
+    /// Only this many, in rotation.
+    #[arg(long, value_name = "K", conflicts_with = "mutant")]
+    pub sample: Option<usize>,
+    /// Which turn of the rotation; the number of the day if not given.
+    #[arg(long, value_name = "N", requires = "sample")]
+    pub turn: Option<u64>,
 }
 
 /// Arguments of `explore`: those of the program `quorate-explore`.

@@ -144,6 +144,7 @@ impl Builder {
                 late_job_permille: 0,
                 late_job_us: Span::new(1_000, 1_000),
                 disturbance_permille: 0,
+                quota_bytes: None,
             },
             families: BTreeSet::new(),
             client_path: ClientPath::Wire,

@@ -1,4 +1,4 @@
-//! The hooks that the product's source holds: planted bugs and marks, found when this crate is built.
+//! The hooks that the source holds: planted bugs, marks and disturbances, found when this crate is built.
 //!
 //! `build.rs` reads the source, so the lists are always those of the code that runs.
 
@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn hooks_are_found_where_they_stand() {
-        for place in MUTANTS.iter().chain(MARKS) {
+        for place in MUTANTS.iter().chain(MARKS).chain(PLACES) {
             let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
             let text = std::fs::read_to_string(root.join(place.file)).unwrap();
             let line = text.lines().nth(usize::try_from(place.line).unwrap() - 1).unwrap();

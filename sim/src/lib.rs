@@ -6,7 +6,7 @@
 //! - `world` (simulated build): members, network, disks, clocks, faults.
 //! - [`client`]: what clients ask, and how they reach members.
 //! - `embed` (simulated build): a cluster for other projects' simulations.
-//! - `run`, `settle` (simulated build): one run, and its end.
+//! - `run`, `settle` (simulated build): one run, and its end; [`disturbance`]: which offers of the product it takes.
 //! - [`record`], [`trace`], [`timeline`], [`figures`], [`report`]: what a run leaves behind.
 //! - [`page`]: the same as an offline HTML page, for a run and for a sweep.
 //! - [`signature`], [`shrink`], [`story`], [`failure`]: what kind of failure it is, the shortest plan that still has
@@ -25,6 +25,7 @@
 pub mod cli;
 pub mod client;
 pub mod diff;
+pub mod disturbance;
 #[cfg(madsim)]
 pub mod embed;
 pub mod explore;

@@ -5,72 +5,76 @@
 
 use crate::hooks::{self, Place};
 
+mod catalogue;
+pub mod ledger;
+pub mod score;
+
+pub use catalogue::CATALOGUE;
+
+/// The part of the product that a planted bug stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Area {
+    /// Compaction and its sweep.
+    Compaction,
+    /// The state engine and the buffer before it.
+    Engine,
+    /// The state's hash.
+    Hash,
+    /// Keys, revisions and ranges.
+    KeySpace,
+    /// Leases.
+    Lease,
+    /// The quota and its alarm.
+    Quota,
+    /// Votes and the commit index.
+    Raft,
+    /// Linearizable reads.
+    Read,
+    /// Entries on their way to followers.
+    Replication,
+    /// Which requests were seen.
+    Requests,
+    /// Snapshots between members.
+    Snapshot,
+    /// Transactions.
+    Txn,
+    /// The write-ahead log.
+    Wal,
+    /// Watches.
+    Watch,
+}
+
+impl std::fmt::Display for Area {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Area::Compaction => "compaction",
+            Area::Engine => "engine",
+            Area::Hash => "hash",
+            Area::KeySpace => "key space",
+            Area::Lease => "lease",
+            Area::Quota => "quota",
+            Area::Raft => "raft",
+            Area::Read => "reads",
+            Area::Replication => "replication",
+            Area::Requests => "requests",
+            Area::Snapshot => "snapshot",
+            Area::Txn => "transaction",
+            Area::Wal => "log",
+            Area::Watch => "watch",
+        })
+    }
+}
+
 /// One planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mutant {
+    /// The part of the product it stands in.
+    pub area: Area,
     /// Its name, as `mutant!` and `--mutant` say it.
     pub name: &'static str,
     /// What it breaks, in a sentence.
     pub breaks: &'static str,
 }
-
-/// All of them.
-pub const CATALOGUE: &[Mutant] = &[
-    Mutant {
-        name: "engine-flush-ahead-of-wal",
-        breaks: "the state engine becomes durable before the log entries it has applied, so a power loss leaves \
-                 state that the log does not know",
-    },
-    Mutant {
-        name: "lease-checkpoint-not-reset",
-        breaks: "a keep-alive of a lease with a checkpointed remainder is answered without clearing it, so the next \
-                 leader ends the lease too early",
-    },
-    Mutant {
-        name: "lease-renewed-while-expiring",
-        breaks: "a keep-alive is answered while the lease's expiry is already proposed, so a lease just renewed dies",
-    },
-    Mutant {
-        name: "lease-renewed-without-quorum",
-        breaks: "a keep-alive is answered without a quorum round, so a deposed leader renews leases for nothing",
-    },
-    Mutant {
-        name: "read-index-skipped",
-        breaks: "linearizable reads are answered without asking a quorum, so a deposed or lagging member serves \
-                 the past",
-    },
-    Mutant {
-        name: "snapshot-behind-the-log-installed",
-        breaks: "a follower installs a snapshot that its log has overtaken, and its record of what was submitted to \
-                 the log moves backwards",
-    },
-    Mutant {
-        name: "stream-asks-for-purged-entries-for-ever",
-        breaks: "replication that needs purged entries asks again and again instead of sending a snapshot, so a \
-                 follower never catches up",
-    },
-    Mutant {
-        name: "wal-ack-before-sync",
-        breaks: "log entries are acknowledged before they are synced, so a power loss takes back promises",
-    },
-    Mutant {
-        name: "wal-proof-of-segment-recycled",
-        breaks: "the segment that vouches for an unused newest one is recycled, so a member refuses to start after a \
-                 power loss",
-    },
-    Mutant {
-        name: "wal-reuse-tail-segment",
-        breaks: "recovery appends to the segment it found, so an unsynced batch of an earlier life can come back",
-    },
-    Mutant {
-        name: "wal-vote-lost-at-recycle",
-        breaks: "a new segment's checkpoint carries an old vote, so a member votes twice in one term",
-    },
-    Mutant {
-        name: "watch-drop-event-at-catch-up",
-        breaks: "a watcher that catches up from history misses an event when it turns live",
-    },
-];
 
 /// The planted bug of this name.
 pub fn find(name: &str) -> Option<&'static Mutant> {
@@ -103,6 +107,13 @@ mod tests {
     fn every_bug_planted_in_the_product_is_in_the_catalogue() {
         for place in hooks::MUTANTS {
             assert!(find(place.name).is_some(), "{} at {}:{}", place.name, place.file, place.line);
+        }
+    }
+
+    #[test]
+    fn every_bug_of_the_catalogue_stands_in_one_place() {
+        for mutant in CATALOGUE {
+            assert_eq!(mutant.places().len(), 1, "{} stands at {:?}", mutant.name, mutant.places());
         }
     }
 }

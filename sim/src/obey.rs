@@ -12,7 +12,7 @@ use crate::diff;
 use crate::explore::explore;
 use crate::failure::Failure;
 use crate::log::{Filter, Printer};
-use crate::mutants;
+use crate::mutants::{self, Mutant};
 use crate::page::SweepPage;
 use crate::plan::{Plan, generate};
 use crate::replay::{self, ReplayArgs, Window};
@@ -89,7 +89,7 @@ fn replay_one(args: &ReplayArgs) -> u8 {
         print_log(args.log.as_ref(), &window)?;
         let (mutant, until) = (args.mutant.clone(), args.until);
         let (trace, history) = (args.trace.clone(), args.history.clone());
-        Ok(run(plan, &RunOptions { mutant, trace, history, window, until }))
+        Ok(run(plan, &RunOptions { mutant, trace, history, window, until, ..RunOptions::default() }))
     });
     match replayed.unwrap_or_else(|_| Err("the simulator itself panicked".to_owned())) {
         Ok(report) => {
@@ -163,18 +163,28 @@ fn speed(args: &SpeedArgs) -> u8 {
 fn list_or_check(args: &MutantsArgs) -> Result<u8, String> {
     known(args.mutant.as_deref())?;
     let wanted = |name: &str| args.mutant.as_deref().is_none_or(|only| only == name);
-    let mut code = Class::Pass.exit_code();
-    for mutant in mutants::CATALOGUE.iter().filter(|mutant| wanted(mutant.name)) {
-        let places = mutant.places().join(", ");
-        let places = if places.is_empty() { "not in the product yet".to_owned() } else { places };
-        print(&format!("{:<32} {places}\n    {}", mutant.name, mutant.breaks));
-        if args.check {
-            let hunt = sweep::hunt(mutant.name, args)?;
-            print(&format!("    {hunt}"));
-            if !hunt.caught() {
-                code = Class::Harness.exit_code();
+    let mut chosen: Vec<&'static Mutant> =
+        mutants::CATALOGUE.iter().filter(|mutant| wanted(mutant.name)).collect();
+    if let Some(count) = args.sample {
+        let turn = args.turn.unwrap_or_else(sweep::today);
+        chosen = sweep::sample(&chosen, count, turn);
+        print(&format!("sample of {} of the planted bugs, turn {turn}", chosen.len()));
+    }
+    let mut all_caught = true;
+    if let Some(ranges) = args.ranges {
+        let (table, caught) = sweep::measure(&chosen, ranges, args)?;
+        print(&table);
+        all_caught = caught;
+    } else {
+        for mutant in chosen {
+            let places = mutant.places().join(", ");
+            print(&format!("{:<44} {:<12} {places}\n    {}", mutant.name, mutant.area, mutant.breaks));
+            if args.check {
+                let hunt = sweep::hunt(mutant.name, args)?;
+                print(&format!("    {hunt}"));
+                all_caught &= hunt.caught();
             }
         }
     }
-    Ok(code)
+    Ok(if all_caught { Class::Pass } else { Class::Harness }.exit_code())
 }

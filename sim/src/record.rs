@@ -123,6 +123,15 @@ impl Record {
         inner.watches.insert(watch.id, watch);
     }
 
+    /// Writes down that progress of a watch's stream was asked for.
+    pub fn watch_asks_progress(&self, id: WatchNo, at: Nanos) {
+        let mut inner = self.inner();
+        inner.event(at, &("progress asked", id), format_args!("progress asked of {id}"));
+        if let Some(watch) = inner.watches.get_mut(&id) {
+            watch.progress_requests.push(at);
+        }
+    }
+
     /// Writes down a response of a watch.
     pub fn watch_received(&self, id: WatchNo, received: WatchReceived) {
         let mut inner = self.inner();

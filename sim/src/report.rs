@@ -36,6 +36,9 @@ pub struct Report {
     /// How many faults of each kind struck, by family and kind.
     #[serde(default)]
     pub faults: BTreeMap<String, u64>,
+    /// How often each legal disturbance was taken.
+    #[serde(default)]
+    pub disturbed: BTreeMap<String, u64>,
     /// Host time, milliseconds.
     pub wall_ms: u64,
 }
@@ -174,6 +177,7 @@ impl Report {
             events: 0,
             marks: BTreeMap::new(),
             faults: BTreeMap::new(),
+            disturbed: BTreeMap::new(),
             wall_ms: 0,
         }
     }

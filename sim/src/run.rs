@@ -17,10 +17,10 @@ use quorate_check::verdict::{Class, Verdict};
 use quorate_check::{Options, judge};
 
 use crate::client::{Session, Ways, observer};
+use crate::disturbance::Disturbances;
 use crate::moment::Moment;
 use crate::page::RunPage;
 use crate::plan::Plan;
-use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Fault;
 use crate::record::{Record, Written};
 use crate::replay::{Stop, Window};
@@ -114,19 +114,11 @@ fn stop_here(stop: &Stop) {
     std::process::exit(i32::from(Class::Pass.exit_code()));
 }
 
-/// Whether product code's offers of a legal disturbance are taken: drawn by place and count.
+/// Arms product code's offers of a legal disturbance.
 fn arm_disturbances(plan: &Plan) {
-    let (seed, rate) = (plan.schedule_seed, plan.knobs.disturbance_permille);
-    let counts = std::sync::Mutex::new(std::collections::BTreeMap::<&'static str, u64>::new());
+    let disturbances = std::sync::Mutex::new(Disturbances::new(plan));
     let armed = armed::arm_buggify(Box::new(move |place| {
-        let mut counts = counts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let count = counts.entry(place).or_default();
-        *count += 1;
-        let mut key = 0_u64;
-        for byte in place.bytes() {
-            key = key.wrapping_mul(257).wrapping_add(u64::from(byte));
-        }
-        Dice::keyed_twice(seed, Purpose::Disturbance, key, *count).permille(rate)
+        disturbances.lock().unwrap_or_else(std::sync::PoisonError::into_inner).decide(place)
     }));
     assert!(armed, "one process runs one seed");
 }
@@ -262,6 +254,7 @@ fn report(
             *faults.entry(fault.kind.clone()).or_default() += 1;
             faults
         }),
+        disturbed: armed::disturbed().into_iter().map(|(place, count)| (place.to_owned(), count)).collect(),
         wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
     }
 }

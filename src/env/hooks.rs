@@ -3,12 +3,21 @@
 //!
 //! In the plain build every one of them is a constant `false` or nothing at all. In the simulated build a run
 //! may arm one planted bug by name before it starts; one process runs one seed, so the choice is process-wide.
+//!
+//! A disturbance is something that may happen anyway: a delay where the scheduler could have delayed, a smaller
+//! step, an answer lost that a network could have lost. Never something that only a bug could do.
 
 /// The state behind the hooks, in the simulated build only.
 #[cfg(madsim)]
 pub mod armed {
     use std::collections::{BTreeMap, BTreeSet};
-    use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+    use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+    use std::time::Duration;
+
+    use crate::env::Clock;
+
+    /// Whether the disturbance at a place happens now, and how long it lasts where it is a delay.
+    pub type Decide = Box<dyn Fn(&'static str) -> Option<Duration> + Send + Sync>;
 
     use crate::env::Observation;
     use crate::types::MemberId;
@@ -19,7 +28,8 @@ pub mod armed {
     static MUTANT: OnceLock<String> = OnceLock::new();
     static MARKS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
     static MUTANT_HITS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    static BUGGIFY: OnceLock<Box<dyn Fn(&'static str) -> bool + Send + Sync>> = OnceLock::new();
+    static BUGGIFY: OnceLock<Decide> = OnceLock::new();
+    static DISTURBED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
 
     static LISTENER: OnceLock<Listener> = OnceLock::new();
 
@@ -46,14 +56,42 @@ pub mod armed {
         lock(&MUTANT_HITS).iter().copied().collect()
     }
 
-    /// Installs the decision behind `buggify!`; returns false when one was installed before.
-    pub fn arm_buggify(decide: Box<dyn Fn(&'static str) -> bool + Send + Sync>) -> bool {
+    /// Installs the decision behind `buggify!` and its siblings; returns false when one was installed before.
+    pub fn arm_buggify(decide: Decide) -> bool {
         BUGGIFY.set(decide).is_ok()
+    }
+
+    fn decided(place: &'static str) -> Option<Duration> {
+        let delay = BUGGIFY.get()?(place)?;
+        *lock(&DISTURBED).entry(place).or_default() += 1;
+        Some(delay)
     }
 
     /// Whether the disturbance at `place` happens now.
     pub fn buggify(place: &'static str) -> bool {
-        BUGGIFY.get().is_some_and(|decide| decide(place))
+        decided(place).is_some()
+    }
+
+    /// Waits, on the member's clock, if there is a delay at `place` now.
+    pub async fn disturb(clock: &dyn Clock, place: &'static str) {
+        if let Some(delay) = decided(place) {
+            clock.sleep(delay).await;
+        }
+    }
+
+    /// Does `work`: at once, or in a task of its own when there is a delay at `place` now.
+    pub fn disturb_then(clock: &Arc<dyn Clock>, place: &'static str, work: impl FnOnce() + Send + 'static) {
+        let Some(delay) = decided(place) else { return work() };
+        let clock = clock.clone();
+        tokio::spawn(async move {
+            clock.sleep(delay).await;
+            work();
+        });
+    }
+
+    /// How often the disturbance at each place happened so far.
+    pub fn disturbed() -> BTreeMap<&'static str, u64> {
+        lock(&DISTURBED).clone()
     }
 
     /// Installs who is told what members are seen doing; returns false when somebody was installed before.
@@ -77,6 +115,16 @@ pub mod armed {
     pub fn marks() -> BTreeMap<&'static str, u64> {
         lock(&MARKS).clone()
     }
+}
+
+/// What `disturb!` comes to in the plain build: nothing.
+#[cfg(not(madsim))]
+pub fn undisturbed(_: &dyn crate::env::Clock) {}
+
+/// What `disturb_then!` comes to in the plain build: the work.
+#[cfg(not(madsim))]
+pub fn undisturbed_then(_: &std::sync::Arc<dyn crate::env::Clock>, work: impl FnOnce()) {
+    work();
 }
 
 /// True when the named planted bug is armed; constant `false` in the plain build.
@@ -105,6 +153,36 @@ macro_rules! buggify {
         #[cfg(not(madsim))]
         {
             false
+        }
+    }};
+}
+
+/// Waits here when the simulator wants a legal delay; nothing in the plain build.
+#[macro_export]
+macro_rules! disturb {
+    ($place:literal, $clock:expr) => {{
+        #[cfg(madsim)]
+        {
+            $crate::env::armed::disturb($clock, $place).await;
+        }
+        #[cfg(not(madsim))]
+        {
+            $crate::env::undisturbed($clock);
+        }
+    }};
+}
+
+/// Does the work given, a closure, at once or later, as the simulator wants it; at once in the plain build.
+#[macro_export]
+macro_rules! disturb_then {
+    ($place:literal, $clock:expr, $work:expr) => {{
+        #[cfg(madsim)]
+        {
+            $crate::env::armed::disturb_then($clock, $place, $work);
+        }
+        #[cfg(not(madsim))]
+        {
+            $crate::env::undisturbed_then($clock, $work);
         }
     }};
 }

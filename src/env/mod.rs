@@ -20,6 +20,8 @@ pub use deadline::within;
 pub use disk::{Disk, File, Lock, OpenMode, Space};
 #[cfg(madsim)]
 pub use hooks::armed;
+#[cfg(not(madsim))]
+pub use hooks::{undisturbed, undisturbed_then};
 pub use witness::{Ballot, Observation, Witness, digest};
 pub use work::{Completion, Job, Worker, Workers, run};
 

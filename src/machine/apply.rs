@@ -41,6 +41,11 @@ impl State {
         if let Some(sender) = self.dedupe.admit(member, incarnation) {
             sender.forget_below(batch.lowest_unanswered);
             fresh.extend(batch.requests.iter().filter(|request| sender.note(request.sequence)));
+            if fresh.len() < batch.requests.len() {
+                crate::sometimes!("a repeated request was passed over");
+            }
+        } else {
+            crate::sometimes!("a batch of an earlier life was passed over");
         }
         self.persist_known(&mut effects, member, known);
         for request in fresh {
@@ -85,9 +90,14 @@ impl State {
         match command {
             Command::Put(put) => self.put(effects, overlay, put),
             Command::DeleteRange(delete) => {
+                let before = self.kv.revision;
                 let mut writer = self.writer(overlay);
                 let reply = txn::delete_range(&mut writer, delete)?;
                 writer.commit(effects);
+                // The planted bug counts every deletion as a change.
+                if self.kv.revision == before && crate::mutant!("mvcc-revision-raised-by-an-empty-delete") {
+                    self.kv.revision = before.next();
+                }
                 Ok(Ok(reply))
             }
             Command::Txn(txn) => self.txn(effects, overlay, txn),
@@ -162,9 +172,20 @@ impl State {
         let lease = self.leases.get(id)?;
         let (encoded, keys) = (lease.encode(), lease.keys().cloned().collect::<Vec<_>>());
         let mut writer = self.writer(overlay);
-        let deleted = keys.iter().filter(|key| writer.delete(key)).count();
+        let mut deleted = 0;
+        for key in &keys {
+            deleted += usize::from(writer.delete(key));
+            // The planted bug deletes each key in a transaction of its own.
+            if crate::mutant!("lease-keys-end-one-by-one") {
+                writer.commit(effects);
+                writer = self.writer(overlay);
+            }
+        }
         writer.commit(effects);
         assert!(deleted == keys.len(), "every key attached to a lease lives");
+        if deleted > 1 {
+            crate::sometimes!("a lease ended with several keys");
+        }
         self.leases.remove(id);
         self.replace(effects, Bucket::Leases, lease_key(id), Some(encoded), None);
         Some(i64::try_from(deleted).unwrap_or(i64::MAX))
@@ -182,6 +203,7 @@ impl State {
         let empty = Some(bytes::Bytes::new());
         if raise {
             if self.alarms.raise(kind, member) {
+                crate::sometimes!("an alarm was raised");
                 self.replace(effects, Bucket::Alarms, alarm_key(kind, member), None, empty);
             }
             return;

@@ -79,8 +79,14 @@ impl Sender {
 
     /// Whether a request of this sequence has been applied, or may have been.
     pub fn has_seen(&self, sequence: u64) -> bool {
+        // The planted bug takes a run's last request for one that is still to come.
+        let end = u64::from(crate::mutant!("dedupe-last-of-a-run-forgotten"));
         sequence < self.lowest_unanswered
-            || self.runs.range(..=sequence).next_back().is_some_and(|(_, last)| sequence <= *last)
+            || self
+                .runs
+                .range(..=sequence)
+                .next_back()
+                .is_some_and(|(_, last)| sequence.saturating_add(end) <= *last)
     }
 
     /// Notes a sequence; whether it is new.
@@ -113,7 +119,8 @@ impl Sender {
         self.lowest_unanswered = lowest_unanswered;
         while let Some(first) = self.runs.first_entry().filter(|run| *run.key() < lowest_unanswered) {
             let last = first.remove();
-            if last >= lowest_unanswered {
+            // The planted bug gives the whole run up.
+            if last >= lowest_unanswered && !crate::mutant!("dedupe-run-given-up-whole") {
                 self.runs.insert(lowest_unanswered, last);
             }
         }

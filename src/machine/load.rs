@@ -119,7 +119,11 @@ impl State {
         match bucket {
             Bucket::Leases => {
                 let id = parse_lease_key(key).ok_or_else(bad_key)?;
-                self.leases.restore(id, Lease::decode(value).map_err(bad_value)?);
+                let mut lease = Lease::decode(value).map_err(bad_value)?;
+                if crate::mutant!("lease-remainder-not-loaded") {
+                    lease.remaining = None;
+                }
+                self.leases.restore(id, lease);
             }
             Bucket::Members => match MemberKey::decode(key).ok_or_else(bad_key)? {
                 MemberKey::Present(_) => {
@@ -129,11 +133,16 @@ impl State {
             },
             Bucket::Dedupe => {
                 let (member, incarnation) = parse_dedupe_key(key).ok_or_else(bad_key)?;
-                self.dedupe.restore(member, Sender::decode(incarnation, value).map_err(bad_value)?);
+                let sender = Sender::decode(incarnation, value).map_err(bad_value)?;
+                if !crate::mutant!("dedupe-not-loaded") {
+                    self.dedupe.restore(member, sender);
+                }
             }
             Bucket::Alarms => {
                 let (kind, member) = parse_alarm_key(key).ok_or_else(bad_key)?;
-                self.alarms.raise(kind, member);
+                if !crate::mutant!("quota-alarm-forgotten-at-restart") {
+                    self.alarms.raise(kind, member);
+                }
             }
             Bucket::Meta | Bucket::Records | Bucket::AuthUsers | Bucket::AuthRoles => {}
         }

@@ -19,6 +19,8 @@ use crate::types::{LeaseId, Revision};
 pub(crate) struct Plan<'t> {
     succeeded: bool,
     steps: Vec<Step<'t>>,
+    /// Only for a planted bug: what was decided about.
+    txn: &'t Txn,
 }
 
 enum Step<'t> {
@@ -45,10 +47,13 @@ impl<'t> Plan<'t> {
                 TxnOp::Range(range) => Step::Range(range),
                 TxnOp::Put(put) => Step::Put(put),
                 TxnOp::DeleteRange(delete) => Step::DeleteRange(delete),
-                TxnOp::Txn(txn) => Step::Txn(Plan::decide(kv, records, txn)?),
+                TxnOp::Txn(txn) => {
+                    crate::sometimes!("a transaction within a transaction");
+                    Step::Txn(Plan::decide(kv, records, txn)?)
+                }
             });
         }
-        Ok(Plan { succeeded, steps })
+        Ok(Plan { succeeded, steps, txn })
     }
 
     /// Whether everything that will be done can be done.
@@ -57,6 +62,8 @@ impl<'t> Plan<'t> {
             Step::Range(range) => kv.read_revision(range.revision, kv.revision).map(|_| ()),
             Step::Put(put) => check_put(kv, leases, put),
             Step::DeleteRange(_) => Ok(()),
+            // The planted bug leaves what is inside to itself.
+            Step::Txn(_) if crate::mutant!("txn-inner-puts-unchecked") => Ok(()),
             Step::Txn(plan) => plan.check(kv, leases),
         })
     }
@@ -83,9 +90,20 @@ impl<'t> Plan<'t> {
         let mut replies = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             let reply = match step {
-                Step::Range(query) => Reply::Range(range(writer.kv, writer.read_revision(), writer, query)?),
+                Step::Range(query) => {
+                    // The planted bug reads what was there before the transaction.
+                    let unseen = crate::mutant!("txn-range-misses-own-writes");
+                    let current = if unseen { writer.kv.revision } else { writer.read_revision() };
+                    Reply::Range(range(writer.kv, current, writer, query)?)
+                }
                 Step::Put(put) => self::put(writer, put)?,
                 Step::DeleteRange(delete) => delete_range(writer, delete)?,
+                // The planted bug compares only now, after earlier steps have written.
+                Step::Txn(plan) if crate::mutant!("txn-inner-compares-after-writes") => {
+                    let late = Plan::decide(writer.kv, writer, plan.txn)?;
+                    replies.push((Revision(0), Reply::Txn(late.execute(writer)?)));
+                    continue;
+                }
                 Step::Txn(plan) => {
                     replies.push((Revision(0), Reply::Txn(plan.execute(writer)?)));
                     continue;

@@ -26,6 +26,14 @@ impl Member {
             self.bootstrap().await;
             self.announce().await;
             self.sweep().await;
+            if crate::buggify!("the engine is flushed early")
+                && let Err(error) = self.replica.store().flush(&self.wal).await
+            {
+                tracing::error!(%error, "an early flush failed");
+            }
+            if crate::buggify!("a snapshot is taken early") {
+                self.raft.snapshot().await;
+            }
             let size = self.wal.size_bytes();
             // What is kept behind a snapshot does not call for the next one.
             kept = kept.min(size);
@@ -76,7 +84,12 @@ impl Member {
 
     /// Deletes what a compaction has made unreadable, a step at a time, as far as nobody still reads it.
     pub async fn sweep(&self) {
-        while self.replica.compact_step(COMPACT_STEP_BUDGET) {
+        loop {
+            let small = crate::buggify!("a compaction is swept in small steps");
+            if !self.replica.compact_step(if small { 1 } else { COMPACT_STEP_BUDGET }) {
+                return;
+            }
+            crate::disturb!("a compaction's sweep pauses", &*self.env.clock);
             self.replica.store().room().await;
             // There is room most of the time, and others have work as well.
             tokio::task::yield_now().await;

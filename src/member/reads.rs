@@ -51,6 +51,7 @@ impl Member {
 
     /// `None` when the state was replaced meanwhile.
     async fn try_range(&self, range: &Range) -> Result<Option<Read<RangeReply>>, Fatal> {
+        let step = if crate::buggify!("a range is read in small steps") { 2 } else { STEP_KEYS };
         let (revision, installs, _pin, mut cursor) = {
             let state = self.replica.readable()?;
             let revision = state.revision();
@@ -64,22 +65,24 @@ impl Member {
         loop {
             {
                 let Some(state) = self.unreplaced(installs)? else { return Ok(None) };
-                match state.range_step(&mut cursor, STEP_KEYS) {
+                match state.range_step(&mut cursor, step) {
                     Err(refused) => return Ok(Some((revision, Err(refused)))),
                     Ok(true) => break,
                     Ok(false) => {}
                 }
             }
+            crate::disturb!("a range pauses in its walk", &*self.env.clock);
             yield_now().await;
         }
         let mut reading = cursor.arrange();
         loop {
             {
                 let Some(_state) = self.unreplaced(installs)? else { return Ok(None) };
-                if reading.step(self.replica.store(), STEP_KEYS)? {
+                if reading.step(self.replica.store(), step)? {
                     return Ok(Some((revision, Ok(reading.reply()))));
                 }
             }
+            crate::disturb!("a range pauses in its reading", &*self.env.clock);
             yield_now().await;
         }
     }

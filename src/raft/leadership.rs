@@ -69,6 +69,7 @@ impl Leadership {
             .collect();
         let round = async {
             while let Some((voter, answer)) = asked.next().await {
+                crate::disturb!("a voter's word comes late", &*self.clock);
                 if answer.is_ok_and(|answer| answer.confirmed) {
                     agreed.insert(voter);
                 }
@@ -78,14 +79,24 @@ impl Leadership {
             }
             None
         };
-        within(&*self.clock, timeout, round).await.flatten()
+        let confirmed = within(&*self.clock, timeout, round).await.flatten();
+        if confirmed.is_none() {
+            crate::sometimes!("a leader found no quorum to confirm it");
+        }
+        confirmed
     }
 
     /// Whether this member, as a voter, knows `leader` as the leader of `term` and of no later one. Answered by
     /// the consensus core itself, so that a vote it has just given is not missed.
     pub async fn agrees(&self, leader: MemberId, term: Term) -> bool {
         let expected = RaftVote::new_committed(term.0, leader.0);
-        self.core.with_raft_state(move |state| *state.vote_ref() == expected).await.unwrap_or(false)
+        let agrees = self.core.with_raft_state(move |state| {
+            let vote = state.vote_ref();
+            // The planted bug takes a vote given to a candidate for no news of a leader.
+            *vote == expected
+                || (!vote.is_committed() && crate::mutant!("read-confirmed-by-a-voter-that-moved-on"))
+        });
+        agrees.await.unwrap_or(false)
     }
 
     async fn standing(&self) -> Option<Standing> {
@@ -94,7 +105,12 @@ impl Leadership {
             let vote = state.vote_ref();
             let leader = vote.leader_id();
             let committed = log_id(state.cluster_committed()?);
-            if !vote.is_committed() || leader.voted_for != member || committed.term.0 != leader.term {
+            if !vote.is_committed() || leader.voted_for != member {
+                return None;
+            }
+            // The planted bug trusts a commit index that may lag behind what a predecessor acknowledged.
+            if committed.term.0 != leader.term && !crate::mutant!("read-index-before-own-term") {
+                crate::sometimes!("asked to lead before its term's first entry was committed");
                 return None;
             }
             let membership = state.membership_state.effective();

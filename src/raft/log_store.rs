@@ -72,6 +72,10 @@ impl LogStore {
         for entry in recovered.entries {
             entries.insert(entry.log_id.index.0, from_wal(entry.log_id, entry.payload)?);
         }
+        let last = entries.last_key_value().map(|(index, _)| *index);
+        if last > recovered.committed.map(|committed| committed.index.0) {
+            crate::sometimes!("entries not known to be committed found at start");
+        }
         let memory = Memory {
             entries,
             purged: recovered.purged.map(raft_log_id),
@@ -151,11 +155,14 @@ impl RaftLogReader<TypeConfig> for LogStore {
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
         // Bounded, so that one message stays small; at least one entry always goes.
         const BATCH_BYTES_MAX: usize = 1 << 20;
+        let bytes_max = if crate::buggify!("one entry in a message") { 0 } else { BATCH_BYTES_MAX };
         let mut memory = self.memory();
         // A stream may still ask for what was purged meanwhile. It must not get a later entry in its place. The
         // core makes an empty message of this answer, and would ask again for ever: the network knows that
         // message by the refusal and ends the stream, upon which the core looks at the follower anew.
-        if memory.purged.is_some_and(|purged| start <= purged.index) {
+        if memory.purged.is_some_and(|purged| start <= purged.index)
+            && !crate::mutant!("replication-skips-purged-entries")
+        {
             crate::sometimes!("a replication stream asked for purged entries");
             memory.refused.insert(start);
             return Ok(Vec::new());
@@ -166,7 +173,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
             .take_while(|entry| {
                 let first = bytes == 0;
                 bytes += payload_bytes(entry);
-                first || bytes <= BATCH_BYTES_MAX
+                first || bytes <= bytes_max
             })
             .collect())
     }
@@ -197,8 +204,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> Result<(), io::Error> {
+        crate::disturb!("a vote is written late", &*self.wal.clock());
         self.memory().vote = Some(*vote);
-        self.persist(vec![WalRecord::Vote(vote_to_wal(vote))]).await?;
+        let records = vec![WalRecord::Vote(vote_to_wal(vote))];
+        // The planted bug answers as soon as the log has been told.
+        if crate::mutant!("raft-vote-answered-before-sync") {
+            self.wal.append(records, Box::new(drop));
+        } else {
+            self.persist(records).await?;
+        }
         self.witness.tell(|| Observation::Voted(ballot(vote)));
         Ok(())
     }
@@ -213,6 +227,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn read_committed(&mut self) -> Result<Option<RaftLogId>, io::Error> {
+        // The planted bug takes all that it finds for committed.
+        if crate::mutant!("raft-uncommitted-tail-applied-at-start") {
+            return Ok(self.memory().last());
+        }
         Ok(self.memory().committed)
     }
 
@@ -251,7 +269,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         {
             let mut memory = self.memory();
             let from = last.map_or(0, |last| last.index + 1);
-            drop(memory.entries.split_off(&from));
+            if !memory.entries.split_off(&from).is_empty() {
+                crate::sometimes!("a conflicting suffix was cut off the log");
+            }
         }
         self.witness.tell(|| Observation::Truncated { after: last.as_ref().map(log_id) });
         self.persist(vec![WalRecord::TruncateAfter(last.as_ref().map(log_id))]).await
@@ -268,6 +288,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             memory.purged = memory.purged.max(Some(upto));
         }
         self.witness.tell(|| Observation::Purged { upto: log_id(&upto) });
+        crate::disturb!("a purge is written late", &*self.wal.clock());
         self.persist(vec![WalRecord::Purge(log_id(&upto))]).await
     }
 }

@@ -263,7 +263,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         })
         .await;
         match outcome {
-            Err(closed) => Err(StreamingError::Closed(closed)),
+            Err(closed) => {
+                crate::sometimes!("a snapshot's sending was called off");
+                Err(StreamingError::Closed(closed))
+            }
             Ok(Ok(response)) => Ok(SnapshotResponse::new(vote_in(response.vote.as_ref()))),
             Ok(Err(PeerError::Timeout(member))) => Err(StreamingError::Timeout(Timeout {
                 action: RPCTypes::InstallSnapshot,
@@ -271,7 +274,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
                 target: member.0,
                 timeout,
             })),
-            Ok(Err(error)) => Err(StreamingError::Unreachable(Unreachable::new(&error))),
+            Ok(Err(error)) => {
+                crate::sometimes!("a snapshot's sending broke off");
+                Err(StreamingError::Unreachable(Unreachable::new(&error)))
+            }
         }
     }
 

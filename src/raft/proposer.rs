@@ -158,6 +158,7 @@ impl Proposer {
                 self.inner.waiting.notified().await;
             }
             let Ok(permit) = self.inner.in_flight.clone().acquire_owned().await else { return };
+            crate::disturb!("a batch goes late", &*self.inner.env.clock);
             let Some(load) = self.next_load() else { continue };
             let proposer = self.clone();
             tokio::spawn(async move {
@@ -170,13 +171,14 @@ impl Proposer {
     /// The next batch, encoded.
     fn next_load(&self) -> Option<Load> {
         let limits = &self.inner.limits;
+        let requests_max =
+            if crate::buggify!("a batch of one request") { 1 } else { limits.batch_requests_max };
         let mut requests = Vec::new();
         let (mut bytes, mut deadline) = (0, Duration::ZERO);
         {
             let mut queue = self.queue();
             while let Some(next) = queue.front() {
-                let full = requests.len() >= limits.batch_requests_max
-                    || bytes + next.bytes > limits.batch_bytes_max;
+                let full = requests.len() >= requests_max || bytes + next.bytes > limits.batch_bytes_max;
                 if full && !requests.is_empty() {
                     break;
                 }
@@ -225,6 +227,9 @@ impl Proposer {
         let (sequence, answer) = self.inner.pending.open();
         let batch = self.batch(vec![Request { sequence, command }]);
         if let Err(error) = self.inner.raft.write_as_leader(batch, term).await {
+            if matches!(error, WriteError::NotLeader(_)) {
+                crate::sometimes!("a leader's own command came after its time");
+            }
             self.inner.pending.given_up(std::iter::once(sequence), ProposeError::AnswerLost);
             return Err(error);
         }
@@ -242,9 +247,17 @@ impl Proposer {
         let Load { batch, sequences, deadline } = load;
         let clock = &*self.inner.env.clock;
         let sequences = sequences.into_iter();
+        let mut asked = None;
         let why = loop {
             let left = deadline.saturating_sub(clock.monotonic());
+            let leader = self.inner.raft.leader();
+            if asked.is_some() && leader.is_some() && leader != asked {
+                crate::sometimes!("a batch followed a change of leader");
+            }
+            asked = leader.or(asked);
             match within(clock, left, self.attempt(&batch)).await {
+                // Whoever asks again cannot know; the machine passes over what it has seen.
+                Some(Attempt::Committed) if crate::buggify!("a committed batch is sent again") => {}
                 Some(Attempt::Committed) => return self.inner.pending.committed(sequences),
                 Some(Attempt::Stopped) => break ProposeError::Stopped,
                 Some(Attempt::TryAgain) => {
@@ -269,7 +282,11 @@ impl Proposer {
                 let timeout = self.inner.limits.attempt_timeout;
                 match self.inner.peers.forward(leader, timeout, batch.bytes.clone()).await {
                     Ok(response) if response.outcome() == Forwarded::Committed => Attempt::Committed,
-                    Ok(_) | Err(_) => Attempt::TryAgain,
+                    Ok(_) => Attempt::TryAgain,
+                    Err(_) => {
+                        crate::sometimes!("a forwarded batch or its answer was lost");
+                        Attempt::TryAgain
+                    }
                 }
             }
             None => Attempt::TryAgain,

@@ -98,7 +98,14 @@ impl ReadIndex {
         let clock = &*self.inner.env.clock;
         let confirmed = async {
             let at = self.confirmed_index().await?;
-            if self.inner.applied.reached(at.index.0).await { Ok(at) } else { Err(ReadError::Stopped) }
+            crate::disturb!("a read waits behind its index", clock);
+            // The planted bug does not wait for its own state to get there.
+            let waits = !crate::mutant!("read-before-applied");
+            if !waits || self.inner.applied.reached(at.index.0).await {
+                Ok(at)
+            } else {
+                Err(ReadError::Stopped)
+            }
         };
         within(clock, self.inner.limits.read_timeout, confirmed).await.unwrap_or(Err(ReadError::Timeout))
     }
@@ -115,14 +122,19 @@ impl ReadIndex {
     async fn drive(self) {
         loop {
             self.inner.arrived.notified().await;
-            let waiters =
+            let mut waiters =
                 std::mem::take(&mut *self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner));
             if waiters.is_empty() {
                 continue;
             }
+            crate::disturb!("a round of read index begins late", &*self.inner.env.clock);
             let outcome = within(&*self.inner.env.clock, self.inner.limits.read_timeout, self.round())
                 .await
                 .ok_or(ReadError::Timeout);
+            // The planted bug lets those share a round who came while it was under way.
+            if crate::mutant!("read-joins-a-round-under-way") {
+                waiters.append(&mut self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            }
             for waiter in waiters {
                 // A reader that gave up is gone.
                 let _gone = waiter.send(outcome);
@@ -136,12 +148,16 @@ impl ReadIndex {
             if let Some(index) = self.attempt().await {
                 return index;
             }
+            crate::sometimes!("read index asked again");
             self.inner.env.clock.sleep(self.inner.limits.retry_pause).await;
         }
     }
 
     async fn attempt(&self) -> Option<LogId> {
         let timeout = self.inner.limits.attempt_timeout;
+        if crate::buggify!("a round of read index is lost") {
+            return None;
+        }
         match self.inner.raft.leader()? {
             leader if leader == self.inner.member => self.inner.raft.read_index(timeout).await,
             leader => {

@@ -109,10 +109,11 @@ impl PeerApi for PeerFront {
             }
             std::future::ready(request.is_ok())
         });
-        let gate = self.gate.clone();
+        let (gate, clock) = (self.gate.clone(), self.log.clock());
         let known = requests.filter_map(move |request| {
-            let gate = gate.clone();
+            let (gate, clock) = (gate.clone(), clock.clone());
             async move {
+                crate::disturb!("an append is taken in late", &*clock);
                 gate.pass().await;
                 request.ok()
             }
@@ -150,7 +151,11 @@ impl PeerApi for PeerFront {
         let mut receiving = Receiving::default();
         loop {
             match parts.next().await.transpose()?.and_then(|part| part.part) {
+                Some(Part::Chunk(_)) if crate::buggify!("a snapshot is given up half received") => {
+                    return Err(Status::unavailable("snapshot: given up"));
+                }
                 Some(Part::Chunk(bytes)) => {
+                    crate::disturb!("a snapshot's part is taken in late", self.replica.clock());
                     if receiving.take(&mut staging, &bytes).await.map_err(damaged)? {
                         break;
                     }
@@ -213,8 +218,15 @@ impl PeerApi for PeerFront {
 
     async fn forward(&self, request: pb::ForwardRequest) -> Result<pb::ForwardResponse, Status> {
         let batch = decode_batch(request.batch).map_err(Status::invalid_argument)?;
+        crate::disturb!("a forwarded batch is taken in late", self.replica.clock());
         let outcome = match self.raft.write(batch).await {
-            Ok(()) => Forwarded::Committed,
+            Ok(()) => {
+                crate::disturb!("a forwarded batch is answered late", self.replica.clock());
+                if crate::buggify!("the answer to a forwarded batch is lost") {
+                    return Err(Status::unavailable("answer lost"));
+                }
+                Forwarded::Committed
+            }
             Err(WriteError::NotLeader(_)) => Forwarded::NotLeader,
             Err(WriteError::Unknown | WriteError::Stopped) => Forwarded::Unknown,
         };

@@ -46,6 +46,7 @@ impl StateMachine {
 
     /// A pinned view of everything applied so far, with what it holds.
     async fn pin(&self) -> Result<(SnapshotMetaOf<TypeConfig>, Box<dyn Reader>), io::Error> {
+        crate::disturb!("a snapshot's view is taken late", self.replica.clock());
         self.replica.store().drained().await;
         let reader = self.replica.store().pin().map_err(io::Error::other)?;
         let (applied, membership) =
@@ -62,8 +63,10 @@ impl StateMachine {
             return Err(io::Error::other("a snapshot to be sent is not installed"));
         };
         // The WAL must be durable through every truncation accepted before the new state can be.
+        crate::disturb!("a snapshot is installed late", self.replica.clock());
         self.wal.barrier().await?;
         let engine = staging.finish().await.map_err(io::Error::other)?;
+        crate::disturb!("an installed snapshot is put to use late", self.replica.clock());
         let reader = engine.reader().map_err(io::Error::other)?;
         let (applied, membership) = contents(&*reader).map_err(io::Error::other)?;
         assert_eq!(applied, meta.last_log_id, "the snapshot is what its header said");
@@ -98,6 +101,7 @@ impl RaftSnapshotBuilder<TypeConfig> for StateMachine {
             };
             match self.replica.store().secure(applied, reader, &self.wal).await {
                 Ok(reader) => {
+                    crate::disturb!("a snapshot is told of late", self.replica.clock());
                     crate::sometimes!("snapshot built");
                     let snapshot = SnapshotData::Outgoing(reader);
                     return Ok(SnapshotOf::<TypeConfig, SnapshotData> { meta, snapshot });
@@ -154,7 +158,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 committed.push((at, content));
                 responders.extend(responder);
             }
-            self.replica.apply(committed).map_err(io::Error::other)?;
+            crate::disturb!("apply begins late", self.replica.clock());
+            if crate::buggify!("entries are applied one at a time") {
+                for one in committed {
+                    self.replica.apply(vec![one]).map_err(io::Error::other)?;
+                    tokio::task::yield_now().await;
+                }
+            } else {
+                self.replica.apply(committed).map_err(io::Error::other)?;
+            }
+            crate::disturb!("the core hears late of what was applied", self.replica.clock());
             for responder in responders {
                 responder.send(());
             }

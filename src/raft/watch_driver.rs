@@ -50,14 +50,21 @@ async fn step(
     worker: &dyn Worker,
     budget: CatchUpBudget,
 ) -> Result<bool, RecordsError> {
+    let budget = if crate::buggify!("watchers catch up in small steps") {
+        CatchUpBudget { records: 1, ..budget }
+    } else {
+        budget
+    };
     let scan = match begin(replica, budget)? {
         Step::Idle => return Ok(false),
         Step::Done => return Ok(true),
         Step::Read(scan) => scan,
     };
+    crate::disturb!("a scan of history begins late", replica.clock());
     let reader = replica.clone();
     let read = run(worker, move || scan.read(reader.store(), &*reader, budget)).await;
     let caught_up = read.map_err(|error| RecordsError(error.to_string()))??;
+    crate::disturb!("what a scan found is delivered late", replica.clock());
     replica.watches().with(|hub| {
         let compacted = replica.state().compacted();
         hub.finish_catch_up(caught_up, compacted);

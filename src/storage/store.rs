@@ -215,9 +215,10 @@ impl Store {
                 let inner = self.read();
                 (inner.buffer.is_empty(), inner.buffered_bytes)
             };
-            if !empty && bytes < BITE_BYTES_MIN {
+            if !empty && bytes < BITE_BYTES_MIN && !crate::buggify!("the engine is fed at once") {
                 self.shared.env.clock.sleep(BITE_WAIT).await;
             }
+            crate::disturb!("the engine is fed late", &*self.shared.env.clock);
             self.until(|inner| inner.flushes == 0).await;
             let (engine, last, writes) = {
                 let mut inner = self.write();
@@ -227,6 +228,11 @@ impl Store {
                     return;
                 };
                 inner.feeding = true;
+                // The planted bug forgets them here, before the engine can be asked for them.
+                if crate::mutant!("engine-records-forgotten-while-fed") {
+                    let last = taken.1;
+                    inner.records.retain(|_, (number, _)| *number > last);
+                }
                 taken
             };
             let bytes: usize = writes.iter().map(cost).sum();
@@ -294,12 +300,17 @@ impl Store {
 
     async fn flush_engine(&self, wal: &WalHandle) -> Result<(), EngineError> {
         self.drained().await;
+        // The planted bug lets the engine be fed meanwhile.
+        let hold = !crate::mutant!("engine-fed-during-a-flush");
         self.write().flushes += 1;
-        let _held = Held(self.clone());
+        let held = Held(self.clone());
+        let _held = hold.then_some(held);
         self.until(|inner| !inner.feeding).await;
+        crate::disturb!("a flush waits before the log", &*self.shared.env.clock);
         if !crate::mutant!("engine-flush-ahead-of-wal") {
             wal_durable(wal).await?;
         }
+        crate::disturb!("a flush waits behind the log", &*self.shared.env.clock);
         let engine = self.read().engine.clone();
         run(&*self.shared.worker, move || engine.flush())
             .await
@@ -320,6 +331,10 @@ impl Store {
     ) -> Result<Box<dyn Reader>, EngineError> {
         let Some(full) = &self.shared.full else {
             // Perhaps something newer becomes durable with it.
+            // The planted bug leaves the flush to the next one who needs it.
+            if crate::mutant!("engine-not-durable-when-the-log-is-purged") {
+                return Ok(view);
+            }
             return self.flush(wal).await.map(|()| view);
         };
         let secured = async {

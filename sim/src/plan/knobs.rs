@@ -61,6 +61,9 @@ pub struct Knobs {
     pub late_job_us: Span,
     /// Legal disturbances taken, of a thousand that product code offers.
     pub disturbance_permille: u64,
+    /// Logical bytes that the state may take; none is the product's own default, which no run comes near to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_bytes: Option<u64>,
 }
 
 impl Default for Knobs {
@@ -82,6 +85,7 @@ impl Default for Knobs {
             late_job_permille: 0,
             late_job_us: Span::new(1_000, 1_000),
             disturbance_permille: 0,
+            quota_bytes: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! This is the parent's side and runs outside any simulation, so it may use threads, processes and host time.
 
 pub(crate) mod child;
+mod measure;
 mod summary;
 
 use std::cell::RefCell;
@@ -17,6 +18,7 @@ use crate::cli::{MutantsArgs, SweepArgs};
 use crate::report::{Report, gravity};
 use child::{Children, Surroundings};
 
+pub use measure::{measure, sample, today};
 pub use summary::Summary;
 
 /// A sweep to come.

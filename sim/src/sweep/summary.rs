@@ -1,6 +1,6 @@
-//! A sweep in one screen: verdicts, medians against what is due, marks that were never reached.
+//! A sweep in one screen: verdicts, medians against what is due, marks and disturbances, those never reached too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -56,6 +56,15 @@ impl Summary {
         }
         marks
     }
+
+    /// Disturbances with how often all runs together took them, those never taken included.
+    fn disturbances(&self) -> BTreeMap<&str, u64> {
+        let mut places: BTreeMap<&str, u64> = hooks::PLACES.iter().map(|place| (place.name, 0)).collect();
+        for (place, count) in self.reports.iter().flat_map(|report| &report.disturbed) {
+            *places.entry(place).or_default() += count;
+        }
+        places
+    }
 }
 
 impl fmt::Display for Summary {
@@ -90,19 +99,23 @@ impl fmt::Display for Summary {
             let short = if median < due.least { "  TOO FEW" } else { "" };
             writeln!(f, "  {:<20} {median:>8} (due {}){short}", due.name, due.least)?;
         }
-        let marks = self.marks();
-        let reached = marks.values().filter(|count| **count > 0).count();
-        writeln!(f, "marks: {reached} of {} reached", marks.len())?;
-        for (mark, count) in marks.iter().filter(|(_, count)| **count > 0) {
-            writeln!(f, "  {mark:<40} {count:>8}")?;
-        }
-        let never: BTreeSet<&str> =
-            marks.iter().filter(|(_, count)| **count == 0).map(|(mark, _)| *mark).collect();
-        for mark in &never {
-            writeln!(f, "  {mark:<40}    never")?;
-        }
+        show(f, "marks", "reached", &self.marks())?;
+        show(f, "disturbances", "taken", &self.disturbances())?;
         write!(f, "worst: {}", self.class())
     }
+}
+
+/// A list of hooks with their counts, those that stand at 0 last.
+fn show(f: &mut fmt::Formatter<'_>, what: &str, done: &str, counts: &BTreeMap<&str, u64>) -> fmt::Result {
+    let reached = counts.values().filter(|count| **count > 0).count();
+    writeln!(f, "{what}: {reached} of {} {done}", counts.len())?;
+    for (name, count) in counts.iter().filter(|(_, count)| **count > 0) {
+        writeln!(f, "  {name:<56} {count:>8}")?;
+    }
+    for (name, _) in counts.iter().filter(|(_, count)| **count == 0) {
+        writeln!(f, "  {name:<56}    never")?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

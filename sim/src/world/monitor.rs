@@ -51,6 +51,9 @@ impl World {
                 }
             }
             let leading = statuses.iter().filter(|(_, status)| status.is_leader);
+            if leading.clone().count() > 1 {
+                quorate::sometimes!("two leaders of different terms at once");
+            }
             if let Some((leader, _)) = leading.max_by_key(|(_, status)| status.term)
                 && seen.last_leader != Some(*leader)
             {

@@ -109,7 +109,9 @@ fn knobs(plan: &Plan) -> node::Knobs {
         },
         watch_catch_up: CatchUpBudget { records: 8, ..CatchUpBudget::default() },
         lease_tick: Duration::from_millis(200),
+        watch_progress_interval: Duration::from_millis(700),
         lease_checkpoint_interval: Duration::from_secs(2),
+        quota_bytes: knobs.quota_bytes.or(node::Knobs::default().quota_bytes),
         ..node::Knobs::default()
     }
 }

@@ -61,9 +61,7 @@ impl World {
             let violations =
                 world.heard().hear(MemberId(member.0), seen, |logged| world.record().logged(logged));
             for violation in violations {
-                let Violation { class, oracle, sentence, details, .. } = violation;
-                let finding = Finding { class, by: oracle.to_string(), sentence, details };
-                world.record().finding(world.now(), finding);
+                world.record().finding(world.now(), Finding::from(&violation));
             }
         }));
         assert!(armed, "one process runs one seed");

@@ -105,7 +105,11 @@ impl KeyHistory {
     fn keep_from(&self, compacted: Revision) -> RevPair {
         match self.change_at(compacted) {
             None => RevPair::default(),
-            Some(change) if change.is_tombstone() && change.at.main < compacted => {
+            // The planted bug takes a deletion at the compacted revision along.
+            Some(change)
+                if change.is_tombstone()
+                    && (change.at.main < compacted || crate::mutant!("compact-takes-its-own-deletion")) =>
+            {
                 RevPair { main: change.at.main, sub: change.at.sub.saturating_add(1) }
             }
             Some(change) => change.at,

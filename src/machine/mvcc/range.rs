@@ -46,7 +46,10 @@ impl Mvcc {
             return Err(CommandError::FutureRevision);
         }
         let revision = if asked.0 <= 0 { current } else { asked };
-        if revision < self.compacted { Err(CommandError::Compacted(self.compacted)) } else { Ok(revision) }
+        // The planted bug refuses the compacted revision itself, which can still be read.
+        let refused = revision < self.compacted
+            || (revision == self.compacted && crate::mutant!("compact-refuses-its-own-revision"));
+        if refused { Err(CommandError::Compacted(self.compacted)) } else { Ok(revision) }
     }
 
     /// Walks at most `budget` keys of the index, from `resume` on, and answers those living at `revision`.
@@ -233,7 +236,10 @@ fn keep(query: &Range) -> Option<usize> {
     ];
     let as_stored = query.sort_order == SortOrder::None
         || (query.sort_target == SortTarget::Key && query.sort_order == SortOrder::Ascend);
-    let cut_by_key = as_stored && filtered.iter().all(|filter| filter.0 == 0);
+    // The planted bug cuts before it filters.
+    let unfiltered =
+        filtered.iter().all(|filter| filter.0 == 0) || crate::mutant!("mvcc-limit-before-filter");
+    let cut_by_key = as_stored && unfiltered;
     let limit = usize::try_from(query.limit).ok().filter(|limit| *limit > 0);
     limit.filter(|_| cut_by_key).map(|limit| limit.saturating_add(1))
 }

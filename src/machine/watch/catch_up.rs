@@ -86,7 +86,12 @@ impl Hub {
             match self.ready.first() {
                 Some(&(next, stream, id)) if next < compacted => {
                     crate::sometimes!("compaction during catch-up");
-                    self.end_compacted(stream, id, compacted);
+                    // The planted bug goes on at what is left.
+                    if crate::mutant!("watch-gap-at-compaction") {
+                        self.park(stream, id, compacted.min(self.published));
+                    } else {
+                        self.end_compacted(stream, id, compacted);
+                    }
                 }
                 _ => break,
             }
@@ -99,7 +104,9 @@ impl Hub {
         let span = i64::from(self.limits.message_revisions_max.max(1));
         let upto = Revision(from.0.saturating_add(span - 1)).min(self.published);
         let behind = self.published.0 - from.0;
-        let short = upto == self.published && behind < i64::from(self.limits.short_scan_revisions);
+        let short = upto == self.published
+            && behind < i64::from(self.limits.short_scan_revisions)
+            && !crate::buggify!("a short scan is made a long one");
         let mut scan = Scan { from, upto, short, limits: self.limits, groups: BTreeMap::new() };
         let mut group_ids = BTreeMap::new();
         let cap = self.limits.scan_watchers_max.max(1);
@@ -139,7 +146,8 @@ impl Hub {
                 if !unmoved || !self.ready.contains(&(group.next, stream, id)) {
                     continue;
                 }
-                if group.next < compacted {
+                // The planted bug trusts what it has read.
+                if group.next < compacted && !crate::mutant!("watch-compacted-scan-delivered") {
                     crate::sometimes!("compaction during catch-up");
                     self.end_compacted(stream, id, compacted);
                 } else if group.next <= through {

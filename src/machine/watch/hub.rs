@@ -156,6 +156,7 @@ impl Hub {
         };
         self.push(stream, Response { watch_id: id, revision: current, body: Body::Created });
         if spec.start > Revision(0) && spec.start < compacted {
+            crate::sometimes!("a watch began below the compacted revision");
             self.push(stream, Response { watch_id: id, revision: current, body: Body::Compacted(compacted) });
             return Creation::Compacted(id);
         }
@@ -175,6 +176,9 @@ impl Hub {
             open.watchers.insert(id, watcher);
         }
         if next > self.published {
+            if next > self.published.next() {
+                crate::sometimes!("a watch began in the future");
+            }
             self.join(stream, id);
         } else {
             self.park(stream, id, next);
@@ -240,7 +244,9 @@ impl Hub {
         let mut idle = Vec::new();
         for (id, watcher) in open.watchers.iter_mut().filter(|(_, watcher)| watcher.progress_notify) {
             let quiet = std::mem::replace(&mut watcher.quiet, true);
-            let synced = matches!(watcher.state, WatcherState::Synced(_));
+            // The planted bug tells those of progress too who have yet to make it.
+            let synced = matches!(watcher.state, WatcherState::Synced(_))
+                || crate::mutant!("watch-progress-of-an-unsynced-watcher");
             if quiet && synced && watcher.next <= self.published.next() {
                 idle.push(*id);
             }
@@ -270,6 +276,8 @@ impl Hub {
         for (stream, open) in &self.streams {
             for (id, watcher) in &open.watchers {
                 let next = match watcher.state {
+                    // The planted bug leaves those alone who were up to date.
+                    WatcherState::Synced(_) if crate::mutant!("watch-gap-at-snapshot") => current.next(),
                     WatcherState::Synced(_) => watcher.next.max(live_from),
                     WatcherState::Unsynced => watcher.next,
                 };
@@ -309,7 +317,9 @@ impl Hub {
         let Some(open) = self.streams.get_mut(&stream) else { return };
         open.push(response);
         self.woken.insert(stream);
-        if !open.blocked && open.is_full(&self.limits) {
+        let full = open.is_full(&self.limits) || crate::buggify!("a watch stream counts as full");
+        if !open.blocked && full {
+            crate::sometimes!("a watch stream was full");
             open.blocked = true;
             for id in &open.unsynced {
                 if let Some(watcher) = open.watchers.get(id) {

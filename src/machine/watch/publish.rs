@@ -81,7 +81,9 @@ impl Hub {
         let Some(open) = self.streams.get_mut(&stream) else { return };
         let Some(watcher) = open.watchers.get_mut(&id) else { return };
         // A watch from a revision within this set gets what is left of it.
-        let set = if set.first() >= watcher.next {
+        // The planted bug thinks in whole sets.
+        let whole = set.last() >= watcher.next && crate::mutant!("watch-future-start-gets-earlier-events");
+        let set = if set.first() >= watcher.next || whole {
             Arc::clone(set)
         } else {
             let Some(rest) = set.since(watcher.next) else { return };
@@ -89,7 +91,10 @@ impl Hub {
         };
         if open.blocked {
             crate::sometimes!("watcher turned unsynced");
-            self.park(stream, id, set.first());
+            // The planted bug remembers the end of what was refused, not its beginning.
+            let refused =
+                if crate::mutant!("watch-event-lost-when-unsynced") { set.last() } else { set.first() };
+            self.park(stream, id, refused);
             return;
         }
         watcher.next = published.next();

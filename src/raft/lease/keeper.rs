@@ -18,7 +18,7 @@ use crate::env::{Env, within};
 use crate::machine::command::Command;
 use crate::raft::RaftHandle;
 use crate::raft::lease::deadlines::{Granted, Renewal, Reset};
-use crate::raft::proposer::Proposer;
+use crate::raft::proposer::{Proposer, WriteError};
 use crate::raft::read_index::ReadIndex;
 use crate::raft::replica::Replica;
 use crate::types::{LeaseId, Term, TtlSecs};
@@ -70,6 +70,7 @@ impl LeaseKeeper {
         } else {
             self.confirmed_term().await?
         };
+        crate::disturb!("a keep-alive waits behind its quorum", &*self.inner.env.clock);
         let mut ttls = vec![TtlSecs(0); ids.len()];
         let mut waiting: Vec<_> = ids.iter().copied().zip(0..).collect();
         let mut resets = Vec::new();
@@ -149,6 +150,7 @@ impl LeaseKeeper {
             return Some(());
         }
         crate::sometimes!("keep-alive cleared a checkpoint");
+        crate::disturb!("a lease's reset is proposed late", &*self.inner.env.clock);
         let remaining = resets.iter().map(|(id, _)| (*id, TtlSecs(0))).collect();
         let command = Command::LeaseCheckpoint { remaining };
         let answer = self.inner.proposer.propose_as_leader(command, term).await.ok()?;
@@ -163,6 +165,7 @@ impl LeaseKeeper {
     /// Looks around for as long as the member lives.
     async fn drive(self) {
         while !self.inner.replica.watches().is_stopped() {
+            crate::disturb!("a leader looks late for expired leases", &*self.inner.env.clock);
             self.look_around().await;
             let (clock, tick) = (&*self.inner.env.clock, self.inner.tick);
             // Woken or not: the next round looks at everything.
@@ -202,15 +205,27 @@ impl LeaseKeeper {
 
     /// Takes over some more leases from the state; whether there are more.
     fn take_over(&self) -> bool {
+        let step = if crate::buggify!("leases are taken over in small steps") {
+            1
+        } else {
+            limits::LEASE_TAKE_OVER_STEP
+        };
         let mut deadlines = self.inner.replica.deadlines();
         let Some(from) = deadlines.resume() else { return false };
         let mut taken: Vec<Granted> = {
             let state = self.inner.replica.state();
-            let leases = state.leases().from(from).take(limits::LEASE_TAKE_OVER_STEP + 1);
+            let leases = state.leases().from(from).take(step + 1);
             leases.map(|(id, lease)| Granted { id, ttl: lease.ttl, remaining: lease.remaining }).collect()
         };
-        let resume = taken.get(limits::LEASE_TAKE_OVER_STEP).map(|lease| lease.id);
-        taken.truncate(limits::LEASE_TAKE_OVER_STEP);
+        let resume = taken.get(step).map(|lease| {
+            // The planted bug goes on behind the lease that it has only looked at.
+            let skipped = i64::from(crate::mutant!("lease-skipped-at-take-over"));
+            LeaseId(lease.id.0.saturating_add(skipped))
+        });
+        if resume.is_some() {
+            crate::sometimes!("leases were taken over in more than one step");
+        }
+        taken.truncate(step);
         if taken.iter().any(|lease| lease.remaining.is_some()) {
             crate::sometimes!("new leader went on from a checkpointed lease");
         }
@@ -231,8 +246,14 @@ impl LeaseKeeper {
         let keeper = self.clone();
         tokio::spawn(async move {
             let command = Command::LeaseExpire { ids: ids.clone() };
+            crate::disturb!("an expiry is proposed late", &*keeper.inner.env.clock);
             // No deadline: while the command may still be committed, nobody may renew these leases.
-            let outcome = keeper.inner.proposer.propose_as_leader(command, term).await;
+            // The planted bug lets it be forwarded to whoever leads by then.
+            let outcome = if crate::mutant!("lease-expiry-forwarded") {
+                keeper.inner.proposer.propose(command).await.map_err(|_| WriteError::Unknown)
+            } else {
+                keeper.inner.proposer.propose_as_leader(command, term).await
+            };
             if outcome.is_ok_and(|answer| answer.result.is_ok()) {
                 crate::sometimes!("lease expired");
             }
@@ -255,6 +276,7 @@ impl LeaseKeeper {
         let keeper = self.clone();
         tokio::spawn(async move {
             let ids: Vec<LeaseId> = remaining.iter().map(|(id, _)| *id).collect();
+            crate::disturb!("a checkpoint of leases is proposed late", &*keeper.inner.env.clock);
             let command = Command::LeaseCheckpoint { remaining };
             if keeper.inner.proposer.propose_as_leader(command, term).await.is_ok() {
                 crate::sometimes!("lease checkpointed");

@@ -114,6 +114,9 @@ impl Directory {
     pub(super) fn rename(&self, from: &str, to: &str) -> Result<(), WalError> {
         let from = self.path_of(from);
         self.disk.rename(&from, &self.path_of(to)).map_err(io_error(&from, 0, "rename"))?;
+        if crate::mutant!("wal-rename-without-folder-sync") {
+            return Ok(());
+        }
         self.sync()
     }
 

@@ -19,7 +19,7 @@ use super::record::WalRecord;
 use super::recycle::SparePlan;
 use super::state::further;
 use super::writer::Wal;
-use crate::env::{Env, Worker};
+use crate::env::{Clock, Env, Worker};
 use crate::types::LogId;
 
 /// How long a last batch may stand without something durable behind it that vouches for it. The window in which
@@ -167,6 +167,11 @@ impl WalHandle {
         }
     }
 
+    /// The member's clock.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.front.shared.env.clock.clone()
+    }
+
     /// Bytes written since the oldest entry that is not purged, as of the last commit.
     pub fn size_bytes(&self) -> u64 {
         self.front.shared.queue().size_bytes
@@ -204,7 +209,9 @@ impl Shared {
             let committed = queue.committed;
             drop(queue);
             let shared = Arc::clone(self);
-            self.commits.submit(Box::new(move || shared.commit(requests, committed)));
+            let commits = Arc::clone(&self.commits);
+            let submit = move || commits.submit(Box::new(move || shared.commit(requests, committed)));
+            crate::disturb_then!("a commit of the log begins late", &self.env.clock, submit);
             return;
         }
     }
@@ -222,7 +229,11 @@ impl Shared {
             let result = wal.commit(&records, committed).map(drop);
             (result, chores(&mut wal))
         };
-        Box::new(move || self.ended(result, dones, true, chores))
+        Box::new(move || {
+            let clock = self.env.clock.clone();
+            let ended = move || self.ended(result, dones, true, chores);
+            crate::disturb_then!("a commit of the log is told of late", &clock, ended);
+        })
     }
 
     /// The job of a seal.
@@ -336,7 +347,10 @@ async fn seal_when_quiet(shared: Arc<Shared>) {
                 }
                 queue.commits
             };
-            shared.env.clock.sleep(SEAL_AFTER).await;
+            if !crate::buggify!("the log is sealed at once") {
+                shared.env.clock.sleep(SEAL_AFTER).await;
+            }
+            crate::disturb!("the log is sealed late", &*shared.env.clock);
             let mut queue = shared.queue();
             if queue.closed || queue.busy || queue.commits != seen {
                 // Something followed; its end is waited for again.

@@ -307,6 +307,12 @@ impl Opening {
         self.successor(last, &scanned)?;
         let torn_tail = scanned.torn.map(|offset| TornTail { file: last.file.shown(), offset });
         let scanned_end = (scanned.end, scanned.batches.last().map_or(0, |batch| batch.header.chain));
+        let founded = last.checkpoint.durable_through;
+        let own = scanned.batches.iter().filter(|batch| batch.offset >= founded);
+        if last.checkpoint.previous.is_some() && own.clone().all(|batch| batch.header.kind == BatchKind::Seal)
+        {
+            crate::sometimes!("an earlier life ended before it wrote anything");
+        }
         let behind = scanned.batches.partition_point(|batch| batch.offset < scanned.durable);
         let tail_batches = scanned.batches.split_off(behind);
         let chain = scanned.batches.last().map_or(0, |batch| batch.header.chain);
@@ -427,6 +433,9 @@ impl Opening {
         incarnation: Incarnation,
     ) -> (Wal, Recovered) {
         let state = history.replay.state;
+        if state.vote.is_some() && !history.replay.vote_read {
+            crate::sometimes!("the vote came from a checkpoint");
+        }
         let recovered = Recovered {
             vote: state.vote,
             purged: state.purged,

@@ -19,6 +19,8 @@ pub(super) struct Replay {
     pub(super) state: LogState,
     pub(super) incarnation: Incarnation,
     entries: BTreeMap<LogIndex, Entry>,
+    /// Whether a vote's own record was read.
+    pub(super) vote_read: bool,
 }
 
 impl Replay {
@@ -28,6 +30,7 @@ impl Replay {
             state: LogState::of_checkpoint(oldest),
             incarnation: oldest.incarnation,
             entries: BTreeMap::new(),
+            vote_read: false,
         }
     }
 
@@ -68,13 +71,15 @@ impl Replay {
             WalRecord::Entry(entry) => {
                 self.entries.insert(entry.log_id.index, entry);
             }
+            // The planted bug trusts later entries to take the place of those cut.
+            WalRecord::TruncateAfter(_) if crate::mutant!("wal-cut-suffix-kept-in-recovery") => {}
             WalRecord::TruncateAfter(last) => {
                 self.entries.split_off(&index_after(last));
             }
             WalRecord::Purge(upto) => {
                 self.entries = self.entries.split_off(&index_after(Some(upto)));
             }
-            WalRecord::Vote(_) => {}
+            WalRecord::Vote(_) => self.vote_read = true,
         }
         Ok(())
     }

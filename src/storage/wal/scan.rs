@@ -72,7 +72,11 @@ pub(super) fn scan(
             }
             Next::Bad { offset, what, recognised } => {
                 // A file has its name only after its checkpoint was synced.
-                if batches.is_empty() || scan.vouched_beyond() {
+                // Two planted bugs: one cuts what was vouched for, one refuses what nothing vouches for.
+                let vouched =
+                    scan.vouched_beyond() && !crate::mutant!("wal-corruption-taken-for-a-torn-tail");
+                let rotten = recognised && crate::mutant!("wal-torn-tail-taken-for-corruption");
+                if batches.is_empty() || vouched || rotten {
                     return Err(scan.corrupt(offset, what));
                 }
                 torn = recognised.then_some(scan.at);

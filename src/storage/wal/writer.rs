@@ -144,7 +144,11 @@ impl Wal {
 
     fn recyclable(&self) -> Option<Closed> {
         let oldest = *self.closed.front()?;
-        let needed = oldest.last_index.is_some_and(|last| last >= index_after(self.state.purged));
+        let needed = oldest.last_index.is_some_and(|last| {
+            // The planted bug is off by one.
+            let first_kept = index_after(self.state.purged);
+            last > first_kept || (last == first_kept && !crate::mutant!("wal-recycles-an-entry-too-many"))
+        });
         // Until something is written into the active segment, its predecessor's link is the only proof that the
         // active segment's name is durable.
         // The planted bug recycles it all the same.

@@ -1,5 +1,6 @@
 //! Watches through members as objects: on the member's own host, so that they end when it does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::machine::watch::{Body, EventOptions, Filters, Response, WatchSpec};
@@ -18,6 +19,15 @@ const RESPONSES_MAX: usize = 16;
 /// How long an observer waits for a member that does not run.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+/// Asks for progress again and again, until it is dropped.
+struct Asking(madsim::task::JoinHandle<()>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs the watch to its end.
 pub(super) async fn watch(world: &World, index: MemberIndex, mut watching: Watching) -> WatchEnd {
     let (node, member) = loop {
@@ -29,8 +39,22 @@ pub(super) async fn watch(world: &World, index: MemberIndex, mut watching: Watch
     watching.begins(world.time().now());
     let responses_max = if watching.pause.is_zero() { RESPONSES_MAX } else { 1 };
     let task = node.spawn(async move {
-        let stream = member.watch();
+        let stream = Arc::new(member.watch());
         stream.create(spec(&watching.watch.create));
+        let _asking = watching.asks_every.map(|every| {
+            let (stream, time, record) = (stream.clone(), watching.time.clone(), watching.record.clone());
+            let id = watching.watch.id;
+            Asking(madsim::task::spawn(async move {
+                loop {
+                    time.sleep(every).await;
+                    if !stream.room().await {
+                        return;
+                    }
+                    record.watch_asks_progress(id, time.now());
+                    stream.request_progress();
+                }
+            }))
+        });
         loop {
             let Some(patience) = watching.patience() else { return watching.over() };
             let Ok(responses) = madsim::time::timeout(patience, stream.next(responses_max)).await else {
@@ -60,6 +84,7 @@ fn spec(create: &WatchCreate) -> WatchSpec {
             filters: Filters { no_put: create.no_put, no_delete: create.no_delete },
             prev_kv: create.prev_kv,
         },
+        progress_notify: create.progress_notify,
         ..WatchSpec::new(all)
     }
 }

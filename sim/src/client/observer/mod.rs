@@ -33,7 +33,12 @@ const LATE_WATCH_MS_MAX: u64 = 3_000;
 /// Latecomers of a thousand that read slowly.
 const SLOW_PERMILLE: u64 = 400;
 /// How long a slow one takes over a response, milliseconds, at most.
-const SLOW_PAUSE_MS_MAX: u64 = 150;
+const SLOW_PAUSE_MS_MAX: u64 = 400;
+/// Latecomers of a thousand that start in the future, and by how many revisions at most.
+const FUTURE_PERMILLE: u64 = 120;
+const FUTURE_REVISIONS_MAX: u64 = 30;
+/// How often a latecomer that asks for progress does so, milliseconds, at most.
+const PROGRESS_MS_MAX: u64 = 400;
 
 /// What one watch of an observer is to be.
 #[derive(Clone)]
@@ -43,6 +48,8 @@ struct Order {
     until: Option<Nanos>,
     /// How long it takes over each response: a slow reader's stream fills up.
     pause: Duration,
+    /// How often it asks for progress.
+    asks_every: Option<Duration>,
 }
 
 /// How a watch of an observer ended.
@@ -71,7 +78,7 @@ async fn follow(world: World, index: MemberIndex) {
     let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100);
     for watch in 0.. {
         let create = WatchCreate { start_revision: next, prev_kv: true, ..everything() };
-        let order = Order { client, create, until: None, pause: Duration::ZERO };
+        let order = Order { client, create, until: None, pause: Duration::ZERO, asks_every: None };
         let outcome = observe(&world, index, watch, order).await;
         next = Seen(outcome.reached.0.max(next.0 - 1) + 1);
         if let Some(compacted) = outcome.compacted {
@@ -91,17 +98,22 @@ async fn come_late(world: World, index: MemberIndex, until: Nanos) {
         }
         let back = i64::try_from(dice.between(1, LATE_REVISIONS_MAX)).unwrap_or(1);
         let newest = world.record().newest_revision();
+        let ahead = i64::try_from(dice.between(1, FUTURE_REVISIONS_MAX)).unwrap_or(1);
+        let start = if dice.permille(FUTURE_PERMILLE) { newest.0 + ahead } else { newest.0 - back };
         let create = WatchCreate {
-            start_revision: Seen((newest.0 - back).max(1)),
+            start_revision: Seen(start.max(1)),
             prev_kv: dice.permille(500),
             no_put: dice.permille(100),
             no_delete: dice.permille(100),
+            progress_notify: dice.permille(400),
             ..everything()
         };
         let ends = Nanos(world.time().now().0 + dice.between(100, LATE_WATCH_MS_MAX) * 1_000_000);
         let slow = dice.permille(SLOW_PERMILLE);
         let pause = Duration::from_millis(if slow { dice.between(5, SLOW_PAUSE_MS_MAX) } else { 0 });
-        observe(&world, index, watch, Order { client, create, until: Some(ends), pause }).await;
+        let asks = dice.permille(400).then(|| Duration::from_millis(dice.between(20, PROGRESS_MS_MAX)));
+        observe(&world, index, watch, Order { client, create, until: Some(ends), pause, asks_every: asks })
+            .await;
     }
 }
 
@@ -118,6 +130,7 @@ struct Watching {
     watch: Watch,
     until: Option<Nanos>,
     pause: Duration,
+    asks_every: Option<Duration>,
 }
 
 /// The longest wait for a response before the time is looked at again.
@@ -179,6 +192,7 @@ async fn observe(world: &World, index: MemberIndex, number: u64, order: Order) -
         watch,
         until: order.until,
         pause: order.pause,
+        asks_every: order.asks_every,
     };
     let end = match world.plan().observer_path {
         ClientPath::Direct => direct::watch(world, index, watching).await,

@@ -41,11 +41,12 @@ pub fn speed(secs: u64) -> Plan {
             late_job_permille: 0,
             late_job_us: Span::new(1_000, 1_000),
             disturbance_permille: 0,
+            quota_bytes: None,
         },
         families: std::collections::BTreeSet::new(),
         client_path: ClientPath::Direct,
         observer_path: ClientPath::Direct,
-        clients: workload::steady(SEED, MEMBERS, duration_ms, CLIENTS, GAP_MS),
+        clients: workload::steady(SEED, MEMBERS, duration_ms, CLIENTS, 0, GAP_MS),
         faults: Vec::new(),
     }
 }

@@ -28,6 +28,7 @@ enum Kind {
     LeaseKeepAlive,
     LeaseTimeToLive,
     LeaseList,
+    LeasedPut,
 }
 
 /// What one seed's clients are like.
@@ -41,6 +42,8 @@ struct Mixture {
     large_permille: u64,
     wander_permille: u64,
     members: u8,
+    /// Whether the client is one that only keeps leases.
+    keeps_leases: bool,
 }
 
 /// The clients of a seed.
@@ -49,18 +52,31 @@ pub(super) fn clients(seed: u64, members: u8, duration_ms: u64) -> Vec<ClientPla
     let count = shape.between(6, 10);
     let operations = shape.between(3_000, 4_500);
     let gap_ms = ((duration_ms - FIRST_OP_MS) * count / operations).max(1);
-    steady(seed, members, duration_ms, count, gap_ms)
+    let keepers = if shape.permille(500) { shape.between(1, 2) } else { 0 };
+    steady(seed, members, duration_ms, count, keepers, gap_ms)
 }
 
-/// So many clients, each with an operation every `gap_ms` in the mean.
-pub(super) fn steady(seed: u64, members: u8, duration_ms: u64, count: u64, gap_ms: u64) -> Vec<ClientPlan> {
+/// So many clients, each with an operation every `gap_ms` in the mean; the last `keepers` only keep leases.
+pub(super) fn steady(
+    seed: u64,
+    members: u8,
+    duration_ms: u64,
+    count: u64,
+    keepers: u64,
+    gap_ms: u64,
+) -> Vec<ClientPlan> {
     let mixture = mixture(seed, members);
-    (1..=count).map(|id| client(seed, ClientId(id), gap_ms, duration_ms, &mixture)).collect()
+    let keeping = keeping(&mixture);
+    let mixture_of = |id| if id > count - keepers { &keeping } else { &mixture };
+    (1..=count).map(|id| client(seed, ClientId(id), gap_ms, duration_ms, mixture_of(id))).collect()
 }
 
 fn mixture(seed: u64, members: u8) -> Mixture {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 1);
     let keys = dice.between(5, 30);
+    let short_history = dice.permille(150);
+    let many_leased = dice.permille(250);
+    let many_large = dice.permille(250);
     let leases = dice.permille(800);
     let weight = |dice: &mut Dice, least, most| if leases { dice.between(least, most) } else { 0 };
     let kinds = [
@@ -68,7 +84,8 @@ fn mixture(seed: u64, members: u8) -> Mixture {
         (dice.between(20, 120), Kind::Delete),
         (dice.between(150, 350), Kind::Range),
         (dice.between(50, 250), Kind::Txn),
-        (dice.between(2, 12), Kind::Compact),
+        // A history that is short and often asked for, in some seeds.
+        (if short_history { dice.between(20, 60) } else { dice.between(2, 12) }, Kind::Compact),
         (weight(&mut dice, 10, 40), Kind::LeaseGrant),
         (weight(&mut dice, 0, 15), Kind::LeaseRevoke),
         (weight(&mut dice, 10, 120), Kind::LeaseKeepAlive),
@@ -79,12 +96,35 @@ fn mixture(seed: u64, members: u8) -> Mixture {
         keys,
         kinds,
         serializable_permille: dice.between(0, 400),
-        old_read_permille: dice.between(0, 300),
-        leased_permille: dice.between(0, 150),
-        large_permille: if dice.permille(600) { dice.between(10, 200) } else { 0 },
+        old_read_permille: if short_history { dice.between(200, 600) } else { dice.between(0, 300) },
+        leased_permille: if many_leased { dice.between(200, 700) } else { dice.between(0, 150) },
+        large_permille: match dice.permille(600) {
+            true if many_large => dice.between(200, 500),
+            true => dice.between(10, 200),
+            false => 0,
+        },
         wander_permille: dice.between(0, 500),
         members,
+        keeps_leases: false,
     }
+}
+
+/// The mixture of a client that does nothing but keep its leases: short ones, renewed again and again, on whatever
+/// member it calls home, cut off or not.
+fn keeping(mixture: &Mixture) -> Mixture {
+    let kinds = [
+        (0, Kind::Put),
+        (0, Kind::Delete),
+        (50, Kind::Range),
+        (0, Kind::Txn),
+        (0, Kind::Compact),
+        (60, Kind::LeaseGrant),
+        (10, Kind::LeaseRevoke),
+        (700, Kind::LeaseKeepAlive),
+        (30, Kind::LeaseTimeToLive),
+        (150, Kind::LeasedPut),
+    ];
+    Mixture { kinds, wander_permille: 50, keeps_leases: true, ..mixture.clone() }
 }
 
 /// What a client has asked so far, for later operations to refer to.
@@ -127,7 +167,11 @@ fn client(seed: u64, id: ClientId, gap_ms: u64, duration_ms: u64, mixture: &Mixt
             id: op_id(id, nth),
             at_ms,
             member: MemberIndex(u8::try_from(member).unwrap_or(0)),
-            timeout_ms: dice.between(2_000, 5_000),
+            timeout_ms: if mixture.keeps_leases {
+                dice.between(300, 1_000)
+            } else {
+                dice.between(2_000, 5_000)
+            },
             ask,
         });
         at_ms += dice.between(gap_ms / 4, gap_ms * 7 / 4);
@@ -161,12 +205,20 @@ impl Draw<'_> {
                 self.of_a_lease(|grant| Ask::LeaseTimeToLive { grant, keys })
             }
             Kind::LeaseList => Ask::LeaseList,
+            Kind::LeasedPut => {
+                let lease = self.dice.pick(&self.past.grants).copied();
+                Ask::Put(PutAsk { key: self.key(), lease, ..PutAsk::default() })
+            }
         }
     }
 
     /// Short lives end within a run, and are renewed within an election; long ones are checkpointed.
     fn grant(&mut self) -> Ask {
-        let longest = if self.dice.permille(500) { 6 } else { 60 };
+        let longest = match self.dice.permille(500) {
+            _ if self.mixture.keeps_leases => 3,
+            true => 6,
+            false => 60,
+        };
         Ask::LeaseGrant { ttl_secs: self.dice.signed(1, longest) }
     }
 

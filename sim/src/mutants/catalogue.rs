@@ -1,0 +1,310 @@
+//! The planted bugs themselves: each with its area, its name, and what it breaks.
+//!
+//! A bug stands in product code, once, behind `mutant!`. It is one that a good engineer could write, and none that
+//! an ordinary test could find, because the plain build does not hold it. No oracle knows of any.
+
+use super::{Area, Mutant};
+
+/// All of them, by name.
+pub const CATALOGUE: &[Mutant] = &[
+    Mutant {
+        area: Area::Compaction,
+        name: "compact-refuses-its-own-revision",
+        breaks: "a read at exactly the compacted revision is refused, though that revision can still be read",
+    },
+    Mutant {
+        area: Area::Compaction,
+        name: "compact-sweeps-under-a-read",
+        breaks: "the sweep of a compaction does not spare what a read in steps is still reading, so records \
+                 vanish under it",
+    },
+    Mutant {
+        area: Area::Compaction,
+        name: "compact-takes-its-own-deletion",
+        breaks: "the sweep takes a deletion at the compacted revision along, so a watch from there never hears of \
+                 it",
+    },
+    Mutant {
+        area: Area::Requests,
+        name: "dedupe-last-of-a-run-forgotten",
+        breaks: "the last request of a run counts as unseen, so a batch that is sent again applies it twice",
+    },
+    Mutant {
+        area: Area::Requests,
+        name: "dedupe-not-loaded",
+        breaks: "the table of requests seen is not loaded at start, so a retry across a restart is applied twice",
+    },
+    Mutant {
+        area: Area::Requests,
+        name: "dedupe-run-given-up-whole",
+        breaks: "when a run of seen requests is cut, what lies above the cut is forgotten too, so a retry is \
+                 applied twice",
+    },
+    Mutant {
+        area: Area::Engine,
+        name: "engine-fed-during-a-flush",
+        breaks: "the engine is fed while a flush waits for the log, so it becomes durable ahead of the log",
+    },
+    Mutant {
+        area: Area::Engine,
+        name: "engine-flush-ahead-of-wal",
+        breaks: "the state engine becomes durable before the log entries it has applied, so a power loss leaves \
+                 state that the log does not know",
+    },
+    Mutant {
+        area: Area::Engine,
+        name: "engine-not-durable-when-the-log-is-purged",
+        breaks: "the log is purged up to a snapshot that is not durable in the engine, so a power loss loses what \
+                 was between",
+    },
+    Mutant {
+        area: Area::Engine,
+        name: "engine-records-forgotten-while-fed",
+        breaks: "buffered records are forgotten when the engine takes them, not when it has them, so a read in \
+                 between misses them",
+    },
+    Mutant {
+        area: Area::Hash,
+        name: "hash-skips-deletions",
+        breaks: "deletions are left out of the sum over what is stored, so the state is refused when it is loaded",
+    },
+    Mutant {
+        area: Area::Lease,
+        name: "lease-checkpoint-not-reset",
+        breaks: "a keep-alive of a lease with a checkpointed remainder is answered without clearing it, so the \
+                 next leader ends the lease too early",
+    },
+    Mutant {
+        area: Area::Lease,
+        name: "lease-deadline-outlives-the-lease",
+        breaks: "the leader goes on counting for a lease that was revoked, and renews it for whoever asks",
+    },
+    Mutant {
+        area: Area::Lease,
+        name: "lease-expiry-forwarded",
+        breaks: "an expiry may be forwarded to another leader, so a deposed one ends leases that its successor \
+                 has renewed",
+    },
+    Mutant {
+        area: Area::Lease,
+        name: "lease-kept-by-a-put-without-one",
+        breaks: "a put without a lease leaves its key attached to the old one, whose end then deletes it",
+    },
+    Mutant {
+        area: Area::Lease,
+        name: "lease-keys-end-one-by-one",
+        breaks: "the keys of a lease that ends are deleted at a revision each, so they do not vanish together",
+    },
+    Mutant {
+        area: Area::Lease,
+        name: "lease-remainder-not-loaded",
+        breaks: "the checkpointed remainder is lost at a restart, so members differ in what they know of a lease",
+    },
+    Mutant {
+        area: Area::Lease,
+        name: "lease-renewed-while-expiring",
+        breaks: "a keep-alive is answered while the lease's expiry is already proposed, so a lease just renewed \
+                 dies",
+    },
+    Mutant {
+        area: Area::Lease,
+        name: "lease-renewed-without-quorum",
+        breaks: "a keep-alive is answered without a quorum round, so a deposed leader renews leases for nothing",
+    },
+    Mutant {
+        area: Area::Lease,
+        name: "lease-skipped-at-take-over",
+        breaks: "a new leader that takes leases over in steps skips the one between two steps, and calls it gone",
+    },
+    Mutant {
+        area: Area::Lease,
+        name: "lease-timer-of-an-earlier-office",
+        breaks: "a leader that comes back to office goes on with the deadlines of its last term, and ends leases \
+                 renewed since",
+    },
+    Mutant {
+        area: Area::KeySpace,
+        name: "mvcc-limit-before-filter",
+        breaks: "a range cuts at its limit before it filters by revision, so it misses keys that it should answer",
+    },
+    Mutant {
+        area: Area::KeySpace,
+        name: "mvcc-revision-raised-by-an-empty-delete",
+        breaks: "a deletion that deletes nothing raises the revision",
+    },
+    Mutant {
+        area: Area::Quota,
+        name: "quota-alarm-forgotten-at-restart",
+        breaks: "a member that restarts forgets a raised alarm, and applies what the others refuse",
+    },
+    Mutant {
+        area: Area::Raft,
+        name: "raft-uncommitted-tail-applied-at-start",
+        breaks: "a member applies its whole log when it starts, entries that were never committed included",
+    },
+    Mutant {
+        area: Area::Raft,
+        name: "raft-vote-answered-before-sync",
+        breaks: "a vote is answered before it is durable, so a member that loses power votes twice in one term",
+    },
+    Mutant {
+        area: Area::Read,
+        name: "read-before-applied",
+        breaks: "a linearizable read does not wait until its member has applied what it must see",
+    },
+    Mutant {
+        area: Area::Read,
+        name: "read-confirmed-by-a-voter-that-moved-on",
+        breaks: "a voter that has given its vote to a new candidate still confirms the old leader",
+    },
+    Mutant {
+        area: Area::Read,
+        name: "read-index-before-own-term",
+        breaks: "a new leader gives out its commit index before its own first entry is committed, which may lag",
+    },
+    Mutant {
+        area: Area::Read,
+        name: "read-index-skipped",
+        breaks: "linearizable reads are answered without asking a quorum, so a deposed or lagging member serves \
+                 the past",
+    },
+    Mutant {
+        area: Area::Read,
+        name: "read-joins-a-round-under-way",
+        breaks: "a read that arrives while a round is under way shares its outcome, so it may miss a write that \
+                 came before it",
+    },
+    Mutant {
+        area: Area::Replication,
+        name: "replication-skips-purged-entries",
+        breaks: "replication that asks for purged entries is given later ones, and leaves a hole in the \
+                 follower's log",
+    },
+    Mutant {
+        area: Area::Snapshot,
+        name: "snapshot-behind-the-log-installed",
+        breaks: "a follower installs a snapshot that its log has overtaken, and its record of what was submitted \
+                 to the log moves backwards",
+    },
+    Mutant {
+        area: Area::Snapshot,
+        name: "snapshot-ends-a-bucket-at-a-full-chunk",
+        breaks: "a snapshot goes on to the next bucket when a chunk is just full, and leaves out the rest",
+    },
+    Mutant {
+        area: Area::Snapshot,
+        name: "snapshot-misses-leases",
+        breaks: "a snapshot leaves the leases out, so its receiver has keys without them",
+    },
+    Mutant {
+        area: Area::Replication,
+        name: "stream-asks-for-purged-entries-for-ever",
+        breaks: "replication that needs purged entries asks again and again instead of sending a snapshot, so a \
+                 follower never catches up",
+    },
+    Mutant {
+        area: Area::Txn,
+        name: "txn-inner-compares-after-writes",
+        breaks: "the compares of an inner transaction see what outer steps have written, instead of the state \
+                 before",
+    },
+    Mutant {
+        area: Area::Txn,
+        name: "txn-inner-puts-unchecked",
+        breaks: "the puts of an inner transaction are not checked, so a key can name a lease that does not exist",
+    },
+    Mutant {
+        area: Area::Txn,
+        name: "txn-range-misses-own-writes",
+        breaks: "a range within a transaction does not see what the transaction has written",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-ack-before-sync",
+        breaks: "log entries are acknowledged before they are synced, so a power loss takes back promises",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-corruption-taken-for-a-torn-tail",
+        breaks: "a bad batch is cut although a later one vouches for it, so acknowledged entries are lost in \
+                 silence",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-cut-suffix-kept-in-recovery",
+        breaks: "entries that a leader had cut off the log come back when it is read at start",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-proof-of-segment-recycled",
+        breaks: "the segment that vouches for an unused newest one is recycled, so a member refuses to start \
+                 after a power loss",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-recycles-an-entry-too-many",
+        breaks: "a segment is recycled whose last entry is still needed",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-rename-without-folder-sync",
+        breaks: "a segment's new name is not made durable, so a power loss takes the whole file",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-reuse-tail-segment",
+        breaks: "recovery appends to the segment it found, so an unsynced batch of an earlier life can come back",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-segment-named-before-it-is-durable",
+        breaks: "a segment gets its name before its checkpoint is durable, so a power loss leaves one that cannot \
+                 be read",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-torn-tail-taken-for-corruption",
+        breaks: "a last batch that a power loss tore is taken for rot, so a member refuses to start",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-vote-lost-at-recycle",
+        breaks: "a new segment's checkpoint carries an old vote, so a member votes twice in one term",
+    },
+    Mutant {
+        area: Area::Watch,
+        name: "watch-compacted-scan-delivered",
+        breaks: "what a scan found is delivered though a compaction swept history away under it",
+    },
+    Mutant {
+        area: Area::Watch,
+        name: "watch-drop-event-at-catch-up",
+        breaks: "a watcher that catches up from history misses an event when it turns live",
+    },
+    Mutant {
+        area: Area::Watch,
+        name: "watch-event-lost-when-unsynced",
+        breaks: "a watcher whose stream is full remembers the last of the events it was refused, and misses those \
+                 before",
+    },
+    Mutant {
+        area: Area::Watch,
+        name: "watch-future-start-gets-earlier-events",
+        breaks: "a watch from a future revision is given all of a set of events that begins before it",
+    },
+    Mutant {
+        area: Area::Watch,
+        name: "watch-gap-at-compaction",
+        breaks: "a watcher that falls behind a compaction goes on behind it, instead of being told",
+    },
+    Mutant {
+        area: Area::Watch,
+        name: "watch-gap-at-snapshot",
+        breaks: "a watcher that was up to date misses what an installed snapshot passes over",
+    },
+    Mutant {
+        area: Area::Watch,
+        name: "watch-progress-of-an-unsynced-watcher",
+        breaks: "a watcher that has yet to catch up is told that it has",
+    },
+];
