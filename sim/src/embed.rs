@@ -21,7 +21,7 @@
 //! Rules: calls must come from a madsim node with an IP address (`Handle::create_node().ip(..)`), for the network
 //! knows hosts by theirs. The cluster takes the addresses `10.77.0.0/16`, so there is one a simulation. What the
 //! simulation's own network settings do to messages, they do to the cluster's as well. The seed of everything is
-//! drawn from the simulation's, so a seed of yours replays the cluster too; exactly so only as the first simulation
+//! the simulation's, so a seed of yours replays the cluster too; exactly so only as the first simulation
 //! of its process, because some of what async code depends on counts for the whole process.
 
 use std::collections::BTreeSet;
@@ -102,7 +102,10 @@ impl Builder {
         if !(1..=MEMBERS_MAX).contains(&self.members) {
             return Err(StartError::Members(self.members));
         }
-        let world = World::new(self.plan(madsim::rand::random()), Arc::new(Record::new(Trace::default())));
+        let world = World::new(
+            self.plan(madsim::runtime::Handle::current().seed()),
+            Arc::new(Record::new(Trace::default())),
+        );
         let cluster = Cluster { world, down: Mutex::default() };
         cluster.world.start_all();
         cluster.world.start_monitor();
