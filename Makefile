@@ -10,9 +10,9 @@ SIM_FLAGS := --target-dir target/sim --config 'build.rustflags=["--cfg","madsim"
 SEEDS ?= 0..24
 JOBS ?= 2
 
-.PHONY: test unit tidy sim-check corpus story sweep lint fmt
+.PHONY: test unit tidy sim-check corpus story embed sweep lint fmt
 
-test: lint unit sim-check corpus story sweep
+test: lint unit sim-check corpus story embed sweep
 
 # Every test of the workspace in the plain build; the house rules (tests/tidy.rs) are among them.
 unit:
@@ -31,6 +31,11 @@ corpus: sim-check
 		echo "corpus: $$plan"; \
 		./target/sim/sim/quorate-sim run --plan $$plan || exit 1; \
 	done
+
+# The simulator as a library: another project's test against a simulated cluster; docs/embedding.md explains it.
+embed: sim-check
+	$(SIM_CARGO) build --quiet --package quorate-sim --example embed --profile sim --locked $(SIM_FLAGS)
+	@for seed in 1 2 3 4 5; do ./target/sim/sim/examples/embed $$seed || exit 1; done
 
 # The simulator's program as a person uses it: a failure shrinks to a story, a replay stops, two runs are compared.
 story:

@@ -2,8 +2,10 @@
 //!
 //! # Code map
 //! - [`plan`]: what a run will do; seed to plan.
+//! - [`net`]: links, weather, chances, cuts: what a network does to messages, in numbers.
 //! - `world` (simulated build): members, network, disks, clocks, faults.
 //! - [`client`]: what clients ask, and how they reach members.
+//! - `embed` (simulated build): a cluster for other projects' simulations.
 //! - `run`, `settle` (simulated build): one run, and its end; [`disturbance`]: which offers of the product it takes.
 //! - [`record`], [`trace`], [`timeline`], [`figures`], [`report`]: what a run leaves behind.
 //! - [`page`]: the same as an offline HTML page, for a run and for a sweep.
@@ -24,6 +26,8 @@ pub mod cli;
 pub mod client;
 pub mod diff;
 pub mod disturbance;
+#[cfg(madsim)]
+pub mod embed;
 pub mod explore;
 pub mod failure;
 pub mod figures;
@@ -31,6 +35,7 @@ pub mod hooks;
 pub mod log;
 pub mod moment;
 pub mod mutants;
+pub mod net;
 pub mod page;
 pub mod plan;
 pub mod record;

@@ -211,6 +211,11 @@ impl Record {
         }
     }
 
+    /// What was found so far.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.inner().findings.clone()
+    }
+
     /// Changes the timeline.
     pub fn watch_members(&self, change: impl FnOnce(&mut Timeline)) {
         change(&mut self.inner().timeline);

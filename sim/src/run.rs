@@ -16,7 +16,7 @@ use quorate_check::types::Nanos;
 use quorate_check::verdict::{Class, Verdict};
 use quorate_check::{Options, judge};
 
-use crate::client::{Api, Direct, Session, observer};
+use crate::client::{Session, Ways, observer};
 use crate::disturbance::Disturbances;
 use crate::moment::Moment;
 use crate::page::RunPage;
@@ -172,6 +172,7 @@ fn text_of(payload: &(dyn Any + Send)) -> String {
 /// What happens in a run.
 async fn story(plan: Plan, record: Arc<Record>) {
     let world = World::new(plan, record.clone());
+    world.silence_the_simulators_network();
     let time = world.time().clone();
     let until = Nanos(world.plan().duration_ms * 1_000_000);
     world.start_witness();
@@ -179,17 +180,17 @@ async fn story(plan: Plan, record: Arc<Record>) {
     world.start_monitor();
     let faults = world.start_faults();
     observer::start(&world, until);
-    let api: Arc<dyn Api> = Arc::new(Direct::new(world.clone()));
+    let ways = Ways::new(world.clone());
     let clients = world.plan().clients.clone();
     let sessions: Vec<_> = clients
         .into_iter()
         .map(|client| {
-            let mut session = Session::new(client.id, api.clone(), record.clone(), time.clone());
-            world.supervisor().spawn(async move { session.run(&client, until).await })
+            let mut session = Session::new(client.id, ways.api(), record.clone(), time.clone());
+            ways.host(client.id).spawn(async move { session.run(&client, until).await })
         })
         .collect();
     for session in sessions {
-        // A client on the node that never dies cannot be cancelled, only panic, which ends the run itself.
+        // A client's host never dies, so it cannot be cancelled, only panic, which ends the run itself.
         drop(session.await);
     }
     // What has begun may end, and what is still to come may strike, before everything is healed.
@@ -203,7 +204,7 @@ async fn story(plan: Plan, record: Arc<Record>) {
         fault.abort();
     }
     if !record.is_over() {
-        Settle::new(world.clone(), api).run().await;
+        Settle::new(world.clone(), ways).run().await;
     }
 }
 

@@ -3,7 +3,6 @@
 //!
 //! All waits are bounded; what has not come by then is a liveness violation, which says what was seen instead.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_check::bytes::Bytes;
@@ -12,7 +11,7 @@ use quorate_check::types::{Nanos, OpId};
 use quorate_check::verdict::Class;
 use quorate_disk::Crash;
 
-use crate::client::{Api, Session};
+use crate::client::{Session, Ways};
 use crate::plan::operation::{OPS_PER_CLIENT, op_id};
 use crate::plan::{ClientPlan, MemberIndex};
 use crate::world::World;
@@ -24,6 +23,8 @@ const CONVERGE_WITHIN: Duration = Duration::from_secs(60);
 const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How long one attempt of it may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last events of watches may be under way.
+const UNDER_WAY: Duration = Duration::from_secs(2);
 /// How often members are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Looks in a row that must agree.
@@ -34,13 +35,13 @@ const LAST_CRASH: u64 = u64::MAX >> 1;
 /// The end of a run.
 pub struct Settle {
     world: World,
-    api: Arc<dyn Api>,
+    ways: Ways,
 }
 
 impl Settle {
     /// The end of this world's run.
-    pub fn new(world: World, api: Arc<dyn Api>) -> Settle {
-        Settle { world, api }
+    pub fn new(world: World, ways: Ways) -> Settle {
+        Settle { world, ways }
     }
 
     /// Heals, waits, reads, restarts everybody, waits and reads again. Findings go to the record.
@@ -57,6 +58,8 @@ impl Settle {
         let at = self.world.time().now();
         let revision = self.world.record().newest_revision();
         self.world.record().settled(Settled { healed, at, revision });
+        // What watches were sent by then is under way for a little longer.
+        self.world.time().sleep(UNDER_WAY).await;
     }
 
     /// Waits until every member runs, knows a leader, and all stand at one entry with one hash for a while.
@@ -105,7 +108,7 @@ impl Settle {
     /// Every client reads everything, each from another member first; `round` keeps the names apart.
     async fn last_reads(&self, round: u64) -> bool {
         let mut all = true;
-        let members = self.api.members();
+        let members = self.ways.api().members();
         for (nth, client) in self.world.plan().clients.iter().enumerate() {
             let first = u8::try_from(nth % usize::from(members.max(1))).unwrap_or(0);
             all &= self.last_read(client, MemberIndex(first), round).await;
@@ -114,29 +117,30 @@ impl Settle {
     }
 
     async fn last_read(&self, client: &ClientPlan, first: MemberIndex, round: u64) -> bool {
-        let time = self.world.time();
-        let record = self.world.record().clone();
-        let mut session = Session::new(client.id, self.api.clone(), record, time.clone());
-        let everything = Bytes::from(&b"\0"[..]);
-        let range = Range { key: everything.clone(), range_end: everything, ..Range::default() };
-        let deadline = Nanos(time.now().0 + nanos(READ_WITHIN));
-        for attempt in 0.. {
-            if session
-                .ask(name(client, round, attempt), first, READ_TIMEOUT, Request::Range(range.clone()))
-                .await
-            {
-                return true;
+        let (client, world, api) = (client.clone(), self.world.clone(), self.ways.api());
+        let reading = self.ways.host(client.id).spawn(async move {
+            let (time, record) = (world.time(), world.record());
+            let mut session = Session::new(client.id, api, record.clone(), time.clone());
+            let everything = Bytes::from(&b"\0"[..]);
+            let range = Range { key: everything.clone(), range_end: everything, ..Range::default() };
+            let deadline = Nanos(time.now().0 + nanos(READ_WITHIN));
+            for attempt in 0.. {
+                let ask = Request::Range(range.clone());
+                if session.ask(name(&client, round, attempt), first, READ_TIMEOUT, ask).await {
+                    return true;
+                }
+                if time.now() >= deadline || record.is_over() {
+                    break;
+                }
+                time.sleep(LOOK_INTERVAL).await;
             }
-            if time.now() >= deadline || self.world.record().is_over() {
-                break;
-            }
-            time.sleep(LOOK_INTERVAL).await;
-        }
-        let within = READ_WITHIN.as_secs();
-        let sentence =
-            format!("{} could read nothing from {first} within {within} s after healing", client.id);
-        self.world.finding(Class::Liveness, "settle", sentence);
-        false
+            let within = READ_WITHIN.as_secs();
+            let sentence =
+                format!("{} could read nothing from {first} within {within} s after healing", client.id);
+            world.finding(Class::Liveness, "settle", sentence);
+            false
+        });
+        reading.await.unwrap_or(false)
     }
 
     /// Kills all members and starts them: what they answer then comes from their disks.

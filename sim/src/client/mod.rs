@@ -1,7 +1,8 @@
 //! Clients: they turn a plan's symbols into requests, ask members, and write down what came of it.
 //!
 //! `memory` what a client has seen; `resolve` symbols to requests; `api` the seam to the members; `convert`
-//! requests and answers in the product's own types; `direct` members called as objects; `session` one client; `observer` watches.
+//! requests and answers in the product's own types; `direct` members called as objects; `wire` members called over
+//! the network; `ways` which of the two; `session` one client; `observer` watches.
 
 #[cfg(madsim)]
 mod api;
@@ -14,12 +15,16 @@ pub mod observer;
 mod resolve;
 #[cfg(madsim)]
 mod session;
+#[cfg(madsim)]
+mod ways;
+#[cfg(madsim)]
+mod wire;
 
 #[cfg(madsim)]
 pub use api::{Api, Reply};
-#[cfg(madsim)]
-pub use direct::Direct;
 pub use memory::Memory;
 pub use resolve::{key_name, resolve};
 #[cfg(madsim)]
 pub use session::Session;
+#[cfg(madsim)]
+pub use ways::Ways;

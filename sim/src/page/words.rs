@@ -237,6 +237,24 @@ pub(super) fn fault(fault: &Fault) -> String {
             format!("{} cut off, {}", members.collect::<Vec<_>>().join(" "), way(direction))
         }
         Fault::Bridge { .. } => "the others in two halves around it".to_owned(),
+        Fault::Ring { .. } => "each hears only its neighbours in a ring".to_owned(),
+        Fault::Flap { direction, period_ms, .. } => {
+            format!("its links come and go every {period_ms} ms, {}", way(direction))
+        }
+        Fault::Swizzle { permille, .. } => {
+            format!("{permille} of 1000 links cut one by one, and mended in another order")
+        }
+        Fault::SlowLink { other, direction, least_us, most_us, .. } => {
+            let (least, most) = (milliseconds(least_us), milliseconds(most_us));
+            format!("messages to other {other} take {least} to {most}, {}", way(direction))
+        }
+        Fault::LossyLink { other, direction, permille, .. } => {
+            format!("{permille} of 1000 messages to other {other} lost, {}", way(direction))
+        }
+        Fault::Reset { every_ms, .. } => format!("its calls break every {every_ms} ms"),
+        Fault::Copies { permille } => format!("{permille} of 1000 requests arrive twice"),
+        Fault::ClientCut { client, direction, .. } => format!("cut off from {client}, {}", way(direction)),
+        Fault::ClientReset { every_ms, .. } => format!("its clients' calls break every {every_ms} ms"),
         Fault::Loss { permille } => format!("{permille} of 1000 messages lost"),
         Fault::Delay { least_us, most_us } => {
             format!("messages take {} to {}", milliseconds(least_us), milliseconds(most_us))

@@ -38,6 +38,8 @@ pub enum Purpose {
     Disturbance,
     /// One watch of an observer.
     Observer,
+    /// One message on its way.
+    Delivery,
 }
 
 impl Purpose {
@@ -57,6 +59,7 @@ impl Purpose {
             Purpose::Disk => 12,
             Purpose::Disturbance => 13,
             Purpose::Observer => 14,
+            Purpose::Delivery => 40,
         }
     }
 }

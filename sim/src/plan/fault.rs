@@ -1,5 +1,6 @@
 //! What will go wrong, and when. A fault names whom it strikes by role, which is settled when it strikes.
 
+use quorate_check::types::ClientId;
 use serde::{Deserialize, Serialize};
 
 use super::MemberIndex;
@@ -41,11 +42,21 @@ pub enum Family {
     DiskError,
     /// A disk stands still.
     DiskStall,
+    /// Links that come and go, all at once or one after the other.
+    Flap,
+    /// One link that is slow or loses messages.
+    Link,
+    /// Calls that break under way.
+    Reset,
+    /// Requests between members that arrive twice.
+    Copies,
+    /// Links between a client and members.
+    Client,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 10] = [
+    pub const ALL: [Family; 15] = [
         Family::Kill,
         Family::Power,
         Family::Pause,
@@ -56,6 +67,11 @@ impl Family {
         Family::DiskDeath,
         Family::DiskError,
         Family::DiskStall,
+        Family::Flap,
+        Family::Link,
+        Family::Reset,
+        Family::Copies,
+        Family::Client,
     ];
 
     /// Families that can take a leader away.
@@ -163,6 +179,79 @@ pub enum Fault {
         /// Who stands between.
         target: Target,
     },
+    /// Every member hears only its neighbours in a ring: of five the next two, of three the one before.
+    Ring {
+        /// Which of the rings, counted round.
+        order: u8,
+    },
+    /// The links of one member to all others come and go.
+    Flap {
+        /// Whose.
+        target: Target,
+        /// Which way.
+        direction: Direction,
+        /// How long they are cut and then there, milliseconds.
+        period_ms: u64,
+    },
+    /// Links are cut one by one, and mended one by one in another order.
+    Swizzle {
+        /// Draws the links and both orders.
+        key: u64,
+        /// Links of a thousand that are cut.
+        permille: u64,
+    },
+    /// One link takes long.
+    SlowLink {
+        /// From or to whom.
+        target: Target,
+        /// The other end, counted round.
+        other: u8,
+        /// Which way, seen from the target.
+        direction: Direction,
+        /// The quickest, microseconds.
+        least_us: u64,
+        /// The slowest, microseconds.
+        most_us: u64,
+    },
+    /// One link loses messages.
+    LossyLink {
+        /// From or to whom.
+        target: Target,
+        /// The other end, counted round.
+        other: u8,
+        /// Which way, seen from the target.
+        direction: Direction,
+        /// Of a thousand.
+        permille: u64,
+    },
+    /// Every call between one member and the others breaks, again and again.
+    Reset {
+        /// Whose.
+        target: Target,
+        /// How often, milliseconds.
+        every_ms: u64,
+    },
+    /// Requests between members arrive twice.
+    Copies {
+        /// Of a thousand.
+        permille: u64,
+    },
+    /// A client loses a member.
+    ClientCut {
+        /// Which client; does nothing where clients call members as objects.
+        client: ClientId,
+        /// Which member.
+        target: Target,
+        /// Which way, seen from the client.
+        direction: Direction,
+    },
+    /// The calls of every client to a member break, again and again.
+    ClientReset {
+        /// Which member.
+        target: Target,
+        /// How often, milliseconds.
+        every_ms: u64,
+    },
     /// Messages are lost.
     Loss {
         /// Of a thousand.
@@ -258,10 +347,19 @@ impl Fault {
             | Fault::WallJump { target, .. }
             | Fault::DiskDeath { target, .. }
             | Fault::DiskError { target, .. }
-            | Fault::DiskStall { target, .. } => Some(target),
+            | Fault::DiskStall { target, .. }
+            | Fault::Flap { target, .. }
+            | Fault::SlowLink { target, .. }
+            | Fault::LossyLink { target, .. }
+            | Fault::Reset { target, .. }
+            | Fault::ClientCut { target, .. }
+            | Fault::ClientReset { target, .. } => Some(target),
             Fault::KillAll
             | Fault::PowerLossAll
             | Fault::Split { .. }
+            | Fault::Ring { .. }
+            | Fault::Swizzle { .. }
+            | Fault::Copies { .. }
             | Fault::Loss { .. }
             | Fault::Delay { .. } => None,
         }
@@ -273,7 +371,14 @@ impl Fault {
             Fault::Kill { .. } | Fault::KillAll | Fault::KillInStart { .. } => Family::Kill,
             Fault::PowerLoss { .. } | Fault::PowerLossAll | Fault::KillThenPowerLoss { .. } => Family::Power,
             Fault::Pause { .. } => Family::Pause,
-            Fault::Isolate { .. } | Fault::Split { .. } | Fault::Bridge { .. } => Family::Partition,
+            Fault::Isolate { .. } | Fault::Split { .. } | Fault::Bridge { .. } | Fault::Ring { .. } => {
+                Family::Partition
+            }
+            Fault::Flap { .. } | Fault::Swizzle { .. } => Family::Flap,
+            Fault::SlowLink { .. } | Fault::LossyLink { .. } => Family::Link,
+            Fault::Reset { .. } => Family::Reset,
+            Fault::Copies { .. } => Family::Copies,
+            Fault::ClientCut { .. } | Fault::ClientReset { .. } => Family::Client,
             Fault::Loss { .. } => Family::Loss,
             Fault::Delay { .. } => Family::Delay,
             Fault::ClockJump { .. } | Fault::ClockRate { .. } | Fault::WallJump { .. } => Family::Clock,
@@ -296,6 +401,15 @@ impl Fault {
             Fault::Isolate { .. } => "partition/isolate",
             Fault::Split { .. } => "partition/split",
             Fault::Bridge { .. } => "partition/bridge",
+            Fault::Ring { .. } => "partition/ring",
+            Fault::Flap { .. } => "flap/member",
+            Fault::Swizzle { .. } => "flap/swizzle",
+            Fault::SlowLink { .. } => "link/slow",
+            Fault::LossyLink { .. } => "link/lossy",
+            Fault::Reset { .. } => "reset/member",
+            Fault::Copies { .. } => "copies/window",
+            Fault::ClientCut { .. } => "client/cut",
+            Fault::ClientReset { .. } => "client/reset",
             Fault::Loss { .. } => "loss/window",
             Fault::Delay { .. } => "delay/window",
             Fault::ClockJump { .. } => Fault::CLOCK_JUMP,

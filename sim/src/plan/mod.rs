@@ -57,11 +57,28 @@ pub struct Plan {
     /// The fault families this seed drew; for people.
     #[serde(default)]
     pub families: BTreeSet<Family>,
+    /// How clients reach members.
+    #[serde(default)]
+    pub client_path: ClientPath,
+    /// How observers do.
+    #[serde(default)]
+    pub observer_path: ClientPath,
     /// The clients with their operations.
     pub clients: Vec<ClientPlan>,
     /// The faults, by time.
     #[serde(default)]
     pub faults: Vec<PlannedFault>,
+}
+
+/// How clients reach members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientPath {
+    /// As objects, past services and network.
+    #[default]
+    Direct,
+    /// Through the services, over the network, from a host of their own.
+    Wire,
 }
 
 /// One member's own conditions.

@@ -109,7 +109,7 @@ impl World {
     }
 
     /// Ends the process, or what the end of one has left, without holding it down any longer.
-    pub(super) fn crash_again(&self, index: MemberIndex, crash: Crash, event: u64) {
+    pub fn crash_again(&self, index: MemberIndex, crash: Crash, event: u64) {
         self.crash(self.seat(index), crash, event);
     }
 
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// Lets the process stand still.
-    pub(super) fn pause(&self, index: MemberIndex) {
+    pub fn pause(&self, index: MemberIndex) {
         let seat = self.seat(index);
         let mut life = seat.life();
         life.pauses += 1;
@@ -181,7 +181,7 @@ impl World {
     }
 
     /// Takes one [`World::pause`] back.
-    pub(super) fn resume(&self, index: MemberIndex) {
+    pub fn resume(&self, index: MemberIndex) {
         let seat = self.seat(index);
         let mut life = seat.life();
         let before = life.pauses;

@@ -1,9 +1,9 @@
 //! The simulated world: members on their nodes, the network between them, their disks and clocks.
 //!
 //! `product` the product's entry points, all in one place; `life` starts and ends of members; `clock`, `entropy`,
-//! `workers`, `process`, `disk` the seams that a member gets; `network` links and weather; `faults` what a plan
-//! does to all of it; `monitor` what is looked at all the time; `timeline` what of that is written down for people;
-//! `witness` what members' logs and machines tell.
+//! `workers`, `process`, `disk` the seams that a member gets; `network` links and weather, `links` the plan's part
+//! in them; `faults` what a plan does to all of it; `monitor` what is looked at all the time; `timeline` what of that
+//! is written down for people; `witness` what members' logs and machines tell.
 //!
 //! Invariants: a member's disk is fenced before its node is killed, and its node is killed before it starts
 //! again; no lock is held across an await or while a member is dropped.
@@ -13,8 +13,9 @@ mod disk;
 mod entropy;
 mod faults;
 mod life;
+pub mod links;
 mod monitor;
-mod network;
+pub mod network;
 mod process;
 pub mod product;
 mod time;
@@ -22,12 +23,13 @@ mod timeline;
 pub mod witness;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use madsim::runtime::{Handle, NodeHandle};
 use madsim::task::NodeId;
-use quorate_check::types::{MemberId, Nanos};
+use quorate_check::types::{ClientId, MemberId, Nanos};
 use quorate_check::verdict::Class;
 use quorate_disk::SimDisk;
 
@@ -52,6 +54,7 @@ struct Inner {
     supervisor: NodeHandle,
     network: network::Network,
     seats: Vec<Seat>,
+    client_hosts: Mutex<BTreeMap<ClientId, NodeHandle>>,
     monitor: Mutex<monitor::Seen>,
     heard: Mutex<witness::Heard>,
     /// The time of faults is over.
@@ -83,8 +86,8 @@ impl World {
         let mut seats = Vec::new();
         for (number, member) in (0_u8..).zip(&plan.members) {
             let index = MemberIndex(number);
-            let address = product::address(index);
-            let node = handle.create_node().name(index.to_string()).ip(address.ip()).build();
+            let address = product::own_address(index);
+            let node = handle.create_node().name(index.to_string()).ip(address.into()).build();
             seats.push(Seat {
                 index,
                 id: MemberId(product::member_id(index).0),
@@ -94,8 +97,12 @@ impl World {
                 state: Mutex::default(),
             });
         }
-        let nodes = seats.iter().map(|seat| seat.node).collect();
-        let network = network::Network::new(nodes, plan.knobs);
+        let network = links::build(&plan, &record, &time);
+        for seat in &seats {
+            let (public, own) = (product::public_address(seat.index), product::own_address(seat.index));
+            let ports = [product::PEER_PORT, product::CLIENT_PORT];
+            network.add_member(&handle, &seat.index.to_string(), public, own, &ports);
+        }
         let inner = Inner {
             plan,
             record,
@@ -104,6 +111,7 @@ impl World {
             supervisor,
             network,
             seats,
+            client_hosts: Mutex::default(),
             monitor: Mutex::default(),
             heard: Mutex::default(),
             healed: AtomicBool::new(false),
@@ -133,6 +141,11 @@ impl World {
     /// The node that never dies.
     pub fn supervisor(&self) -> &NodeHandle {
         &self.inner.supervisor
+    }
+
+    /// The network.
+    pub fn network(&self) -> &network::Network {
+        &self.inner.network
     }
 
     /// The members' places.

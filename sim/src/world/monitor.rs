@@ -71,7 +71,7 @@ impl World {
     }
 
     /// The member that leads, as far as can be seen: of several that believe so, the one with the newest term.
-    pub(super) fn leader(&self) -> Option<MemberIndex> {
+    pub fn leader(&self) -> Option<MemberIndex> {
         let statuses = self.statuses();
         let leading = statuses.iter().filter(|(_, status)| status.is_leader);
         leading.max_by_key(|(_, status)| status.term).map(|(index, _)| *index)

@@ -24,9 +24,9 @@ use crate::plan::{MemberIndex, Plan};
 pub type Member = Arc<node::Member>;
 
 /// The port that peers call.
-const PEER_PORT: u16 = 2380;
+pub const PEER_PORT: u16 = 2380;
 /// The port that clients call.
-const CLIENT_PORT: u16 = 2379;
+pub const CLIENT_PORT: u16 = 2379;
 /// The data directory of every member, on a disk of its own.
 const DATA_DIR: &str = "/data";
 /// The cluster that every simulated member belongs to.
@@ -39,9 +39,19 @@ pub fn member_id(index: MemberIndex) -> MemberId {
     MemberId(FIRST_MEMBER + u64::from(index.0))
 }
 
-/// Where a member's peers reach it.
-pub fn address(index: MemberIndex) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, index.0 + 1)), PEER_PORT)
+/// The address under which everybody knows a member; the network carries what is sent there to its own.
+pub fn public_address(index: MemberIndex) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, index.0 + 1)
+}
+
+/// The address of the host that a member runs on.
+pub fn own_address(index: MemberIndex) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 1, index.0 + 1)
+}
+
+/// Where clients reach a member.
+pub fn client_url(index: MemberIndex) -> String {
+    format!("http://{}:{CLIENT_PORT}", public_address(index))
 }
 
 /// Starts a member.
@@ -63,7 +73,7 @@ fn config(plan: &Plan, index: MemberIndex) -> MemberConfig {
         command::Member {
             id: member_id(index),
             name: index.to_string(),
-            peer_urls: vec![format!("http://{}", address(index))],
+            peer_urls: vec![format!("http://{}:{PEER_PORT}", public_address(index))],
             ..command::Member::default()
         }
     });
@@ -73,9 +83,9 @@ fn config(plan: &Plan, index: MemberIndex) -> MemberConfig {
         cluster: CLUSTER,
         data_dir: PathBuf::from(DATA_DIR),
         members: members.collect(),
-        peer_listen: address(index),
-        client_listen: vec![SocketAddr::new(address(index).ip(), CLIENT_PORT)],
-        client_urls: vec![format!("http://{}:{CLIENT_PORT}", address(index).ip())],
+        peer_listen: SocketAddr::new(IpAddr::V4(own_address(index)), PEER_PORT),
+        client_listen: vec![SocketAddr::new(IpAddr::V4(own_address(index)), CLIENT_PORT)],
+        client_urls: vec![client_url(index)],
         engine: EngineKind::Redb,
         knobs: knobs(plan),
     }

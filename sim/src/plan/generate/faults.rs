@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::links;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{Direction, DiskArea, DiskCall};
 use crate::plan::{Family, Fault, MemberIndex, PlannedFault, Target};
@@ -61,7 +62,7 @@ fn anyone(dice: &mut Dice, members: u8) -> Target {
     }
 }
 
-fn direction(dice: &mut Dice) -> Direction {
+pub(super) fn direction(dice: &mut Dice) -> Direction {
     dice.weighted(&[(6, Direction::Both), (2, Direction::In), (2, Direction::Out)]).unwrap_or(Direction::Both)
 }
 
@@ -99,6 +100,7 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
                     let side = u8::try_from(dice.between(1, everybody - 1)).unwrap_or(1);
                     (Fault::Split { side, direction: direction(dice) }, long)
                 }
+                8 => (Fault::Ring { order: u8::try_from(dice.below(2)).unwrap_or(0) }, long),
                 _ => (Fault::Bridge { target }, long),
             }
         }
@@ -126,6 +128,9 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
             let (call, area, nth) = (call(dice), area(dice), dice.between(1, 40));
             let power_after_ms = dice.permille(500).then(|| dice.between(1, 1_500));
             (Fault::DiskError { target, call, area, nth, power_after_ms }, dice.between(200, 2_000))
+        }
+        Family::Flap | Family::Link | Family::Reset | Family::Copies | Family::Client => {
+            links::fault(dice, family, target, members)
         }
         Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
     }

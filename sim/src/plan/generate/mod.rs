@@ -5,11 +5,18 @@
 
 mod faults;
 mod knobs;
+mod links;
 mod speed;
 mod workload;
 
 use super::dice::{Dice, Purpose};
-use super::{MemberPlan, Plan, VERSION};
+use super::{ClientPath, MemberPlan, Plan, VERSION};
+
+/// Seeds of a thousand whose clients call members as objects.
+const DIRECT_CLIENTS_PERMILLE: u64 = 100;
+/// Seeds of a thousand whose observers do. Nothing on the simulated wire holds up a sender, so only these have members
+/// with watchers that are too slow.
+const DIRECT_OBSERVERS_PERMILLE: u64 = 500;
 
 pub use speed::speed;
 
@@ -26,10 +33,18 @@ pub fn generate(seed: u64) -> Plan {
         duration_ms,
         members: (0..u64::from(members)).map(|index| member(seed, index)).collect(),
         knobs: knobs::draw(seed),
+        client_path: path(seed, 2, DIRECT_CLIENTS_PERMILLE),
+        observer_path: path(seed, 3, DIRECT_OBSERVERS_PERMILLE),
         clients: workload::clients(seed, members, duration_ms),
         faults: faults::draw(seed, members, duration_ms, &families),
         families,
     }
+}
+
+/// How clients, or observers, reach members.
+fn path(seed: u64, number: u64, direct_permille: u64) -> ClientPath {
+    let mut dice = Dice::keyed(seed, Purpose::Shape, number);
+    if dice.permille(direct_permille) { ClientPath::Direct } else { ClientPath::Wire }
 }
 
 /// A member's clock: most run nearly right, some as wrong as the stated bound of 1 % allows.

@@ -5,7 +5,7 @@
 
 use super::workload;
 use crate::plan::dice::{Dice, Purpose};
-use crate::plan::{Knobs, MemberPlan, Plan, Span, VERSION};
+use crate::plan::{ClientPath, Knobs, MemberPlan, Plan, Span, VERSION};
 
 /// The seed that draws the operations.
 const SEED: u64 = 0;
@@ -44,6 +44,8 @@ pub fn speed(secs: u64) -> Plan {
             quota_bytes: None,
         },
         families: std::collections::BTreeSet::new(),
+        client_path: ClientPath::Direct,
+        observer_path: ClientPath::Direct,
         clients: workload::steady(SEED, MEMBERS, duration_ms, CLIENTS, 0, GAP_MS),
         faults: Vec::new(),
     }

@@ -1,10 +1,13 @@
 //! What a plan does to the world: each fault a task of its own that waits for its time, settles whom it strikes,
 //! strikes, waits, and lets go. One family a file.
 
+mod calls;
 mod clock;
 mod disk;
-mod network;
+mod flap;
+mod partition;
 mod process;
+mod weather;
 
 use std::time::Duration;
 
@@ -53,7 +56,12 @@ impl World {
             Strike { world: self, id: planned.id, for_: Duration::from_millis(planned.for_ms), struck };
         match planned.fault.family() {
             Family::Kill | Family::Power | Family::Pause => process::strike(&strike, planned.fault).await,
-            Family::Partition | Family::Loss | Family::Delay => network::strike(&strike, planned.fault).await,
+            Family::Partition => partition::strike(&strike, planned.fault).await,
+            Family::Loss | Family::Delay | Family::Link | Family::Copies => {
+                weather::strike(&strike, planned.fault).await;
+            }
+            Family::Flap => flap::strike(&strike, planned.fault).await,
+            Family::Reset | Family::Client => calls::strike(&strike, planned.fault).await,
             Family::Clock => clock::strike(&strike, planned.fault).await,
             Family::DiskDeath | Family::DiskError | Family::DiskStall => {
                 disk::strike(&strike, planned.fault).await;

@@ -1,0 +1,212 @@
+//! Observers: watches that run beside the clients, on every member, for as long as the run goes on.
+//!
+//! A *follower* watches everything with previous pairs, from the first revision on, and resumes where it left
+//! off when its member dies: it makes every revision known, so that the course of operations whose outcome is
+//! unknown can be told. A *latecomer* starts in the past again and again, so that members catch watchers up
+//! while writes go on, compactions included.
+//!
+//! `direct` watches through the member as an object, `wire` through its service, from a host of the observers' own.
+
+mod direct;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_check::bytes::Bytes;
+use quorate_check::history::{MemberAsked, Watch, WatchCreate, WatchEnd, WatchReceived};
+use quorate_check::types::{ClientId, MemberId, Nanos, Revision as Seen, WatchNo};
+
+use crate::plan::dice::{Dice, Purpose};
+use crate::plan::{ClientPath, MemberIndex};
+use crate::record::Record;
+use crate::world::product;
+use crate::world::{Time, World};
+
+/// Observers are clients with numbers from here on, a hundred a member.
+const FIRST_CLIENT: u64 = 1000;
+/// How far back a latecomer starts, in revisions, at most.
+const LATE_REVISIONS_MAX: u64 = 400;
+/// How long a latecomer watches, milliseconds, at most.
+const LATE_WATCH_MS_MAX: u64 = 3_000;
+
+/// Latecomers of a thousand that read slowly.
+const SLOW_PERMILLE: u64 = 400;
+/// How long a slow one takes over a response, milliseconds, at most.
+const SLOW_PAUSE_MS_MAX: u64 = 400;
+/// Latecomers of a thousand that start in the future, and by how many revisions at most.
+const FUTURE_PERMILLE: u64 = 120;
+const FUTURE_REVISIONS_MAX: u64 = 30;
+/// How often a latecomer that asks for progress does so, milliseconds, at most.
+const PROGRESS_MS_MAX: u64 = 400;
+
+/// What one watch of an observer is to be.
+#[derive(Clone)]
+struct Order {
+    client: ClientId,
+    create: WatchCreate,
+    until: Option<Nanos>,
+    /// How long it takes over each response: a slow reader's stream fills up.
+    pause: Duration,
+    /// How often it asks for progress.
+    asks_every: Option<Duration>,
+}
+
+/// How a watch of an observer ended.
+struct Outcome {
+    /// The last revision whose events came.
+    reached: Seen,
+    /// The compacted revision that a cancel carried.
+    compacted: Option<Seen>,
+}
+
+/// Starts the observers of every member.
+pub fn start(world: &World, until: Nanos) {
+    for index in world.members() {
+        let (follower, latecomer) = (world.clone(), world.clone());
+        let host = match world.plan().observer_path {
+            ClientPath::Direct => world.supervisor().clone(),
+            ClientPath::Wire => world.client_host(ClientId(FIRST_CLIENT + u64::from(index.0) * 100)),
+        };
+        host.spawn(async move { follow(follower, index).await });
+        host.spawn(async move { come_late(latecomer, index, until).await });
+    }
+}
+
+async fn follow(world: World, index: MemberIndex) {
+    let mut next = Seen(1);
+    let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100);
+    for watch in 0.. {
+        let create = WatchCreate { start_revision: next, prev_kv: true, ..everything() };
+        let order = Order { client, create, until: None, pause: Duration::ZERO, asks_every: None };
+        let outcome = observe(&world, index, watch, order).await;
+        next = Seen(outcome.reached.0.max(next.0 - 1) + 1);
+        if let Some(compacted) = outcome.compacted {
+            next = Seen(next.0.max(compacted.0));
+        }
+    }
+}
+
+async fn come_late(world: World, index: MemberIndex, until: Nanos) {
+    let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100 + 1);
+    let seed = world.plan().schedule_seed;
+    for watch in 0.. {
+        let mut dice = Dice::keyed_twice(seed, Purpose::Observer, u64::from(index.0), watch);
+        world.time().sleep(Duration::from_millis(dice.between(200, LATE_WATCH_MS_MAX))).await;
+        if world.time().now() >= until {
+            return;
+        }
+        let back = i64::try_from(dice.between(1, LATE_REVISIONS_MAX)).unwrap_or(1);
+        let newest = world.record().newest_revision();
+        let ahead = i64::try_from(dice.between(1, FUTURE_REVISIONS_MAX)).unwrap_or(1);
+        let start = if dice.permille(FUTURE_PERMILLE) { newest.0 + ahead } else { newest.0 - back };
+        let create = WatchCreate {
+            start_revision: Seen(start.max(1)),
+            prev_kv: dice.permille(500),
+            no_put: dice.permille(100),
+            no_delete: dice.permille(100),
+            progress_notify: dice.permille(400),
+            ..everything()
+        };
+        let ends = Nanos(world.time().now().0 + dice.between(100, LATE_WATCH_MS_MAX) * 1_000_000);
+        let slow = dice.permille(SLOW_PERMILLE);
+        let pause = Duration::from_millis(if slow { dice.between(5, SLOW_PAUSE_MS_MAX) } else { 0 });
+        let asks = dice.permille(400).then(|| Duration::from_millis(dice.between(20, PROGRESS_MS_MAX)));
+        observe(&world, index, watch, Order { client, create, until: Some(ends), pause, asks_every: asks })
+            .await;
+    }
+}
+
+/// Every key there is.
+fn everything() -> WatchCreate {
+    WatchCreate { key: Bytes::from(&b"\0"[..]), range_end: Bytes::from(&b"\0"[..]), ..WatchCreate::default() }
+}
+
+/// A watch that is being recorded.
+struct Watching {
+    record: Arc<Record>,
+    time: Time,
+    /// What it watches, as asked.
+    watch: Watch,
+    until: Option<Nanos>,
+    pause: Duration,
+    asks_every: Option<Duration>,
+}
+
+/// The longest wait for a response before the time is looked at again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Watching {
+    /// Notes that the watch was asked for at `invoked`.
+    fn begins(&mut self, invoked: Nanos) {
+        self.watch.invoked = invoked;
+        self.record.watch_begins(self.watch.clone());
+    }
+
+    /// How long to wait for a response; `None` when the watch's time is over.
+    fn patience(&self) -> Option<Duration> {
+        let left = self.until.map_or(u64::MAX, |until| until.0.saturating_sub(self.time.now().0));
+        (left > 0).then(|| LOOK_INTERVAL.min(Duration::from_nanos(left)))
+    }
+
+    /// Notes a response; the end, when it is one.
+    fn received(&self, received: WatchReceived) -> Option<WatchEnd> {
+        let canceled = received.canceled;
+        self.record.watch_received(self.watch.id, received);
+        if canceled {
+            return Some(WatchEnd::ServerCancel { at: self.time.now() });
+        }
+        None
+    }
+
+    /// Takes its time over a response, or several.
+    async fn pause(&self) {
+        if !self.pause.is_zero() {
+            self.time.sleep(self.pause).await;
+        }
+    }
+
+    fn broken(&self, error: impl Into<String>) -> WatchEnd {
+        WatchEnd::Broken { at: self.time.now(), error: error.into() }
+    }
+
+    fn over(&self) -> WatchEnd {
+        WatchEnd::ClientCancel { at: self.time.now() }
+    }
+}
+
+/// Runs one watch until its member dies, the server cancels it, or its time is over.
+async fn observe(world: &World, index: MemberIndex, number: u64, order: Order) -> Outcome {
+    let id = WatchNo(order.client.0 * 1_000_000 + number);
+    let watch = Watch {
+        id,
+        client: order.client,
+        stream: number,
+        member: MemberAsked { id: MemberId(product::member_id(index).0), index: u32::from(index.0) },
+        create: order.create,
+        ..Watch::default()
+    };
+    let watching = Watching {
+        record: world.record().clone(),
+        time: world.time().clone(),
+        watch,
+        until: order.until,
+        pause: order.pause,
+        asks_every: order.asks_every,
+    };
+    let end = match world.plan().observer_path {
+        ClientPath::Direct => direct::watch(world, index, watching).await,
+        ClientPath::Wire => wire::watch(index, watching).await,
+    };
+    outcome(world.record(), id, end)
+}
+
+fn outcome(record: &Arc<Record>, id: WatchNo, end: WatchEnd) -> Outcome {
+    let watch = record.watch_ends(id, end);
+    let received = watch.iter().flat_map(|watch| &watch.received);
+    let reached =
+        received.clone().flat_map(|response| &response.events).map(|event| event.kv.mod_revision).max();
+    let compacted =
+        received.filter(|response| response.canceled).map(|response| response.compact_revision).max();
+    Outcome { reached: reached.unwrap_or_default(), compacted }
+}

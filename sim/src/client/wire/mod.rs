@@ -1,0 +1,224 @@
+//! Members called through their services, over the network, as any client of the API calls them.
+//!
+//! Calls come from the host of the task that makes them, so a session runs on its client's host. A call that times
+//! out is dropped, as a client's cancellation is; it may still be carried out.
+
+mod answer;
+mod ask;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use quorate::pb::etcdserverpb as pb;
+use quorate::pb::etcdserverpb::kv_client::KvClient;
+use quorate::pb::etcdserverpb::lease_client::LeaseClient;
+use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate_check::error_table::Code;
+use quorate_check::history::{Header, Request, Response};
+use quorate_check::types::{MemberId, OpId};
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{IntoRequest, Status};
+
+use super::api::{Api, Reply};
+use crate::plan::MemberIndex;
+use crate::world::network::{CALL_NAME, REFUSED};
+use crate::world::product;
+
+pub use answer::watched;
+pub use ask::watch;
+
+/// Calls members over the network.
+#[derive(Clone, Copy, Debug)]
+pub struct Wire {
+    members: u8,
+}
+
+impl Wire {
+    /// A way to call so many members.
+    pub fn new(members: u8) -> Wire {
+        Wire { members }
+    }
+}
+
+/// A channel to a member; nothing is connected yet.
+///
+/// # Errors
+/// When its address is none, which is the harness's fault.
+pub fn channel(member: MemberIndex) -> Result<Channel, Status> {
+    let endpoint = Endpoint::from_shared(product::client_url(member));
+    endpoint.map(|endpoint| endpoint.connect_lazy()).map_err(|error| Status::internal(error.to_string()))
+}
+
+impl Api for Wire {
+    fn call(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        attempt: u64,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+        Box::pin(async move {
+            let call = Call { member, name: format!("{}.{attempt}", id.0) };
+            match call.make(&request).await {
+                Ok(Some((header, response))) => Reply::Answered(header, response),
+                Ok(None) => Reply::Unknown("an answer that says too little".to_owned()),
+                Err(status) => failed(&status),
+            }
+        })
+    }
+
+    fn members(&self) -> u8 {
+        self.members
+    }
+
+    fn member_id(&self, member: MemberIndex) -> MemberId {
+        MemberId(product::member_id(member).0)
+    }
+}
+
+/// What an error says of its call. Only a refused connection proves that nothing was sent.
+fn failed(status: &Status) -> Reply {
+    if status.code() == tonic::Code::Unavailable && status.message().contains(REFUSED) {
+        return Reply::NotSent;
+    }
+    Reply::Refused(code(status.code()), status.message().to_owned())
+}
+
+type Answer = Result<Option<(Header, Response)>, Status>;
+
+/// A header and what it belongs to, or nothing when there is none.
+fn with_header(header: Option<pb::ResponseHeader>, response: Response) -> Option<(Header, Response)> {
+    answer::header(header).map(|header| (header, response))
+}
+
+/// A call to be made.
+struct Call {
+    member: MemberIndex,
+    name: String,
+}
+
+impl Call {
+    /// The request under the call's name.
+    fn named<M>(&self, message: M) -> tonic::Request<M> {
+        let mut request = message.into_request();
+        if let Ok(name) = MetadataValue::try_from(&self.name) {
+            request.metadata_mut().insert(CALL_NAME, name);
+        }
+        request
+    }
+
+    async fn make(&self, request: &Request) -> Answer {
+        match request {
+            Request::Put(_)
+            | Request::Range(_)
+            | Request::DeleteRange(_)
+            | Request::Txn(_)
+            | Request::Compact(_) => self.keys(request).await,
+            Request::Status | Request::HashKv(_) => self.maintenance(request).await,
+            _ => self.lease(request).await,
+        }
+    }
+
+    async fn keys(&self, request: &Request) -> Answer {
+        let mut client = KvClient::new(channel(self.member)?);
+        Ok(match request {
+            Request::Put(ask) => {
+                let answer = client.put(self.named(ask::put(ask))).await?.into_inner();
+                with_header(answer.header, answer::put(answer))
+            }
+            Request::Range(ask) => {
+                let answer = client.range(self.named(ask::range(ask))).await?.into_inner();
+                with_header(answer.header, answer::range(answer))
+            }
+            Request::DeleteRange(ask) => {
+                let answer = client.delete_range(self.named(ask::delete(ask))).await?.into_inner();
+                with_header(answer.header, answer::delete(answer))
+            }
+            Request::Txn(ask) => {
+                let answer = client.txn(self.named(ask::txn(ask))).await?.into_inner();
+                let header = answer.header;
+                answer::txn(answer).and_then(|response| with_header(header, response))
+            }
+            Request::Compact(ask) => {
+                let ask = pb::CompactionRequest { revision: ask.revision.0, physical: ask.physical };
+                let answer = client.compact(self.named(ask)).await?.into_inner();
+                with_header(answer.header, Response::Compact)
+            }
+            _ => None,
+        })
+    }
+
+    async fn lease(&self, request: &Request) -> Answer {
+        let mut client = LeaseClient::new(channel(self.member)?);
+        Ok(match request {
+            Request::LeaseGrant(ask) => {
+                let ask = pb::LeaseGrantRequest { ttl: ask.ttl_secs, id: ask.id.0 };
+                let answer = client.lease_grant(self.named(ask)).await?.into_inner();
+                with_header(answer.header, answer::lease_grant(&answer))
+            }
+            Request::LeaseRevoke(ask) => {
+                let ask = pb::LeaseRevokeRequest { id: ask.id.0 };
+                let answer = client.lease_revoke(self.named(ask)).await?.into_inner();
+                with_header(answer.header, Response::LeaseRevoke)
+            }
+            Request::LeaseKeepAlive(ask) => {
+                let ask = pb::LeaseKeepAliveRequest { id: ask.id.0 };
+                let asks = futures_util::stream::iter([ask]);
+                let mut answers = client.lease_keep_alive(self.named(asks)).await?.into_inner();
+                let ended = || Status::unknown("the stream ended without an answer");
+                let answer = answers.message().await?.ok_or_else(ended)?;
+                with_header(answer.header, answer::keep_alive(&answer))
+            }
+            Request::LeaseTimeToLive(ask) => {
+                let ask = pb::LeaseTimeToLiveRequest { id: ask.id.0, keys: ask.keys };
+                let answer = client.lease_time_to_live(self.named(ask)).await?.into_inner();
+                with_header(answer.header, answer::time_to_live(answer))
+            }
+            Request::LeaseLeases => {
+                let answer = client.lease_leases(self.named(pb::LeaseLeasesRequest {})).await?.into_inner();
+                with_header(answer.header, answer::leases(answer))
+            }
+            _ => None,
+        })
+    }
+
+    async fn maintenance(&self, request: &Request) -> Answer {
+        let mut client = MaintenanceClient::new(channel(self.member)?);
+        Ok(match request {
+            Request::Status => {
+                let answer = client.status(self.named(pb::StatusRequest {})).await?.into_inner();
+                let response = answer::status(&answer);
+                with_header(answer.header, response)
+            }
+            Request::HashKv(ask) => {
+                let ask = pb::HashKvRequest { revision: ask.revision.0 };
+                let answer = client.hash_kv(self.named(ask)).await?.into_inner();
+                with_header(answer.header, answer::hash_kv(&answer))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn code(code: tonic::Code) -> Code {
+    match code {
+        // No error has this one.
+        tonic::Code::Ok | tonic::Code::Unknown => Code::Unknown,
+        tonic::Code::Cancelled => Code::Canceled,
+        tonic::Code::InvalidArgument => Code::InvalidArgument,
+        tonic::Code::DeadlineExceeded => Code::DeadlineExceeded,
+        tonic::Code::NotFound => Code::NotFound,
+        tonic::Code::AlreadyExists => Code::AlreadyExists,
+        tonic::Code::PermissionDenied => Code::PermissionDenied,
+        tonic::Code::ResourceExhausted => Code::ResourceExhausted,
+        tonic::Code::FailedPrecondition => Code::FailedPrecondition,
+        tonic::Code::Aborted => Code::Aborted,
+        tonic::Code::OutOfRange => Code::OutOfRange,
+        tonic::Code::Unimplemented => Code::Unimplemented,
+        tonic::Code::Internal => Code::Internal,
+        tonic::Code::Unavailable => Code::Unavailable,
+        tonic::Code::DataLoss => Code::DataLoss,
+        tonic::Code::Unauthenticated => Code::Unauthenticated,
+    }
+}
