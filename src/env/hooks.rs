@@ -106,6 +106,28 @@ pub mod armed {
         }
     }
 
+    static CALLS: OnceLock<Box<dyn Fn(Option<&str>) + Send + Sync>> = OnceLock::new();
+
+    /// Installs who is told whose call is being carried out; returns false when one was installed before.
+    pub fn arm_calls(tell: Box<dyn Fn(Option<&str>) + Send + Sync>) -> bool {
+        CALLS.set(tell).is_ok()
+    }
+
+    /// Carries out a call that its client made under a name: at each turn the name is told, and then that it is over.
+    pub async fn named<T>(name: Option<String>, call: impl Future<Output = T>) -> T {
+        let mut call = std::pin::pin!(call);
+        std::future::poll_fn(move |context| {
+            let Some((tell, name)) = CALLS.get().zip(name.as_deref()) else {
+                return call.as_mut().poll(context);
+            };
+            tell(Some(name));
+            let polled = call.as_mut().poll(context);
+            tell(None);
+            polled
+        })
+        .await
+    }
+
     /// Counts a rare event.
     pub fn sometimes(mark: &'static str) {
         *lock(&MARKS).entry(mark).or_default() += 1;

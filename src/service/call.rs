@@ -16,6 +16,9 @@ use crate::types::Revision;
 const HAS_LEADER: &str = "hasleader";
 /// The metadata key of a client's deadline.
 const TIMEOUT: &str = "grpc-timeout";
+/// The metadata key of a call's name, in simulated runs.
+#[cfg(madsim)]
+pub const CALL_NAME: &str = "quorate-sim-call";
 /// A stream whose client wants a leader ends after this many election timeouts without one.
 const LEADERLESS_ELECTIONS_MAX: u32 = 3;
 
@@ -65,6 +68,8 @@ impl Calls {
         if wants_leader(metadata) && !self.member.has_leader() {
             return Err(ApiError::NO_LEADER.into());
         }
+        #[cfg(madsim)]
+        let answer = crate::env::armed::named(name(metadata), answer);
         match timeout(metadata) {
             None => answer.await,
             Some(timeout) => within(&*self.env.clock, timeout, answer)
@@ -99,6 +104,12 @@ impl Calls {
             ApiError::NO_LEADER.into()
         })
     }
+}
+
+/// The name that a simulated client gave its call, by which a run's log is read.
+#[cfg(madsim)]
+fn name(metadata: &MetadataMap) -> Option<String> {
+    metadata.get(CALL_NAME).and_then(|name| name.to_str().ok()).map(str::to_owned)
 }
 
 fn wants_leader(metadata: &MetadataMap) -> bool {

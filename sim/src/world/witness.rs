@@ -40,6 +40,11 @@ pub async fn asking<T>(operation: OpId, call: impl Future<Output = T>) -> T {
     .await
 }
 
+/// The operation that a call on the wire is named after: its number, and the attempt's behind a dot.
+fn operation_of(name: &str) -> Option<OpId> {
+    name.split_once('.').and_then(|(operation, _)| operation.parse().ok()).map(OpId)
+}
+
 /// What was heard so far.
 #[derive(Default)]
 pub(super) struct Heard {
@@ -64,7 +69,8 @@ impl World {
                 world.record().finding(world.now(), Finding::from(&violation));
             }
         }));
-        assert!(armed, "one process runs one seed");
+        let named = armed::arm_calls(Box::new(|name| ASKING.set(name.and_then(operation_of))));
+        assert!(armed && named, "one process runs one seed");
     }
 
     /// The member's disk is gone, and it comes back as a stranger to its past: what it promised before is not asked of
