@@ -8,11 +8,16 @@ SIM_FLAGS := --target-dir target/sim --config 'build.rustflags=["--cfg","madsim"
 
 # Seeds that every run of `make test` simulates; SEEDS=0..200 for more.
 SEEDS ?= 0..24
+# How long it simulates seeds that nobody has run before, minutes.
+FRESH_MINUTES ?= 1
+# How many planted bugs it hunts, another few every day, and how many seeds each may take.
+MUTANTS ?= 3
+MUTANT_SEEDS ?= 60
 JOBS ?= 2
 
-.PHONY: test unit tidy sim-check corpus story embed sweep lint fmt
+.PHONY: test unit tidy sim-check corpus story embed sweep fresh mutants lint fmt
 
-test: lint unit sim-check corpus story embed sweep
+test: lint unit sim-check corpus story embed sweep fresh mutants
 
 # Every test of the workspace in the plain build; the house rules (tests/tidy.rs) are among them.
 unit:
@@ -44,6 +49,16 @@ story:
 # A sweep of seeds through the simulator: every failure is a seed that `cargo sim run --seed N` replays.
 sweep: sim-check
 	./target/sim/sim/quorate-sim sweep --seeds $(SEEDS) --jobs $(JOBS)
+
+# Seeds that nobody has run before, for a while. They are printed, and a failure is as good as any: run it again.
+fresh: sim-check
+	@first=$$(( $$(date +%s) * 1000 )); \
+	echo "fresh seeds from $$first, $(FRESH_MINUTES) min"; \
+	./target/sim/sim/quorate-sim sweep --seeds $$first..$$(( first + 1000 )) --minutes $(FRESH_MINUTES) --jobs $(JOBS)
+
+# A few of the planted bugs that are known to be caught, in rotation: the simulator must still see them.
+mutants: sim-check
+	./target/sim/sim/quorate-sim mutants --sample $(MUTANTS) --ranges 1 --range-seeds $(MUTANT_SEEDS) --jobs $(JOBS)
 
 # What is missing is said, loudly, and never hides what is there.
 lint:
