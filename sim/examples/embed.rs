@@ -16,10 +16,11 @@ fn main() {
 
 #[cfg(madsim)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    use std::io::Write as _;
     let seed = std::env::args().nth(1).map_or(Ok(1), |seed| seed.parse())?;
     let runtime = madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
     let drawn = runtime.block_on(simulation::run())?;
-    println!("seed {seed}: {drawn} tickets, none twice");
+    writeln!(std::io::stdout(), "seed {seed}: {drawn} tickets, none twice")?;
     Ok(())
 }
 

@@ -106,10 +106,13 @@ pub mod armed {
         }
     }
 
-    static CALLS: OnceLock<Box<dyn Fn(Option<&str>) + Send + Sync>> = OnceLock::new();
+    /// Is told whose call is carried out, and that it no longer is.
+    pub type Calls = Box<dyn Fn(Option<&str>) + Send + Sync>;
+
+    static CALLS: OnceLock<Calls> = OnceLock::new();
 
     /// Installs who is told whose call is being carried out; returns false when one was installed before.
-    pub fn arm_calls(tell: Box<dyn Fn(Option<&str>) + Send + Sync>) -> bool {
+    pub fn arm_calls(tell: Calls) -> bool {
         CALLS.set(tell).is_ok()
     }
 
