@@ -74,12 +74,35 @@ pub struct Mutant {
     pub breaks: &'static str,
 }
 
+/// Planted bugs that no seed tried so far has caught. What is drawn for a verification leaves them out, so that it
+/// tells of what the simulator has lost; the table leaves nothing out. Each is owed a catch: a richer workload, a
+/// fault that is missing, or an oracle that sees more.
+pub const UNCAUGHT: &[&str] = &[
+    "compact-sweeps-under-a-read",
+    "engine-fed-during-a-flush",
+    "read-confirmed-by-a-voter-that-moved-on",
+    "read-index-before-own-term",
+    "snapshot-behind-the-log-installed",
+    "stream-asks-for-purged-entries-for-ever",
+    "wal-corruption-taken-for-a-torn-tail",
+    "wal-cut-suffix-kept-in-recovery",
+    "wal-proof-of-segment-recycled",
+    "wal-torn-tail-taken-for-corruption",
+    "watch-compacted-scan-delivered",
+    "watch-progress-of-an-unsynced-watcher",
+];
+
 /// The planted bug of this name.
 pub fn find(name: &str) -> Option<&'static Mutant> {
     CATALOGUE.iter().find(|mutant| mutant.name == name)
 }
 
 impl Mutant {
+    /// Whether some seed is known to catch it.
+    pub fn is_known_to_be_caught(&self) -> bool {
+        !UNCAUGHT.contains(&self.name)
+    }
+
     /// Where it stands, as `file:line`; empty when the product does not hold it.
     pub fn places(&self) -> Vec<String> {
         hooks::MUTANTS
@@ -99,6 +122,13 @@ mod tests {
         assert!(CATALOGUE.windows(2).all(|pair| pair[0].name < pair[1].name));
         assert_eq!(find("wal-ack-before-sync").map(|mutant| mutant.name), Some("wal-ack-before-sync"));
         assert_eq!(find("no-such-bug"), None);
+    }
+
+    #[test]
+    fn what_is_uncaught_is_in_the_catalogue() {
+        assert!(UNCAUGHT.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(UNCAUGHT.iter().all(|name| find(name).is_some()));
+        assert!(UNCAUGHT.len() * 4 <= CATALOGUE.len(), "most of the catalogue must be caught");
     }
 
     #[test]

@@ -168,6 +168,7 @@ fn list_or_check(args: &MutantsArgs) -> Result<u8, String> {
         mutants::CATALOGUE.iter().filter(|mutant| wanted(mutant.name)).collect();
     if let Some(count) = args.sample {
         let turn = args.turn.unwrap_or_else(sweep::today);
+        chosen.retain(|mutant| mutant.is_known_to_be_caught());
         chosen = sweep::sample(&chosen, count, turn);
         print(&format!("sample of {} of the planted bugs, turn {turn}", chosen.len()));
     }

@@ -14,24 +14,25 @@ pub mod armed {
     use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
     use std::time::Duration;
 
-    use crate::env::Clock;
+    use crate::env::{Clock, Observation};
+    use crate::types::MemberId;
 
     /// Whether the disturbance at a place happens now, and how long it lasts where it is a delay.
     pub type Decide = Box<dyn Fn(&'static str) -> Option<Duration> + Send + Sync>;
 
-    use crate::env::Observation;
-    use crate::types::MemberId;
-
     /// Who listens to what members are seen doing.
     pub type Listener = Box<dyn Fn(MemberId, Observation) + Send + Sync>;
+
+    /// Is told whose call is carried out, and that it no longer is.
+    pub type Calls = Box<dyn Fn(Option<&str>) + Send + Sync>;
 
     static MUTANT: OnceLock<String> = OnceLock::new();
     static MARKS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
     static MUTANT_HITS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
     static BUGGIFY: OnceLock<Decide> = OnceLock::new();
     static DISTURBED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
-
     static LISTENER: OnceLock<Listener> = OnceLock::new();
+    static CALLS: OnceLock<Calls> = OnceLock::new();
 
     fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,11 +106,6 @@ pub mod armed {
             listener(member, observe());
         }
     }
-
-    /// Is told whose call is carried out, and that it no longer is.
-    pub type Calls = Box<dyn Fn(Option<&str>) + Send + Sync>;
-
-    static CALLS: OnceLock<Calls> = OnceLock::new();
 
     /// Installs who is told whose call is being carried out; returns false when one was installed before.
     pub fn arm_calls(tell: Calls) -> bool {
