@@ -3,7 +3,9 @@
 //! Source: the paper, section 5.4.2 and figure 3 (what leader completeness and log matching give together); the
 //! dissertation, sections 3.6 and 3.8 (what must be durable before it is acknowledged). In single rules:
 //! - no two entries are committed at one index;
-//! - a committed entry is never taken off a log that holds it, nor overwritten;
+//! - a committed entry is never overwritten, nor taken off a log that holds it unless a majority of the others still
+//!   has it durable: a follower that is sent a snapshot discards what conflicts with it before the snapshot stands
+//!   (figure 13, step 7), and no majority must ever be the poorer for that;
 //! - after a restart a log holds everything that it had said to be durable, but for what it took off or forgot since:
 //!   such entries were counted towards a quorum.
 //!
@@ -56,13 +58,46 @@ impl CommittedNeverLost {
         let taken = match seen {
             Observation::Truncated { after } => {
                 let from = after.map_or(LogIndex(0), |after| after.index.next());
-                taken_off(ground, committed, member, from)
+                self.taken_off(ground, committed, member, from)
             }
             Observation::Appended { entry, .. } => overwritten(ground, committed, member, *entry),
             _ => None,
         };
         let lost = self.follow(ground, member, seen);
         twice.or(taken).or(lost)
+    }
+
+    /// A committed entry that the member took off, and that not enough others have.
+    fn taken_off(
+        &self,
+        ground: &Ground,
+        committed: &Committed,
+        member: MemberId,
+        from: LogIndex,
+    ) -> Option<Violation> {
+        let log = ground.log(member)?;
+        let last = log.entries.last_key_value()?.0;
+        let (index, known) = committed
+            .newest_first_until(*last)
+            .take_while(|(index, _)| *index >= from)
+            .filter(|(index, known)| log.entries.get(index).is_some_and(|held| held.term == known.term))
+            .find(|(index, known)| !self.majority_without(member, *index, known.term))?;
+        Some(broken(format!(
+            "member {member} took entry {} off its log, which is committed, as member {} knows",
+            id(index, known),
+            known.told
+        )))
+    }
+
+    /// Whether a majority of all members has the entry durable without this one's help, in its log or forgotten
+    /// behind a snapshot.
+    fn majority_without(&self, member: MemberId, index: LogIndex, term: Term) -> bool {
+        let holds = |promised: &Promised| {
+            promised.durable.get(&index) == Some(&term)
+                || promised.purged.is_some_and(|upto| upto.index >= index)
+        };
+        let others = self.promised.iter().filter(|(other, promised)| **other != member && holds(promised));
+        others.count() > self.promised.len() / 2
     }
 
     /// The member comes back as a stranger.
@@ -129,20 +164,6 @@ impl Promised {
         };
         Some(broken(format!("member {member} had said that entry {entry} is durable, and came back {what}")))
     }
-}
-
-fn taken_off(ground: &Ground, committed: &Committed, member: MemberId, from: LogIndex) -> Option<Violation> {
-    let log = ground.log(member)?;
-    let last = log.entries.last_key_value()?.0;
-    let (index, known) = committed
-        .newest_first_until(*last)
-        .take_while(|(index, _)| *index >= from)
-        .find(|(index, known)| log.entries.get(index).is_some_and(|held| held.term == known.term))?;
-    Some(broken(format!(
-        "member {member} took entry {} off its log, which is committed, as member {} knows",
-        id(index, known),
-        known.told
-    )))
 }
 
 fn overwritten(ground: &Ground, committed: &Committed, member: MemberId, entry: LogId) -> Option<Violation> {

@@ -59,6 +59,8 @@ struct Inner {
     state: Mutex<State>,
     /// A link has opened.
     opened: Notify,
+    /// Everything was healed.
+    healed: Notify,
 }
 
 struct State {
@@ -72,6 +74,8 @@ struct State {
     calls: BTreeMap<u64, (Link, oneshot::Sender<()>)>,
     next_call: u64,
     messages: u64,
+    /// The time of faults is over.
+    healed: bool,
 }
 
 /// A call under way.
@@ -101,8 +105,16 @@ impl Network {
             calls: BTreeMap::new(),
             next_call: 0,
             messages: 0,
+            healed: false,
         };
-        let inner = Inner { seed, time, observe, state: Mutex::new(state), opened: Notify::new() };
+        let inner = Inner {
+            seed,
+            time,
+            observe,
+            state: Mutex::new(state),
+            opened: Notify::new(),
+            healed: Notify::new(),
+        };
         Network { inner: Arc::new(inner) }
     }
 
@@ -176,8 +188,10 @@ impl Network {
             let mut state = self.state();
             state.cuts.clear();
             state.sky.clear();
+            state.healed = true;
         }
         self.inner.opened.notify_waiters();
+        self.inner.healed.notify_waiters();
     }
 
     /// Messages that arrived so far.
@@ -232,6 +246,15 @@ impl Network {
             }
             waited = true;
             opened.await;
+        }
+    }
+
+    /// Completes when everything was healed; at once if that is so.
+    async fn healed(&self) {
+        // Listening begins before the look, so that the change is not missed.
+        let healed = self.inner.healed.notified();
+        if !self.state().healed {
+            healed.await;
         }
     }
 

@@ -30,6 +30,8 @@ const ACCEPTORS: u32 = 4;
 const SENT_ALL_THE_SAME_PERMILLE: u64 = 500;
 /// How long after its original a copy of a request arrives, milliseconds, at most.
 const COPY_AFTER_MS_MAX: u64 = 1_000;
+/// The longest that a message lost before everything was healed is waited for afterwards.
+const AGAIN_HEALED_MAX: Duration = Duration::from_millis(200);
 /// The number, among a call's draws, of the one about its copy; beyond every message's.
 const COPY: u64 = 1 << 40;
 /// And of the one about hanging up.
@@ -177,7 +179,12 @@ impl Lane<'_> {
     /// Waits until it has arrived, and the link is there.
     async fn arrive(&self, number: u64, due: Nanos) {
         let time = &self.network.inner.time;
-        time.alarm(due).await;
+        select(pin!(time.alarm(due)), pin!(self.network.healed())).await;
+        // Whatever was lost in bad weather is soon sent again in good weather.
+        let soon = Nanos(time.now().0 + nanos(AGAIN_HEALED_MAX));
+        if due > time.now() {
+            time.alarm(due.min(soon)).await;
+        }
         for again in 1.. {
             if !self.network.opened(self.link).await {
                 return;
