@@ -101,7 +101,7 @@ impl Connection {
     }
 
     fn failed(&mut self, status: &Status) -> Outcome {
-        let (code, message) = (convert::code(status.code()), status.message().to_owned());
+        let (code, message) = (Code::of_number(status.code().into()), status.message().to_owned());
         match error_table::fate(Dialect::Quorate, code, &message) {
             Fate::NotApplied => Outcome::Failed { code, message },
             Fate::Unknown => {

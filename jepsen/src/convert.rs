@@ -1,7 +1,6 @@
 //! The history's requests and answers in the wire's messages, and back.
 
 use quorate_check::bytes::Bytes;
-use quorate_check::error_table::Code;
 use quorate_check::history as seen;
 use quorate_check::types::{ClusterId, LeaseId, MemberId, Revision, Term};
 use seen::{Response, TxnOp};
@@ -219,26 +218,4 @@ pub fn watch_event(event: mvccpb::Event) -> seen::Event {
     };
     let kv = pair(event.kv.expect("every event has its key"));
     seen::Event { kind, kv, prev_kv: event.prev_kv.map(pair) }
-}
-
-pub fn code(code: tonic::Code) -> Code {
-    match code {
-        // An error without a code of its own proves nothing.
-        tonic::Code::Ok | tonic::Code::Unknown => Code::Unknown,
-        tonic::Code::Cancelled => Code::Canceled,
-        tonic::Code::InvalidArgument => Code::InvalidArgument,
-        tonic::Code::DeadlineExceeded => Code::DeadlineExceeded,
-        tonic::Code::NotFound => Code::NotFound,
-        tonic::Code::AlreadyExists => Code::AlreadyExists,
-        tonic::Code::PermissionDenied => Code::PermissionDenied,
-        tonic::Code::ResourceExhausted => Code::ResourceExhausted,
-        tonic::Code::FailedPrecondition => Code::FailedPrecondition,
-        tonic::Code::Aborted => Code::Aborted,
-        tonic::Code::OutOfRange => Code::OutOfRange,
-        tonic::Code::Unimplemented => Code::Unimplemented,
-        tonic::Code::Internal => Code::Internal,
-        tonic::Code::Unavailable => Code::Unavailable,
-        tonic::Code::DataLoss => Code::DataLoss,
-        tonic::Code::Unauthenticated => Code::Unauthenticated,
-    }
 }

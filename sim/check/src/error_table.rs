@@ -28,6 +28,34 @@ pub enum Code {
     Unauthenticated,
 }
 
+impl Code {
+    /// All of them, by their number on the wire from 1 on (source: gRPC's status codes).
+    const BY_NUMBER: [Code; 16] = [
+        Code::Canceled,
+        Code::Unknown,
+        Code::InvalidArgument,
+        Code::DeadlineExceeded,
+        Code::NotFound,
+        Code::AlreadyExists,
+        Code::PermissionDenied,
+        Code::ResourceExhausted,
+        Code::FailedPrecondition,
+        Code::Aborted,
+        Code::OutOfRange,
+        Code::Unimplemented,
+        Code::Internal,
+        Code::Unavailable,
+        Code::DataLoss,
+        Code::Unauthenticated,
+    ];
+
+    /// The code of an error with this number on the wire. One without a code of its own proves nothing.
+    pub fn of_number(number: i32) -> Code {
+        let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+        place.and_then(|place| Code::BY_NUMBER.get(place)).copied().unwrap_or(Code::Unknown)
+    }
+}
+
 /// What an error says about its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -134,6 +162,24 @@ pub fn fate(dialect: Dialect, code: Code, message: &str) -> Fate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codes_have_their_numbers_on_the_wire() {
+        for (number, code) in [
+            (-1, Code::Unknown),
+            (0, Code::Unknown),
+            (1, Code::Canceled),
+            (2, Code::Unknown),
+            (5, Code::NotFound),
+            (8, Code::ResourceExhausted),
+            (12, Code::Unimplemented),
+            (14, Code::Unavailable),
+            (16, Code::Unauthenticated),
+            (17, Code::Unknown),
+        ] {
+            assert_eq!(Code::of_number(number), code, "{number}");
+        }
+    }
 
     #[test]
     fn refusals_are_not_applied_and_the_rest_is_unknown() {

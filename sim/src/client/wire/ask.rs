@@ -1,4 +1,7 @@
 //! The history's requests as the wire's.
+//!
+//! The tests of real processes have the like of this for wire types of their own, because what judges the server must
+//! not name it. Here they are the server's: the simulated transport hands messages over as values, unencoded.
 
 use quorate::pb::etcdserverpb as pb;
 use quorate_check::bytes::Bytes;

@@ -82,7 +82,7 @@ fn failed(status: &Status) -> Reply {
     if status.code() == tonic::Code::Unavailable && status.message().contains(REFUSED) {
         return Reply::NotSent;
     }
-    Reply::Refused(code(status.code()), status.message().to_owned())
+    Reply::Refused(Code::of_number(status.code().into()), status.message().to_owned())
 }
 
 type Answer = Result<Option<(Header, Response)>, Status>;
@@ -198,27 +198,5 @@ impl Call {
             }
             _ => None,
         })
-    }
-}
-
-fn code(code: tonic::Code) -> Code {
-    match code {
-        // No error has this one.
-        tonic::Code::Ok | tonic::Code::Unknown => Code::Unknown,
-        tonic::Code::Cancelled => Code::Canceled,
-        tonic::Code::InvalidArgument => Code::InvalidArgument,
-        tonic::Code::DeadlineExceeded => Code::DeadlineExceeded,
-        tonic::Code::NotFound => Code::NotFound,
-        tonic::Code::AlreadyExists => Code::AlreadyExists,
-        tonic::Code::PermissionDenied => Code::PermissionDenied,
-        tonic::Code::ResourceExhausted => Code::ResourceExhausted,
-        tonic::Code::FailedPrecondition => Code::FailedPrecondition,
-        tonic::Code::Aborted => Code::Aborted,
-        tonic::Code::OutOfRange => Code::OutOfRange,
-        tonic::Code::Unimplemented => Code::Unimplemented,
-        tonic::Code::Internal => Code::Internal,
-        tonic::Code::Unavailable => Code::Unavailable,
-        tonic::Code::DataLoss => Code::DataLoss,
-        tonic::Code::Unauthenticated => Code::Unauthenticated,
     }
 }
