@@ -52,11 +52,13 @@ pub enum Family {
     Copies,
     /// Links between a client and members.
     Client,
+    /// Members come and go, and leadership is handed over.
+    Cluster,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 15] = [
+    pub const ALL: [Family; 16] = [
         Family::Kill,
         Family::Power,
         Family::Pause,
@@ -72,6 +74,7 @@ impl Family {
         Family::Reset,
         Family::Copies,
         Family::Client,
+        Family::Cluster,
     ];
 
     /// Families that can take a leader away.
@@ -326,6 +329,28 @@ pub enum Fault {
         /// Which call.
         call: DiskCall,
     },
+    /// The leader is asked to hand over.
+    MoveLeader {
+        /// To whom.
+        target: Target,
+    },
+    /// A place that is free gets a member; nothing happens when none is.
+    AddMember {
+        /// Whether it is to follow without a vote.
+        learner: bool,
+    },
+    /// A learner gets its vote, if there is one.
+    PromoteMember,
+    /// A member is removed, and ends by itself.
+    RemoveMember {
+        /// Who.
+        target: Target,
+    },
+    /// A member dies and its disk is lost: it is removed, and another is added in its place.
+    ReplaceMember {
+        /// Who.
+        target: Target,
+    },
 }
 
 impl Fault {
@@ -353,8 +378,13 @@ impl Fault {
             | Fault::LossyLink { target, .. }
             | Fault::Reset { target, .. }
             | Fault::ClientCut { target, .. }
-            | Fault::ClientReset { target, .. } => Some(target),
-            Fault::KillAll
+            | Fault::ClientReset { target, .. }
+            | Fault::MoveLeader { target }
+            | Fault::RemoveMember { target }
+            | Fault::ReplaceMember { target } => Some(target),
+            Fault::AddMember { .. }
+            | Fault::PromoteMember
+            | Fault::KillAll
             | Fault::PowerLossAll
             | Fault::Split { .. }
             | Fault::Ring { .. }
@@ -385,6 +415,11 @@ impl Fault {
             Fault::DiskDeath { .. } => Family::DiskDeath,
             Fault::DiskError { .. } => Family::DiskError,
             Fault::DiskStall { .. } => Family::DiskStall,
+            Fault::MoveLeader { .. }
+            | Fault::AddMember { .. }
+            | Fault::PromoteMember
+            | Fault::RemoveMember { .. }
+            | Fault::ReplaceMember { .. } => Family::Cluster,
         }
     }
 
@@ -418,6 +453,11 @@ impl Fault {
             Fault::DiskDeath { .. } => "disk-death/armed",
             Fault::DiskError { .. } => "disk-error/eio",
             Fault::DiskStall { .. } => "disk-stall/one",
+            Fault::MoveLeader { .. } => "cluster/move-leader",
+            Fault::AddMember { .. } => "cluster/add",
+            Fault::PromoteMember => "cluster/promote",
+            Fault::RemoveMember { .. } => "cluster/remove",
+            Fault::ReplaceMember { .. } => "cluster/replace",
         }
     }
 }

@@ -17,6 +17,7 @@ use super::clock::SimClock;
 use super::entropy::SimEntropy;
 use super::process::SimProcess;
 use super::product::{self, Member, Status};
+use super::tenant::Standing;
 use super::workers::SimWorkers;
 use super::{Seat, World};
 use crate::plan::MemberIndex;
@@ -68,7 +69,19 @@ enum Phase {
 impl World {
     /// Starts every member.
     pub fn start_all(&self) {
-        for seat in &self.inner.seats {
+        for seat in self.inner.seats.iter().filter(|seat| seat.tenant().standing != Standing::Vacant) {
+            self.start(seat);
+        }
+    }
+
+    /// Starts a member that has just got its place, unless a fault holds the place down.
+    pub(super) fn start_if_nobody_holds(&self, index: MemberIndex) {
+        let seat = self.seat(index);
+        let free = {
+            let life = seat.life();
+            life.holds == 0 && life.phase == Phase::Down
+        };
+        if free {
             self.start(seat);
         }
     }
@@ -138,7 +151,7 @@ impl World {
             life.holds = life.holds.saturating_sub(1);
             life.holds == 0 && life.phase == Phase::Down
         };
-        if start {
+        if start && seat.tenant().standing != Standing::Vacant {
             self.start(seat);
         }
     }
@@ -163,7 +176,7 @@ impl World {
                 self.inner.handle.resume(seat.node);
                 self.note_pause(seat, false);
             }
-            if start {
+            if start && seat.tenant().standing != Standing::Vacant {
                 self.start(seat);
             }
         }
@@ -241,13 +254,24 @@ impl World {
     pub(super) fn stopped_itself(&self, index: MemberIndex, number: u64, why: &str) {
         let seat = self.seat(index);
         let struck = seat.disk.counters().faults;
-        let (excused, power_after) = {
-            let mut life = seat.life();
+        {
+            let life = seat.life();
             if life.number != number || life.phase == Phase::Down {
                 return;
             }
-            let excused = life.errors_injected && struck > life.errors_excused;
-            if excused {
+        }
+        let tenant = *seat.tenant();
+        if tenant.standing == Standing::Leaving && why.contains(product::REMOVED) {
+            seat.disk.kill(number);
+            self.end(seat, why);
+            return seat.tenant().leave();
+        }
+        // Nobody could be asked; a host's service manager would try again.
+        let nobody_answered = tenant.joins && why.contains(product::CANNOT_JOIN);
+        let (excused, power_after) = {
+            let mut life = seat.life();
+            let excused = nobody_answered || (life.errors_injected && struck > life.errors_excused);
+            if excused && !nobody_answered {
                 life.errors_excused = struck;
             }
             life.holds += 1;
@@ -289,7 +313,7 @@ impl World {
         // Tasks of a paused node would be dropped inside the executor's own lock.
         self.inner.handle.resume(seat.node);
         self.inner.handle.kill(seat.node);
-        self.inner.record.life_ends(self.now(), seat.id, how);
+        self.inner.record.life_ends(self.now(), seat.id(), how);
         drop(member);
     }
 
@@ -302,14 +326,14 @@ impl World {
             (life.number, life.pauses > 0)
         };
         self.note_phase(seat, timeline::Phase::Starting);
-        self.inner.record.life_begins(self.now(), seat.id);
+        self.inner.record.life_begins(self.now(), seat.id());
         // A new process on the same host; the first time it only replaces one that never ran.
         self.inner.handle.restart(seat.node);
         let Some(node) = self.inner.handle.get_node(seat.node) else { return };
         let env = self.env(seat, node.clone(), number);
-        let (world, index) = (self.clone(), seat.index);
+        let (world, index, tenant) = (self.clone(), seat.index, *seat.tenant());
         node.spawn(async move {
-            let started = product::start(world.plan(), index, env).await;
+            let started = product::start(world.plan(), index, tenant, env).await;
             world.started(index, number, started);
         });
         if paused {

@@ -106,6 +106,13 @@ impl Heard {
             Observation::Applied { entry, digest } => {
                 raft::Observation::Applied { entry: log_id(entry), digest: Digest(digest) }
             }
+            Observation::Configured { entry, voters } => raft::Observation::Configured {
+                entry: log_id(entry),
+                voters: voters
+                    .into_iter()
+                    .map(|set| set.into_iter().map(|voter| MemberId(voter.0)).collect())
+                    .collect(),
+            },
             Observation::Durable { upto } => raft::Observation::Durable { upto: log_id(upto) },
             Observation::Truncated { after } => raft::Observation::Truncated { after: after.map(log_id) },
             Observation::Purged { upto } => raft::Observation::Purged { upto: log_id(upto) },
