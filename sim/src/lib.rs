@@ -38,6 +38,7 @@ pub mod mutants;
 pub mod net;
 pub mod page;
 pub mod plan;
+mod progress;
 pub mod record;
 pub mod replay;
 pub mod report;

@@ -56,6 +56,11 @@ impl Settle {
             return;
         }
         self.world.check_member_list();
+        if self.world.switch_on_the_removed()
+            && !self.converge("after removed members were switched on").await
+        {
+            return;
+        }
         let at = self.world.time().now();
         let revision = self.world.record().newest_revision();
         self.world.record().settled(Settled { healed, at, revision });

@@ -17,10 +17,10 @@ pub mod rank;
 mod size;
 pub mod trials;
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use crate::plan::Plan;
+use crate::progress::Progress;
 use crate::report::{Finding, Report};
 use crate::signature::Signature;
 use parts::Part;
@@ -69,6 +69,7 @@ pub struct Shrink<'t> {
     before: Size,
     schedules: u64,
     started: Instant,
+    shown: Progress,
 }
 
 impl<'t> Shrink<'t> {
@@ -76,7 +77,8 @@ impl<'t> Shrink<'t> {
     pub fn new(trials: &'t mut Trials, plan: Plan, report: Report) -> Option<Shrink<'t>> {
         let signature = Signature::of_report(&report)?;
         let before = Size::of(&plan, &report);
-        Some(Shrink { trials, signature, plan, report, before, schedules: 1, started: Instant::now() })
+        let (started, shown) = (Instant::now(), Progress::default());
+        Some(Shrink { trials, signature, plan, report, before, schedules: 1, started, shown })
     }
 
     /// Shrinks until nothing more can go or the time is up.
@@ -92,7 +94,7 @@ impl<'t> Shrink<'t> {
                 }
             }
         }
-        eprintln!();
+        self.shown.end();
         Shrunk {
             after: Size::of(&self.plan, &self.report),
             minimal: !self.trials.is_late(),
@@ -183,8 +185,6 @@ impl<'t> Shrink<'t> {
             self.trials.made(),
             self.started.elapsed().as_secs()
         );
-        eprint!("\r{line:<108}");
-        // A progress line that does not show is no loss.
-        drop(std::io::stderr().flush());
+        self.shown.show(&line);
     }
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use quorate_check::verdict::Class;
 
 use crate::cli::{MutantsArgs, SweepArgs};
+use crate::progress::Progress;
 use crate::report::{Report, gravity};
 use child::{Children, Surroundings};
 
@@ -53,7 +54,7 @@ impl Sweep {
 
     /// Runs until the seeds or the time are used up, or a failed report satisfies `enough`.
     fn run_until(&self, enough: impl Fn(&Report) -> bool) -> Summary {
-        let started = Instant::now();
+        let (started, progress) = (Instant::now(), Progress::default());
         let deadline = self.args.minutes.map(|minutes| started + Duration::from_secs(minutes * 60));
         let seeds = Mutex::new(self.args.seeds.clone());
         let stop = AtomicBool::new(false);
@@ -80,16 +81,17 @@ impl Sweep {
                 doubled += u64::from(done.doubled);
                 let report = done.report;
                 if report.class != Class::Pass {
-                    eprintln!("\rseed {}: {} {}", report.seed, report.class, report.headline());
+                    let line = format!("seed {}: {} {}", report.seed, report.class, report.headline());
+                    progress.say(&line);
                     if enough(&report) {
                         stop.store(true, Ordering::Relaxed);
                     }
                 }
                 reports.insert(report.seed, report);
-                self.progress(&reports, started.elapsed());
+                progress.show(&self.standing(&reports, started.elapsed()));
             }
         });
-        eprintln!();
+        progress.end();
         Summary::new(reports.into_values().collect(), doubled, started.elapsed())
     }
 
@@ -107,16 +109,15 @@ impl Sweep {
         Done { report, doubled: true }
     }
 
-    fn progress(&self, reports: &BTreeMap<u64, Report>, elapsed: Duration) {
+    /// How far the sweep is.
+    fn standing(&self, reports: &BTreeMap<u64, Report>, elapsed: Duration) -> String {
         let done = u64::try_from(reports.len()).unwrap_or(u64::MAX);
         let all = self.args.seeds.end - self.args.seeds.start;
         let failed = reports.values().filter(|report| report.class != Class::Pass).count();
         let simulated: u64 = reports.values().map(|report| report.figures.simulated_ms).sum();
         let per_minute = done * 60_000 / u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-        eprint!(
-            "\r{done}/{all} seeds, {failed} failed, {per_minute} a minute, {} s simulated ",
-            simulated / 1000
-        );
+        let simulated = simulated / 1000;
+        format!("{done}/{all} seeds, {failed} failed, {per_minute} a minute, {simulated} s simulated")
     }
 }
 

@@ -139,7 +139,7 @@ impl World {
         self.crash_again(index, Crash::PowerLoss, key);
         let id = {
             let mut tenant = seat.tenant();
-            tenant.leave();
+            tenant.vanish();
             tenant.id
         };
         self.inner.record.note(self.now(), format_args!("lost {index}"));
@@ -214,6 +214,18 @@ impl World {
                 self.finding(Class::Safety, "member list", sentence);
             }
         }
+    }
+
+    /// Switches the machines of removed members on again; whether there were any. They must end by themselves.
+    pub fn switch_on_the_removed(&self) -> bool {
+        let places: Vec<MemberIndex> = self.inner.seats.iter().map(|seat| seat.index).collect();
+        let back: Vec<MemberIndex> =
+            places.into_iter().filter(|index| self.seat(*index).tenant().come_back()).collect();
+        for index in &back {
+            self.inner.record.note(self.now(), format_args!("switched on {index}"));
+            self.start_if_nobody_holds(*index);
+        }
+        !back.is_empty()
     }
 
     /// Whether everybody who is up agrees that who votes is what the member list says. The cluster must come to that by

@@ -26,6 +26,8 @@ pub(super) struct Tenant {
     pub(super) generation: u32,
     /// Whether it joins a cluster that runs already.
     pub(super) joins: bool,
+    /// The last member that was removed from here and left its disk behind: who, and of which generation.
+    pub(super) left: Option<(MemberId, u32)>,
 }
 
 impl Tenant {
@@ -37,13 +39,30 @@ impl Tenant {
             standing: if founds { Standing::Member } else { Standing::Vacant },
             generation: 0,
             joins: !founds,
+            left: None,
         }
     }
 
     /// Nobody sits here any more; what was on the disk is lost.
-    pub(super) fn leave(&mut self) {
+    pub(super) fn vanish(&mut self) {
         self.standing = Standing::Vacant;
         self.generation += 1;
+    }
+
+    /// Nobody sits here any more; the disk stays where it is.
+    pub(super) fn leave(&mut self) {
+        self.left = Some((self.id, self.generation));
+        self.vanish();
+    }
+
+    /// The machine of the last member that was removed from here is switched on again, if it is there and the place
+    /// is free.
+    pub(super) fn come_back(&mut self) -> bool {
+        let left = self.left.filter(|_| self.standing == Standing::Vacant);
+        if let Some((id, generation)) = left {
+            *self = Tenant { id, generation, standing: Standing::Leaving, ..*self };
+        }
+        left.is_some()
     }
 
     /// A new member moves in.

@@ -13,6 +13,11 @@ const QUIET_START_MS: u64 = 3_000;
 /// No fault in the last part of the run, milliseconds.
 const QUIET_END_MS: u64 = 6_000;
 
+/// Of a thousand changes of the cluster, those in whose midst the leader is killed.
+const AIMED_PERMILLE: u64 = 500;
+/// Where the numbers of these kills begin.
+const AIMED_IDS: u64 = 1_000;
+
 /// The families of a seed: a random half, with at least one that can take a leader away.
 pub(super) fn families(seed: u64) -> BTreeSet<Family> {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 0);
@@ -43,14 +48,22 @@ pub(super) fn draw(
     let unseating: Vec<Family> =
         all.iter().copied().filter(|family| Family::UNSEATING.contains(family)).collect();
     (0..count)
-        .map(|nth| {
+        .flat_map(|nth| {
             let mut dice = Dice::keyed(seed, Purpose::Fault, nth + 1);
             let at_ms = QUIET_START_MS + nth * slot + dice.below(slot);
             let unseat = nth % 3 == 0;
             let family = dice.pick(if unseat { &unseating } else { &all }).copied().unwrap_or(Family::Kill);
             let target = if unseat { Target::Leader } else { anyone(&mut dice, members) };
             let (fault, for_ms) = fault(&mut dice, family, target, members, unseat);
-            PlannedFault { id: nth + 1, at_ms, for_ms, fault }
+            let struck = PlannedFault { id: nth + 1, at_ms, for_ms, fault };
+            // A change of the cluster is over in a moment: what strikes in its midst has to be aimed.
+            let aimed = (family == Family::Cluster && dice.permille(AIMED_PERMILLE)).then(|| PlannedFault {
+                id: AIMED_IDS + nth,
+                at_ms: at_ms + dice.between(5, 400),
+                for_ms: dice.between(500, 3_000),
+                fault: Fault::Kill { target: Target::Leader },
+            });
+            std::iter::once(struck).chain(aimed)
         })
         .collect()
 }
