@@ -2,7 +2,8 @@
 //!
 //! Whoever joins knows where some members are reached, and where it is to be reached itself; everything else the
 //! cluster tells. It has been added to the member list before, so its peer URLs stand there, and by them it finds its
-//! own id.
+//! own id. It has never run, so it has no name there yet: one with a name is another, perhaps the one before it at the
+//! same place, in the list of a member that lags.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -29,6 +30,17 @@ pub enum JoinError {
     /// Nobody answered.
     #[error("cannot join: no member of the cluster answers: {0}")]
     NoAnswer(String),
+    /// The cluster knows a member with these peer URLs that has run before.
+    #[error(
+        "cannot join: cluster {cluster} knows the member with the peer URLs {urls} as one that has run before, and \
+         the data directory is empty: remove it and add a member anew"
+    )]
+    Started {
+        /// The cluster that answered.
+        cluster: ClusterId,
+        /// This member's peer URLs.
+        urls: String,
+    },
     /// The cluster does not expect this member.
     #[error(
         "cannot join: cluster {cluster} has no member with the peer URLs {urls}: add this member first (member add)"
@@ -52,7 +64,7 @@ pub async fn find_place(
     timeout: Duration,
 ) -> Result<Place, JoinError> {
     let mut refused = Vec::new();
-    let mut answered = None;
+    let (mut answered, mut started) = (None, false);
     for url in urls.iter().filter(|url| !own.contains(url)) {
         match discover(clock, url, timeout).await {
             Ok(answer) => {
@@ -67,8 +79,11 @@ pub async fn find_place(
                         ..Member::default()
                     })
                     .collect();
-                if let Some(member) = member_at(&members, own) {
-                    return Ok(Place { cluster, member, members });
+                match member_at(&members, own) {
+                    Some(member) if member.name.is_empty() => {
+                        return Ok(Place { cluster, member: member.id, members });
+                    }
+                    found => started |= found.is_some(),
                 }
                 // It may lag behind; another may know.
                 answered = Some(cluster);
@@ -77,6 +92,7 @@ pub async fn find_place(
         }
     }
     Err(match answered {
+        Some(cluster) if started => JoinError::Started { cluster, urls: own.join(",") },
         Some(cluster) => JoinError::NotListed { cluster, urls: own.join(",") },
         None => JoinError::NoAnswer(if refused.is_empty() {
             "none is named beside this one".to_owned()
@@ -87,10 +103,10 @@ pub async fn find_place(
 }
 
 /// The member that is reached at exactly these URLs, in any order.
-fn member_at(members: &[Member], own: &[String]) -> Option<MemberId> {
+fn member_at<'m>(members: &'m [Member], own: &[String]) -> Option<&'m Member> {
     let set = |urls: &[String]| urls.iter().cloned().collect::<BTreeSet<String>>();
     let own = set(own);
-    members.iter().find(|member| set(&member.peer_urls) == own).map(|member| member.id)
+    members.iter().find(|member| set(&member.peer_urls) == own)
 }
 
 #[cfg(test)]
@@ -102,7 +118,7 @@ mod tests {
         let urls = |urls: &[&str]| urls.iter().map(|url| (*url).to_owned()).collect::<Vec<_>>();
         let at = |id, peer_urls| Member { id: MemberId(id), peer_urls, ..Member::default() };
         let members = [at(1, urls(&["http://a:1"])), at(2, urls(&["http://b:1", "http://b:2"]))];
-        assert_eq!(member_at(&members, &urls(&["http://b:2", "http://b:1"])), Some(MemberId(2)));
+        assert_eq!(member_at(&members, &urls(&["http://b:2", "http://b:1"])), Some(&members[1]));
         assert_eq!(member_at(&members, &urls(&["http://b:1"])), None);
         assert_eq!(member_at(&members, &[]), None);
     }

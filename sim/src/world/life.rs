@@ -266,7 +266,7 @@ impl World {
             self.end(seat, why);
             return seat.tenant().leave();
         }
-        // Nobody could be asked; a host's service manager would try again.
+        // It would find its place a moment later; a host's service manager tries again.
         let nobody_answered = tenant.joins && why.contains(product::CANNOT_JOIN);
         let (excused, power_after) = {
             let mut life = seat.life();

@@ -42,8 +42,8 @@ const FIRST_MEMBER: u64 = 0xA1;
 
 /// What a member says that ends because it was removed.
 pub const REMOVED: &str = "was removed from the cluster";
-/// What a member says that finds no cluster to join.
-pub const CANNOT_JOIN: &str = "cannot join: no member of the cluster answers";
+/// What a member says that finds no place in a cluster: nobody answers, or who answers lags behind.
+pub const CANNOT_JOIN: &str = "cannot join:";
 
 /// The id of a founder.
 pub fn founder_id(index: MemberIndex) -> MemberId {
@@ -345,7 +345,9 @@ fn outcome(answer: Result<Changed, ChangeError>) -> Changed {
 pub fn voters_are_listed(member: &Member) -> bool {
     let voters = member.voters();
     let state = member.replica().state();
-    let listed = state.members().iter().filter(|member| !member.is_learner).map(|member| member.id).collect();
+    // One that was added and never started has no vote.
+    let voting = |member: &&command::Member| !member.is_learner && !member.name.is_empty();
+    let listed = state.members().iter().filter(voting).map(|member| member.id).collect();
     *voters == [listed]
 }
 
