@@ -116,7 +116,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     let (state, membership, installed) = {
         let reader = engine.reader()?;
         let state = State::load(|bucket, from, limit| reader.range(bucket, from, limit))
-            .map_err(|error| StartError::Corrupt { dir: dir.clone(), what: error.to_string() })?;
+            .map_err(|error| StartError::Corrupt { dir: dir.clone(), what: state_dir.said(&error) })?;
         let membership = load_membership(reader.get(Bucket::Meta, membership_key())?)
             .map_err(|what| StartError::Corrupt { dir: dir.clone(), what })?;
         (state, membership, state_dir.installed_at(&*reader)?)
@@ -124,7 +124,8 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     let log_end = recovered.entries.last().map(|entry| entry.log_id).or(recovered.purged);
     if state.applied() > log_end && state.applied() != installed {
         let what = format!(
-            "the state engine holds entry {:?}, but the write-ahead log ends at {:?}: they do not belong together",
+            "the state engine {} holds entry {:?}, but the write-ahead log ends at {:?}: they do not belong together",
+            state_dir.root(),
             state.applied(),
             log_end
         );
@@ -134,7 +135,8 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     if let Some(purged) = recovered.purged.filter(|purged| state.applied() < Some(*purged)) {
         let holds = state.applied().map_or("nothing".to_owned(), |applied| format!("entry {applied}"));
         let what = format!(
-            "the state engine holds {holds}, but the write-ahead log begins behind {purged}: what is between is gone"
+            "the state engine {} holds {holds}, but the write-ahead log begins behind {purged}: what is between is gone",
+            state_dir.root()
         );
         return Err(StartError::Mismatch { dir, what });
     }

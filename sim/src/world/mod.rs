@@ -2,12 +2,13 @@
 //!
 //! `product` the product's entry points, all in one place; `life` starts and ends of members; `clock`, `entropy`,
 //! `workers`, `process`, `disk` the seams that a member gets; `network` links and weather, `links` the plan's part
-//! in them; `faults` what a plan does to all of it; `monitor` what is looked at all the time; `timeline` what of that
+//! in them; `faults` what a plan does to all of it; `atlas` damaged and full disks; `monitor` what is looked at all the time; `timeline` what of that
 //! is written down for people; `witness` what members' logs and machines tell.
 //!
 //! Invariants: a member's disk is fenced before its node is killed, and its node is killed before it starts
 //! again; no lock is held across an await or while a member is dropped.
 
+mod atlas;
 mod clock;
 mod disk;
 mod entropy;

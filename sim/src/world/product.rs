@@ -28,7 +28,7 @@ pub const PEER_PORT: u16 = 2380;
 /// The port that clients call.
 pub const CLIENT_PORT: u16 = 2379;
 /// The data directory of every member, on a disk of its own.
-const DATA_DIR: &str = "/data";
+pub const DATA_DIR: &str = "/data";
 /// The cluster that every simulated member belongs to.
 const CLUSTER: ClusterId = ClusterId(0xC1);
 /// The first member's id; the others follow.
@@ -65,6 +65,21 @@ pub async fn start(plan: &Plan, index: MemberIndex, env: Env) -> Result<Member, 
 /// Where a member's write-ahead log stands on its disk.
 pub fn wal_dir() -> PathBuf {
     node::wal_dir(Path::new(DATA_DIR))
+}
+
+/// Whether this file is a segment of the write-ahead log.
+pub fn is_segment(path: &str) -> bool {
+    Path::new(path).starts_with(wal_dir()) && path.ends_with(".wal")
+}
+
+/// The state engine's file on a member's disk.
+pub fn engine_file() -> String {
+    format!("{DATA_DIR}/state/{}", quorate::storage::engine::redb::FILE_NAME)
+}
+
+/// Whether this file is the state engine's.
+pub fn is_engine(path: &str) -> bool {
+    path == engine_file()
 }
 
 fn config(plan: &Plan, index: MemberIndex) -> MemberConfig {

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::env::{Env, Worker, run};
 use crate::machine::persist::Bucket;
+use crate::machine::load::LoadError;
 use crate::machine::state::decode_applied;
 use crate::storage::engine::redb::FILE_NAME;
-use crate::storage::engine::{Engine, EngineError, EngineKind, EngineOptions, Opened, Reader, open_engine};
+use crate::storage::engine::{Engine, EngineError, EngineKind, HEADER_BYTES, EngineOptions, Opened, Reader, open_engine};
 use crate::storage::full_snapshot::{self, FullSnapshot};
 use crate::storage::wal::Identity;
 use crate::types::LogId;
@@ -76,6 +77,22 @@ impl StateDir {
     /// The snapshot file, for an engine that needs one before the log is purged.
     pub fn full_snapshot(&self) -> Option<&FullSnapshot> {
         self.full.as_ref()
+    }
+
+    /// Where the engine says what it holds, for errors.
+    pub fn root(&self) -> String {
+        match &self.full {
+            None => format!("{} (root at offset {HEADER_BYTES})", self.dir.join(FILE_NAME).display()),
+            Some(_) => self.dir.display().to_string(),
+        }
+    }
+
+    /// Why the state could not be loaded, with the file where the error itself does not name it.
+    pub fn said(&self, error: &LoadError<EngineError>) -> String {
+        match error {
+            LoadError::Store(error) => error.to_string(),
+            LoadError::Corrupt { .. } => format!("state engine {}: {error}", self.root()),
+        }
     }
 
     async fn blocking<T: Send + 'static>(

@@ -3,24 +3,27 @@
 
 use std::collections::BTreeSet;
 
-use super::links;
+use super::{atlas, links};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{Direction, DiskArea, DiskCall};
 use crate::plan::{Family, Fault, MemberIndex, PlannedFault, Target};
 
 /// No fault before this: the cluster has to come up first. Milliseconds.
-const QUIET_START_MS: u64 = 3_000;
+pub(super) const QUIET_START_MS: u64 = 3_000;
 /// No fault in the last part of the run, milliseconds.
-const QUIET_END_MS: u64 = 6_000;
+pub(super) const QUIET_END_MS: u64 = 6_000;
 
 /// The families of a seed: a random half, with at least one that can take a leader away.
 pub(super) fn families(seed: u64) -> BTreeSet<Family> {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 0);
     let rate = dice.between(300, 700);
-    let mut families: BTreeSet<Family> = Family::ALL.into_iter().filter(|_| dice.permille(rate)).collect();
+    // The atlas draws for itself.
+    let others = Family::ALL.into_iter().filter(|family| !Family::ATLAS.contains(family));
+    let mut families: BTreeSet<Family> = others.filter(|_| dice.permille(rate)).collect();
     if !Family::UNSEATING.iter().any(|family| families.contains(family)) {
         families.extend(dice.pick(&Family::UNSEATING));
     }
+    families.extend(atlas::families(seed));
     families
 }
 
@@ -37,23 +40,26 @@ pub(super) fn draw(
     let slot = (room / count).max(1);
     // Crashes inside calls reach what no other fault does, so they come more often than the rest.
     let deaths = std::iter::repeat_n(Family::DiskDeath, 2).filter(|family| families.contains(family));
-    let all: Vec<Family> = families.iter().copied().chain(deaths).collect();
+    let others = families.iter().copied().filter(|family| !Family::ATLAS.contains(family));
+    let all: Vec<Family> = others.chain(deaths).collect();
     let unseating: Vec<Family> =
         all.iter().copied().filter(|family| Family::UNSEATING.contains(family)).collect();
-    (0..count)
-        .map(|nth| {
-            let mut dice = Dice::keyed(seed, Purpose::Fault, nth + 1);
-            let at_ms = QUIET_START_MS + nth * slot + dice.below(slot);
-            let unseat = nth % 3 == 0;
-            let family = dice.pick(if unseat { &unseating } else { &all }).copied().unwrap_or(Family::Kill);
-            let target = if unseat { Target::Leader } else { anyone(&mut dice, members) };
-            let (fault, for_ms) = fault(&mut dice, family, target, members, unseat);
-            PlannedFault { id: nth + 1, at_ms, for_ms, fault }
-        })
-        .collect()
+    let drawn = (0..count).map(|nth| {
+        let mut dice = Dice::keyed(seed, Purpose::Fault, nth + 1);
+        let at_ms = QUIET_START_MS + nth * slot + dice.below(slot);
+        let unseat = nth % 3 == 0;
+        let family = dice.pick(if unseat { &unseating } else { &all }).copied().unwrap_or(Family::Kill);
+        let target = if unseat { Target::Leader } else { anyone(&mut dice, members) };
+        let (fault, for_ms) = fault(&mut dice, family, target, members, unseat);
+        PlannedFault { id: nth + 1, at_ms, for_ms, fault }
+    });
+    let mut faults: Vec<PlannedFault> =
+        drawn.chain(atlas::faults(seed, members, duration_ms, families)).collect();
+    faults.sort_by_key(|planned| (planned.at_ms, planned.id));
+    faults
 }
 
-fn anyone(dice: &mut Dice, members: u8) -> Target {
+pub(super) fn anyone(dice: &mut Dice, members: u8) -> Target {
     let number = u8::try_from(dice.below(u64::from(members))).unwrap_or(0);
     match dice.below(10) {
         0..=2 => Target::Leader,
@@ -133,5 +139,8 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
             links::fault(dice, family, target, members)
         }
         Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
+        Family::Space | Family::Rot | Family::Latent | Family::Astray => {
+            atlas::fault(dice, family, target)
+        }
     }
 }

@@ -44,7 +44,7 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     strike.last().await;
 }
 
-fn path_of(area: DiskArea) -> Option<PathBuf> {
+pub(super) fn path_of(area: DiskArea) -> Option<PathBuf> {
     match area {
         DiskArea::Any => None,
         DiskArea::Wal => Some(product::wal_dir()),

@@ -3,10 +3,12 @@
 
 mod calls;
 mod clock;
+mod damage;
 mod disk;
 mod flap;
 mod partition;
 mod process;
+mod space;
 mod weather;
 
 use std::time::Duration;
@@ -33,8 +35,8 @@ impl World {
         tasks.collect()
     }
 
-    /// Ends everything that is wrong with the world: links, weather, clocks, holds, pauses, armed disks. What
-    /// disks have lost stays lost, and clocks keep their own rates.
+    /// Ends everything that is wrong with the world: links, weather, clocks, holds, pauses, armed disks, full
+    /// ones. What disks have lost stays lost, damage that nobody has met stays, and clocks keep their own rates.
     pub fn heal(&self) {
         self.inner.record.note(self.now(), format_args!("heal"));
         self.inner.network.heal();
@@ -66,6 +68,9 @@ impl World {
             Family::DiskDeath | Family::DiskError | Family::DiskStall => {
                 disk::strike(&strike, planned.fault).await;
             }
+            Family::Space => space::strike(&strike, planned.fault).await,
+            Family::Rot | Family::Latent => damage::strike(&strike, planned.fault).await,
+            Family::Astray => damage::astray(&strike, planned.fault).await,
         }
         self.inner.record.fault_ends(self.now(), open);
     }
