@@ -30,6 +30,7 @@ use crate::raft::state_machine::StateMachine;
 use crate::raft::types::PeerNode;
 use crate::raft::watch_driver;
 use crate::service;
+use crate::storage::engine::EngineOptions;
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
 use crate::storage::wal::{Identity, Wal, WalHandle, WalOptions};
@@ -109,7 +110,8 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
 
     let (wal, recovered) = open_wal(&config, &env).await?;
     let state_dir =
-        StateDir::new(env.clone(), engine_worker.clone(), &config.data_dir, config.engine, identity);
+        StateDir::new(env.clone(), engine_worker.clone(), &config.data_dir, config.engine, identity)
+            .with_options(EngineOptions { cache_bytes: config.knobs.engine_cache_bytes });
     let (engine, origin) = state_dir.open(recovered.purged).await?;
     tracing::info!(?origin, engine = engine.name(), "the state engine is open");
 

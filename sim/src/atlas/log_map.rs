@@ -101,10 +101,8 @@ fn batch(image: &[u8], at: u64, salt: u64) -> Option<Batch> {
         _ => return None,
     };
     let sum = crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), head.get(..76)?);
-    let sound = head.starts_with(b"QBAT")
-        && word(head, 8) == salt
-        && word(head, 24) == at
-        && half(head, 76) == sum;
+    let sound =
+        head.starts_with(b"QBAT") && word(head, 8) == salt && word(head, 24) == at && half(head, 76) == sum;
     let end = at + HEAD_BYTES + u64::from(half(head, 56));
     sound.then(|| Batch { content: at..end, kind, vouches: word(head, 32) })
 }
@@ -147,7 +145,10 @@ mod tests {
         let kinds: Vec<BatchKind> = map.batches.iter().map(|batch| batch.kind).collect();
         use BatchKind::{Checkpoint, Records, Seal};
         assert_eq!(kinds, [Checkpoint, Seal, Records, Records, Records, Seal]);
-        assert_eq!(map.founded, map.batches[1].content.start, "the checkpoint alone was there from the start");
+        assert_eq!(
+            map.founded, map.batches[1].content.start,
+            "the checkpoint alone was there from the start"
+        );
         assert!(map.is_used());
         let starts: Vec<u64> = map.batches.iter().map(|batch| batch.content.start).collect();
         assert_eq!(starts, [12_288, 16_384, 20_480, 28_672, 36_864, 45_056]);

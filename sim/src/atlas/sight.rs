@@ -80,7 +80,8 @@ mod tests {
     }
 
     fn segment() -> SegmentMap {
-        let batch = |start: u64, bytes: u64, kind, vouches| Batch { content: start..start + bytes, kind, vouches };
+        let batch =
+            |start: u64, bytes: u64, kind, vouches| Batch { content: start..start + bytes, kind, vouches };
         SegmentMap {
             batches: vec![
                 batch(12_288, 250, BatchKind::Checkpoint, 12_288),
@@ -103,7 +104,11 @@ mod tests {
         assert_eq!(seen(&[damage(16_400, 1)], &map, false), Sight::Seen);
         assert_eq!(seen(&[damage(20_500, 1)], &map, false), Sight::Seen, "the seal vouches");
         assert_eq!(seen(&[damage(17_000, 100)], &map, false), Sight::Harmless, "padding");
-        assert_eq!(seen(&[damage(24_600, 1)], &map, false), Sight::Harmless, "a seal that nothing vouches for");
+        assert_eq!(
+            seen(&[damage(24_600, 1)], &map, false),
+            Sight::Harmless,
+            "a seal that nothing vouches for"
+        );
     }
 
     #[test]

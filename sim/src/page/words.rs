@@ -10,7 +10,7 @@ use quorate_check::history::{
 use quorate_check::types::{LeaseId, Revision};
 
 use crate::plan::Fault;
-use crate::plan::fault::{DamageArea, Direction, DiskArea, DiskCall};
+use crate::plan::fault::{DamageArea, Direction, DiskArea, DiskCall, LogMoment};
 
 /// Items of a list that are shown.
 const ITEMS_MAX: usize = 12;
@@ -287,6 +287,14 @@ pub(super) fn fault(fault: &Fault) -> String {
         Fault::RotBeyond { .. } => "a majority's logs rot: each must refuse to start".to_owned(),
         Fault::Unreadable { area, down, .. } => {
             format!("part of {} cannot be read{}", damaged(area), while_down(down))
+        }
+        Fault::DeathAfter { moment, nth, power } => {
+            let how = if power { "loses power" } else { "dies" };
+            let when = match moment {
+                LogMoment::Cut => "cuts its log",
+                LogMoment::Recycled => "recycles its log but for one segment",
+            };
+            format!("who first {when} {how} inside write number {nth} from there")
         }
         Fault::WriteAstray { area, nth, lost, .. } => {
             let how = if lost { "is lost" } else { "lands elsewhere" };

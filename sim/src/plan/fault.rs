@@ -60,11 +60,13 @@ pub enum Family {
     Latent,
     /// Writes that are acknowledged and lost, or land elsewhere.
     Astray,
+    /// Machines that die right after their log was cut or recycled.
+    Edge,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 19] = [
+    pub const ALL: [Family; 20] = [
         Family::Kill,
         Family::Power,
         Family::Pause,
@@ -84,10 +86,12 @@ impl Family {
         Family::Rot,
         Family::Latent,
         Family::Astray,
+        Family::Edge,
     ];
 
-    /// Families of the disk atlas: their faults go beyond what the product may assume of a disk, or take its space.
-    pub const ATLAS: [Family; 4] = [Family::Space, Family::Rot, Family::Latent, Family::Astray];
+    /// Families of the disk atlas: their faults go beyond what the product may assume of a disk, take its space,
+    /// or wait for a moment in the life of its log.
+    pub const ATLAS: [Family; 5] = [Family::Space, Family::Rot, Family::Latent, Family::Astray, Family::Edge];
 
     /// Families that can take a leader away.
     pub const UNSEATING: [Family; 3] = [Family::Kill, Family::Power, Family::Partition];
@@ -148,6 +152,16 @@ pub enum DamageArea {
     LogTail,
     /// The state engine's file.
     Engine,
+}
+
+/// A moment in the life of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogMoment {
+    /// A conflicting suffix is being cut off.
+    Cut,
+    /// A segment was recycled, and one alone is left.
+    Recycled,
 }
 
 /// What happens.
@@ -401,6 +415,16 @@ pub enum Fault {
         /// Lost, rather than landing elsewhere.
         lost: bool,
     },
+    /// While the fault lasts, whichever member comes to this moment first dies inside the `nth` write to its log from
+    /// there, and starts again soon.
+    DeathAfter {
+        /// Which moment.
+        moment: LogMoment,
+        /// 1 is the next one.
+        nth: u64,
+        /// The power goes, rather than the process alone.
+        power: bool,
+    },
 }
 
 impl Fault {
@@ -441,7 +465,8 @@ impl Fault {
             | Fault::Copies { .. }
             | Fault::Loss { .. }
             | Fault::Delay { .. }
-            | Fault::RotBeyond { .. } => None,
+            | Fault::RotBeyond { .. }
+            | Fault::DeathAfter { .. } => None,
         }
     }
 
@@ -469,6 +494,7 @@ impl Fault {
             Fault::Rot { .. } | Fault::RotBeyond { .. } => Family::Rot,
             Fault::Unreadable { .. } => Family::Latent,
             Fault::WriteAstray { .. } => Family::Astray,
+            Fault::DeathAfter { .. } => Family::Edge,
         }
     }
 
@@ -508,6 +534,8 @@ impl Fault {
             Fault::Unreadable { .. } => "latent/unreadable",
             Fault::WriteAstray { lost: true, .. } => "astray/lost",
             Fault::WriteAstray { lost: false, .. } => "astray/misdirected",
+            Fault::DeathAfter { moment: LogMoment::Cut, .. } => "edge/cut",
+            Fault::DeathAfter { moment: LogMoment::Recycled, .. } => "edge/recycled",
         }
     }
 }

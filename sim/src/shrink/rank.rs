@@ -85,6 +85,7 @@ fn words(fault: &Fault) -> String {
         Fault::DiskStall { .. } => "stuck disk",
         Fault::DiskError { .. } => "disk error",
         Fault::DiskDeath { .. } => "death in a disk call",
+        Fault::DeathAfter { .. } => "death at an edge of the log",
         Fault::DiskFull { .. } => "full disk",
         Fault::Rot { .. } => "rot",
         Fault::RotBeyond { .. } => "rot of a majority",

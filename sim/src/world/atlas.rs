@@ -193,7 +193,8 @@ impl World {
 
     /// A member runs where it must refuse.
     pub(super) fn runs_on_damage(&self, index: MemberIndex) {
-        let sentence = format!("{index} runs on a log whose durable part was damaged, and has not refused to start");
+        let sentence =
+            format!("{index} runs on a log whose durable part was damaged, and has not refused to start");
         self.finding(Class::Safety, "atlas", sentence);
     }
 }

@@ -162,6 +162,7 @@ impl World {
     /// Lets go of every member, for good: nothing armed, nobody paused, everybody up.
     pub(super) fn release_all(&self) {
         self.inner.healed.store(true, Ordering::Relaxed);
+        self.waiting().clear();
         for seat in &self.inner.seats {
             seat.disk.disarm();
             seat.disk.clear_faults();

@@ -58,6 +58,8 @@ struct Inner {
     client_hosts: Mutex<BTreeMap<ClientId, NodeHandle>>,
     monitor: Mutex<monitor::Seen>,
     heard: Mutex<witness::Heard>,
+    /// Deaths that wait for their moment.
+    waiting: Mutex<Vec<faults::edge::Waiting>>,
     /// The time of faults is over.
     healed: AtomicBool,
 }
@@ -115,6 +117,7 @@ impl World {
             client_hosts: Mutex::default(),
             monitor: Mutex::default(),
             heard: Mutex::default(),
+            waiting: Mutex::default(),
             healed: AtomicBool::new(false),
         };
         let world = World { inner: Arc::new(inner) };
@@ -166,6 +169,10 @@ impl World {
 
     fn monitor(&self) -> MutexGuard<'_, monitor::Seen> {
         self.inner.monitor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<faults::edge::Waiting>> {
+        self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes down something that is wrong.

@@ -126,6 +126,10 @@ fn knobs(plan: &Plan) -> node::Knobs {
         lease_tick: Duration::from_millis(200),
         watch_progress_interval: Duration::from_millis(700),
         lease_checkpoint_interval: Duration::from_secs(2),
+        engine_cache_bytes: knobs
+            .engine_cache_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(node::Knobs::default().engine_cache_bytes),
         quota_bytes: knobs.quota_bytes.or(node::Knobs::default().quota_bytes),
         ..node::Knobs::default()
     }

@@ -55,6 +55,7 @@ const signs = {
   rot: "☣",
   latent: "⊘",
   astray: "↷",
+  edge: "⊣",
 };
 const strokes = {
   kill: (c) => {
@@ -114,6 +115,10 @@ const strokes = {
   astray: (c) => {
     line(c, 0, 2, 4, 2);
     line(c, 4, 6, 8, 6);
+  },
+  edge: (c) => {
+    line(c, 0, 4, 6, 4);
+    line(c, 6, 0, 6, 8);
   },
   unknown: (c) => {
     line(c, 0, 8, 8, 0);

@@ -1,4 +1,5 @@
-//! Draws the faults of the disk atlas: full file systems, rot, unreadable sectors, writes that go astray.
+//! Draws the faults of the disk atlas: full file systems, rot, unreadable sectors, writes that go astray, deaths at the
+//! edges of a log.
 //!
 //! They come on top of a seed's other faults and from streams of their own, so that a seed means what it meant before
 //! in all else. What a damage strikes, and whether it may, is settled when it strikes.
@@ -7,7 +8,7 @@ use std::collections::BTreeSet;
 
 use super::faults::{QUIET_END_MS, QUIET_START_MS, anyone};
 use crate::plan::dice::{Dice, Purpose};
-use crate::plan::fault::{DamageArea, DiskArea};
+use crate::plan::fault::{DamageArea, DiskArea, LogMoment};
 use crate::plan::{Family, Fault, PlannedFault, Target};
 
 /// Seeds of a thousand that use a family of the atlas.
@@ -45,6 +46,7 @@ pub(super) fn faults(
             let at_ms = QUIET_START_MS + dice.below(room);
             let target = anyone(&mut dice, members);
             let (fault, for_ms) = fault(&mut dice, family, target);
+            let for_ms = for_ms.min(duration_ms - QUIET_END_MS / 2 - at_ms);
             all.push(PlannedFault { id, at_ms, for_ms, fault });
         }
         let id = first + count + 1;
@@ -73,6 +75,13 @@ pub(super) fn fault(dice: &mut Dice, family: Family, target: Target) -> (Fault, 
             let area = if dice.permille(500) { DiskArea::Wal } else { DiskArea::Any };
             let (nth, lost) = (dice.between(1, 30), dice.permille(500));
             (Fault::WriteAstray { target, area, nth, lost }, dice.between(100, 2_000))
+        }
+        Family::Edge => {
+            let moment = if dice.permille(500) { LogMoment::Cut } else { LogMoment::Recycled };
+            // Few logs are cut and many recycled.
+            let window = if moment == LogMoment::Cut { 30_000 } else { 4_000 };
+            let (nth, power) = (dice.between(1, 3), dice.permille(700));
+            (Fault::DeathAfter { moment, nth, power }, window)
         }
         _ => {
             let (area, key, down) = place(dice);

@@ -139,7 +139,7 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
             links::fault(dice, family, target, members)
         }
         Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
-        Family::Space | Family::Rot | Family::Latent | Family::Astray => {
+        Family::Space | Family::Rot | Family::Latent | Family::Astray | Family::Edge => {
             atlas::fault(dice, family, target)
         }
     }

@@ -92,7 +92,8 @@ fn plant(world: &World, struck: MemberIndex, area: DamageArea, dice: &mut Dice, 
         (_, None) => None,
     };
     let Some(path) = path else { return };
-    let (from, bytes) = if area == DamageArea::Engine { anywhere(seat, &path, dice) } else { in_log(seat, &path, dice) };
+    let (from, bytes) =
+        if area == DamageArea::Engine { anywhere(seat, &path, dice) } else { in_log(seat, &path, dice) };
     damage(seat, &path, from, bytes, dice, unreadable);
     world.note_damage(struck);
 }

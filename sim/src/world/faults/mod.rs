@@ -5,6 +5,7 @@ mod calls;
 mod clock;
 mod damage;
 mod disk;
+pub(super) mod edge;
 mod flap;
 mod partition;
 mod process;
@@ -71,6 +72,7 @@ impl World {
             Family::Space => space::strike(&strike, planned.fault).await,
             Family::Rot | Family::Latent => damage::strike(&strike, planned.fault).await,
             Family::Astray => damage::astray(&strike, planned.fault).await,
+            Family::Edge => edge::strike(&strike, planned.fault).await,
         }
         self.inner.record.fault_ends(self.now(), open);
     }

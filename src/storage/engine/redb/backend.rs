@@ -82,7 +82,8 @@ fn shifted(offset: u64) -> io::Result<u64> {
 
 /// The disk's error with what was tried and where; its kind stays.
 fn placed(doing: &str, offset: u64, result: io::Result<()>) -> io::Result<()> {
-    result.map_err(|error| io::Error::new(error.kind(), format!("cannot {doing} at offset {offset}: {error}")))
+    result
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot {doing} at offset {offset}: {error}")))
 }
 
 impl StorageBackend for Backend {
