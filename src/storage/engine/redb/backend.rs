@@ -8,8 +8,8 @@
 //! shutdown of a crash; so the engine shuts the gate before it lets go of redb.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use redb::StorageBackend;
 
@@ -20,9 +20,10 @@ use crate::storage::engine::identity::HEADER_BYTES;
 #[derive(Debug, Default)]
 pub struct Gate {
     shut: AtomicBool,
-    failed: AtomicBool,
-    /// Where the last read began, in bytes of the file.
-    last_read: AtomicU64,
+    /// The first call that failed: what was said of it.
+    failure: OnceLock<(io::ErrorKind, String)>,
+    /// Where the last read began and how long it was, in bytes of the file.
+    last_read: (AtomicU64, AtomicU64),
 }
 
 impl Gate {
@@ -33,12 +34,19 @@ impl Gate {
 
     /// Whether any call to the file failed, the gate's own refusals included.
     pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        self.failure.get().is_some()
     }
 
-    /// Where the last read of the file began, in bytes.
-    pub fn last_read(&self) -> u64 {
-        self.last_read.load(Ordering::Acquire)
+    /// The first failure of a call to the file.
+    pub fn failure(&self) -> Option<io::Error> {
+        self.failure.get().map(|(kind, text)| io::Error::new(*kind, text.clone()))
+    }
+
+    /// The last read of the file, for errors.
+    pub fn last_read(&self) -> String {
+        let (offset, bytes) = &self.last_read;
+        let (offset, bytes) = (offset.load(Ordering::Acquire), bytes.load(Ordering::Acquire));
+        format!("the last page read is at offset {offset}, {bytes} bytes")
     }
 
     fn pass(&self) -> io::Result<()> {
@@ -49,10 +57,9 @@ impl Gate {
     }
 
     fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        if result.is_err() {
-            self.failed.store(true, Ordering::Release);
-        }
-        result
+        result.inspect_err(|error| {
+            self.failure.get_or_init(|| (error.kind(), error.to_string()));
+        })
     }
 }
 
@@ -93,7 +100,8 @@ impl StorageBackend for Backend {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
         let at = shifted(offset)?;
-        self.gate.last_read.store(at, Ordering::Release);
+        self.gate.last_read.0.store(at, Ordering::Release);
+        self.gate.last_read.1.store(u64::try_from(out.len()).unwrap_or(u64::MAX), Ordering::Release);
         self.gate.note(placed("read", at, self.file.read_at(at, out)))
     }
 

@@ -95,7 +95,6 @@ impl Store {
         let (path, gate) = (self.path.clone(), Arc::clone(&self.gate));
         let Some(db) = self.db.as_mut() else { return Err(corrupt(&path, "it is closed")) };
         let checked = catch_unwind(AssertUnwindSafe(|| db.check_integrity()));
-        let at = gate.last_read();
         match checked {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => {
@@ -103,10 +102,10 @@ impl Store {
                 tracing::warn!(file = %path.display(), "the record of allocated pages was rebuilt");
                 Ok(())
             }
-            Ok(Err(error)) => Err(placed(database_error(&path, error), at)),
+            Ok(Err(error)) => Err(placed(database_error(&path, error), &gate)),
             Err(panic) => {
                 self.end();
-                Err(placed(corrupt(&path, panic_text(&*panic)), at))
+                Err(placed(corrupt(&path, panic_text(&*panic)), &gate))
             }
         }
     }
@@ -114,7 +113,7 @@ impl Store {
     fn over(file: Arc<dyn File>, path: &Path, cache_bytes: usize) -> Result<Store, EngineError> {
         let gate = Arc::new(Gate::default());
         let backend = Backend::new(Arc::clone(&file), Arc::clone(&gate));
-        let reads = Arc::clone(&gate);
+        let seen = Arc::clone(&gate);
         let opened = catch_unwind(AssertUnwindSafe(|| {
             Builder::new()
                 .set_cache_size(cache_bytes)
@@ -128,8 +127,8 @@ impl Store {
             Ok(Ok(db)) => {
                 Ok(Store { db: Some(db), gate, file, path: path.to_owned(), dead: AtomicBool::new(false) })
             }
-            Ok(Err(error)) => Err(placed(database_error(path, error), reads.last_read())),
-            Err(panic) => Err(placed(corrupt(path, panic_text(&*panic)), reads.last_read())),
+            Ok(Err(error)) => Err(placed(database_error(path, error), &seen)),
+            Err(panic) => Err(placed(corrupt(path, panic_text(&*panic)), &seen)),
         }
     }
 
@@ -161,7 +160,7 @@ impl Store {
             self.end();
             Err(corrupt(&self.path, panic_text(&*panic)))
         });
-        result.map_err(|error| placed(error, self.gate.last_read()))
+        result.map_err(|error| placed(error, &self.gate))
     }
 
     /// Refuses all further calls and writes.
@@ -183,7 +182,9 @@ impl Store {
         let (gate, file, path) = (Arc::clone(&self.gate), Arc::clone(&self.file), self.path.clone());
         let db = self.db.take();
         if catch_unwind(AssertUnwindSafe(move || drop(db))).is_err() || gate.has_failed() {
-            return Err(io_error(&path, io::Error::other("the file could not be completed")));
+            let cause = gate.failure().unwrap_or_else(|| io::Error::other("redb gave up"));
+            let text = format!("the file could not be completed: {cause}");
+            return Err(io_error(&path, io::Error::new(cause.kind(), text)));
         }
         file.sync_data().map_err(|error| io_error(&path, error))
     }
@@ -235,13 +236,16 @@ fn read_header(file: &dyn File, path: &Path) -> Result<Vec<u8>, EngineError> {
     }
 }
 
-/// The error with the place of the last page read, when it says no place itself.
-fn placed(error: EngineError, at: u64) -> EngineError {
-    match error {
-        EngineError::Corrupt { path, what } if !what.contains("offset ") => {
-            EngineError::Corrupt { path, what: format!("{what} (the last page read is at offset {at})") }
+/// The error with its place, when it says none itself: of the call that failed, or of the last page read.
+fn placed(error: EngineError, gate: &Gate) -> EngineError {
+    match (error, gate.failure()) {
+        (EngineError::Corrupt { path, what }, _) if !what.contains("offset ") => {
+            EngineError::Corrupt { path, what: format!("{what} ({})", gate.last_read()) }
         }
-        error => error,
+        (EngineError::Io { path, source }, Some(cause)) if !source.to_string().contains("offset ") => {
+            EngineError::Io { path, source: cause }
+        }
+        (error, _) => error,
     }
 }
 
