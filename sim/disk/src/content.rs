@@ -310,7 +310,7 @@ impl Content {
             let mut wrong =
                 held.bytes().iter().zip(owed.bytes()).enumerate().filter(|(_, (held, owed))| held != owed);
             if let Some((first, _)) = wrong.next() {
-                let last = wrong.last().map_or(first, |(last, _)| last);
+                let last = wrong.next_back().map_or(first, |(last, _)| last);
                 all.push((sector, false, first..last + 1));
             }
         }
