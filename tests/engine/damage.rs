@@ -182,6 +182,36 @@ fn a_full_disk_is_named_with_its_place_and_costs_nothing_that_was_flushed() {
     }
 }
 
+/// A file under construction that finds no space says so, with the place, and not that "it could not be completed".
+#[test]
+fn a_file_that_cannot_be_completed_says_why() {
+    use quorate::storage::engine::redb::EngineBuilder;
+    let mut refused = 0;
+    for free in (0..64).map(|pages| pages * 4096) {
+        let disk = sim_disk(9);
+        let mount = disk.mount();
+        disk.leave_free(free);
+        let built =
+            EngineBuilder::create(&*mount, Path::new("/data/new"), OWNER, SMALL).and_then(|mut builder| {
+                let pairs: Vec<_> = (0..200_u32)
+                    .map(|number| {
+                        let key = bytes::Bytes::copy_from_slice(&number.to_be_bytes());
+                        (quorate::machine::persist::Bucket::Records, key, bytes::Bytes::from(vec![7; 700]))
+                    })
+                    .collect();
+                builder.put(&pairs)?;
+                builder.finish()
+            });
+        if let Err(error) = built {
+            let text = error.to_string();
+            assert!(text.contains("/data/new") && text.contains("No space"), "{free} free: {text}");
+            assert!(text.contains("at offset "), "{free} free: {text}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 10, "{refused} refused");
+}
+
 /// One flipped bit anywhere: the content is right, or the error says `Corrupt` and names the file.
 #[test]
 fn one_flipped_bit_never_gives_wrong_content_and_never_a_panic() {

@@ -58,8 +58,10 @@ impl Store {
         cache_bytes: usize,
     ) -> Result<Store, EngineError> {
         let file = disk.open(path, OpenMode::CreateNew).map_err(|error| io_error(path, error))?;
-        file.write_at(0, &encode_header(KindNumber::Redb, identity))
-            .map_err(|error| io_error(path, error))?;
+        file.write_at(0, &encode_header(KindNumber::Redb, identity)).map_err(|error| {
+            let text = format!("cannot write the header at offset 0: {error}");
+            io_error(path, io::Error::new(error.kind(), text))
+        })?;
         Store::over(file, path, cache_bytes)
     }
 
