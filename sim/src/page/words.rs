@@ -290,11 +290,17 @@ pub(super) fn fault(fault: &Fault) -> String {
         }
         Fault::DeathAfter { moment, nth, power } => {
             let how = if power { "loses power" } else { "dies" };
-            let when = match moment {
-                LogMoment::Cut => "cuts its log",
-                LogMoment::Recycled => "recycles its log but for one segment",
-            };
-            format!("who first {when} {how} inside write number {nth} from there")
+            match moment {
+                LogMoment::Cut => {
+                    format!("who first cuts its log {how} inside write number {nth} from there")
+                }
+                LogMoment::Recycled => {
+                    format!(
+                        "who first recycles all segments but one {how} inside write number {nth} from there"
+                    )
+                }
+                LogMoment::Unused => format!("who first has an unused segment {how}"),
+            }
         }
         Fault::WriteAstray { area, nth, lost, .. } => {
             let how = if lost { "is lost" } else { "lands elsewhere" };

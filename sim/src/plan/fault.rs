@@ -162,6 +162,8 @@ pub enum LogMoment {
     Cut,
     /// A segment was recycled, and one alone is left.
     Recycled,
+    /// A segment was brought into use, and nothing has been written to it for a while.
+    Unused,
 }
 
 /// What happens.
@@ -416,7 +418,7 @@ pub enum Fault {
         lost: bool,
     },
     /// While the fault lasts, whichever member comes to this moment first dies inside the `nth` write to its log from
-    /// there, and starts again soon.
+    /// there, and starts again soon; where nothing is written, at once.
     DeathAfter {
         /// Which moment.
         moment: LogMoment,
@@ -536,6 +538,7 @@ impl Fault {
             Fault::WriteAstray { lost: false, .. } => "astray/misdirected",
             Fault::DeathAfter { moment: LogMoment::Cut, .. } => "edge/cut",
             Fault::DeathAfter { moment: LogMoment::Recycled, .. } => "edge/recycled",
+            Fault::DeathAfter { moment: LogMoment::Unused, .. } => "edge/unused",
         }
     }
 }

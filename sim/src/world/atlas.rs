@@ -17,7 +17,8 @@ use quorate_disk::{Config, Damage};
 
 use super::{Seat, World, product};
 use crate::atlas::{
-    SegmentMap, Sight, damaged_members_max, names_damage, sight_in_engine, sight_in_log, tells_of_no_space,
+    Place, SegmentMap, Sight, damaged_members_max, names_damage, sight_in_engine, sight_in_log,
+    tells_of_no_space,
 };
 use crate::plan::MemberIndex;
 
@@ -31,8 +32,8 @@ const ENDS_MAX: u32 = 3;
 pub(super) struct Case {
     /// Faults that are about to damage it, or may have.
     pending: u32,
-    /// Files that were damaged since it was last whole.
-    files: BTreeSet<String>,
+    /// Places that were damaged since it was last whole.
+    places: BTreeSet<Place>,
     /// Whether any of it can make the member give up.
     grave: bool,
     /// Ends over damage since then.
@@ -141,7 +142,7 @@ impl World {
             return;
         }
         life.case.grave |= sights.values().any(|sight| *sight == Sight::Seen);
-        life.case.files.extend(sights.into_keys());
+        life.case.places.extend(damage.into_iter().map(|damage| (damage.path, damage.offset)));
     }
 
     /// What follows when a member ended itself with these words; `starting` says whether it had not come up.
@@ -152,7 +153,8 @@ impl World {
             quorate::sometimes!("a member stopped because its disk was full");
             return Followed::Start;
         }
-        if !case.grave || !names_damage(words, case.files.iter().map(String::as_str)) {
+        // A start reads everything, one after the other, so it knows where it is; who runs may have read it long ago.
+        if !case.grave || !names_damage(words, starting, case.places.iter()) {
             return Followed::Nothing;
         }
         case.ends += 1;
@@ -206,7 +208,7 @@ impl Case {
     }
 
     fn forget(&mut self) {
-        self.files.clear();
+        self.places.clear();
         self.grave = false;
         self.ends = 0;
     }

@@ -38,6 +38,13 @@ pub(super) fn watch(world: &World, seat: &Seat) {
         if event.action == Action::Rename && event.ok && product::becomes_segment(event.path) {
             record.count(|figures| figures.wal_segments += 1);
         }
+        if event.action == Action::Rename
+            && event.ok
+            && product::becomes_segment(event.path)
+            && let Some(inner) = weak.upgrade()
+        {
+            World { inner }.segment_named(index);
+        }
         let said = (
             "disk",
             index,

@@ -13,6 +13,8 @@ use crate::plan::{Family, Fault, PlannedFault, Target};
 
 /// Seeds of a thousand that use a family of the atlas.
 const FAMILY_PERMILLE: u64 = 400;
+/// Seeds of a thousand, of those with deaths at the edges of a log, that purge all they can as soon as they can.
+const EAGER_PERMILLE: u64 = 500;
 /// Seeds of a thousand, of those with rot, in which a majority rots at once.
 const BEYOND_PERMILLE: u64 = 150;
 /// Names of faults begin here: other families never get so far.
@@ -27,6 +29,12 @@ pub(super) fn families(seed: u64) -> BTreeSet<Family> {
         .filter(|(number, _)| Dice::keyed(seed, Purpose::Atlas, *number).permille(FAMILY_PERMILLE))
         .map(|(_, family)| family)
         .collect()
+}
+
+/// Entries between two snapshots, in a seed whose logs hold next to nothing: edges are then everywhere.
+pub(super) fn eager_snapshots(seed: u64) -> Option<u64> {
+    let mut dice = Dice::keyed(seed, Purpose::Atlas, FIRST_ID - 1);
+    (families(seed).contains(&Family::Edge) && dice.permille(EAGER_PERMILLE)).then(|| dice.between(3, 12))
 }
 
 /// The faults of a seed, in no order.
@@ -77,7 +85,8 @@ pub(super) fn fault(dice: &mut Dice, family: Family, target: Target) -> (Fault, 
             (Fault::WriteAstray { target, area, nth, lost }, dice.between(100, 2_000))
         }
         Family::Edge => {
-            let moment = if dice.permille(500) { LogMoment::Cut } else { LogMoment::Recycled };
+            let moments = [(4, LogMoment::Cut), (2, LogMoment::Recycled), (4, LogMoment::Unused)];
+            let moment = dice.weighted(&moments).unwrap_or(LogMoment::Cut);
             // Few logs are cut and many recycled.
             let window = if moment == LogMoment::Cut { 30_000 } else { 4_000 };
             let (nth, power) = (dice.between(1, 3), dice.permille(700));
