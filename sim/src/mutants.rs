@@ -84,7 +84,6 @@ pub const UNCAUGHT: &[&str] = &[
     "read-index-before-own-term",
     "snapshot-behind-the-log-installed",
     "stream-asks-for-purged-entries-for-ever",
-    "wal-proof-of-segment-recycled",
     "watch-compacted-scan-delivered",
     "watch-progress-of-an-unsynced-watcher",
 ];
