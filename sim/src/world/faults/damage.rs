@@ -121,7 +121,7 @@ fn damage(seat: &Seat, path: &str, from: u64, bytes: u64, dice: &mut Dice, unrea
     let last = (from + bytes - 1) / SECTOR_BYTES;
     for sector in from / SECTOR_BYTES..=last {
         let start = sector * SECTOR_BYTES;
-        let at = if start < from { from } else { start + dice.below(SECTOR_BYTES) };
+        let at = if start <= from { from } else { start + dice.below(SECTOR_BYTES) };
         let bit = u32::try_from(dice.below(8)).unwrap_or(0);
         if !seat.disk.is_settled(path, start).unwrap_or(false) {
             continue;
