@@ -130,6 +130,7 @@ impl Builder {
             seed,
             schedule_seed: Dice::keyed(seed, Purpose::Schedule, 0).bits(),
             duration_ms: 0,
+            founders: None,
             members: vec![MemberPlan::default(); usize::from(self.members)],
             knobs: Knobs {
                 heartbeat_ms: election_ms / 5,

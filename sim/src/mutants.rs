@@ -22,6 +22,8 @@ pub enum Area {
     KeySpace,
     /// Leases.
     Lease,
+    /// Who belongs to the cluster, and who votes.
+    Membership,
     /// The quota and its alarm.
     Quota,
     /// Votes and the commit index.
@@ -50,6 +52,7 @@ impl std::fmt::Display for Area {
             Area::Hash => "hash",
             Area::KeySpace => "key space",
             Area::Lease => "lease",
+            Area::Membership => "membership",
             Area::Quota => "quota",
             Area::Raft => "raft",
             Area::Read => "reads",

@@ -55,6 +55,7 @@ impl Settle {
         if !self.converge("after all members were started again").await || !self.last_reads(1).await {
             return;
         }
+        self.world.check_member_list();
         let at = self.world.time().now();
         let revision = self.world.record().newest_revision();
         self.world.record().settled(Settled { healed, at, revision });
@@ -88,19 +89,25 @@ impl Settle {
     }
 
     fn agree(&self, statuses: &[(MemberIndex, Status)]) -> bool {
-        let Some((_, first)) = statuses.first() else { return false };
-        statuses.len() == self.world.plan().members.len()
-            && statuses.iter().all(|(_, status)| status.hash == first.hash && status.leader.is_some())
+        let seated = self.world.seated();
+        let of_members: Vec<&Status> =
+            statuses.iter().filter(|(index, _)| seated.contains(index)).map(|(_, status)| status).collect();
+        let Some(first) = of_members.first() else { return false };
+        of_members.len() == seated.len()
+            && of_members.iter().all(|status| status.hash == first.hash && status.leader.is_some())
+            && self.world.outstaying().is_empty()
+            && self.world.voters_are_listed()
     }
 
     fn shown(&self, statuses: &[(MemberIndex, Status)]) -> String {
-        let shown = self.world.members().map(|index| {
+        let shown = self.world.seated().into_iter().chain(self.world.outstaying()).map(|index| {
             let Some((_, status)) = statuses.iter().find(|(seen, _)| *seen == index) else {
                 return format!("{index} is not up");
             };
             let at = status.hash.0.map_or("nothing".to_owned(), |at| at.to_string());
             let leader = status.leader.map_or("nobody".to_owned(), |leader| leader.to_string());
-            format!("{index} applied {at} and follows {leader}")
+            let unfinished = if self.world.voters_are_listed() { "" } else { ", voters are not as listed" };
+            format!("{index} applied {at} and follows {leader}{unfinished}")
         });
         shown.collect::<Vec<_>>().join(", ")
     }
@@ -108,10 +115,11 @@ impl Settle {
     /// Every client reads everything, each from another member first; `round` keeps the names apart.
     async fn last_reads(&self, round: u64) -> bool {
         let mut all = true;
-        let members = self.ways.api().members();
+        // A learner answers no such read.
+        let seated = self.world.voting();
         for (nth, client) in self.world.plan().clients.iter().enumerate() {
-            let first = u8::try_from(nth % usize::from(members.max(1))).unwrap_or(0);
-            all &= self.last_read(client, MemberIndex(first), round).await;
+            let first = nth.checked_rem(seated.len()).and_then(|nth| seated.get(nth)).copied();
+            all &= self.last_read(client, first.unwrap_or_default(), round).await;
         }
         all
     }
@@ -145,7 +153,7 @@ impl Settle {
 
     /// Kills all members and starts them: what they answer then comes from their disks.
     fn restart_all(&self) {
-        let members: Vec<MemberIndex> = self.world.members().collect();
+        let members: Vec<MemberIndex> = self.world.seated();
         for member in &members {
             self.world.hold(*member, Crash::Kill, LAST_CRASH);
         }

@@ -3,6 +3,8 @@
 //! A [`Witness`] stands where the consensus core meets the log and the machine. In the plain build it is empty and
 //! every call on it is nothing. It only tells: nothing that is told changes what the member does.
 
+use std::collections::BTreeSet;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::types::{LeaseId, LogId, MemberId, RequestId, Revision, Term};
@@ -86,6 +88,13 @@ pub enum Observation {
         upto: Option<LogId>,
         /// The state's hash there.
         hash: u128,
+    },
+    /// A committed entry says who votes from now on.
+    Configured {
+        /// Which entry.
+        entry: LogId,
+        /// The sets of voters: two while they change, and each then needs a majority.
+        voters: Vec<BTreeSet<MemberId>>,
     },
     /// An entry has been applied.
     State {

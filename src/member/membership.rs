@@ -7,6 +7,7 @@
 //! The checks here look at the cluster as its leader sees it now. They keep an operator from a mistake; no promise
 //! rests on them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::config::ids;
@@ -175,6 +176,12 @@ impl Member {
         let timeout = self.config.knobs.election_timeout * 3;
         let taken = self.raft.reign_when(|reign| reign.leader == Some(to));
         within(&*self.env.clock, timeout, taken).await.map(drop).ok_or(ChangeError::TransferTimeout)
+    }
+
+    /// Who votes, as this member knows: two sets during a change, and each then needs a majority.
+    pub fn voters(&self) -> Vec<BTreeSet<MemberId>> {
+        let now = self.raft.configuration();
+        now.voters.into_iter().map(|set| set.into_iter().map(MemberId).collect()).collect()
     }
 
     /// Whether this member has no vote, as the list has it.

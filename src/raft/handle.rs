@@ -1,19 +1,20 @@
 //! The consensus core of one member, as the rest of Quorate uses it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use openraft::async_runtime::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::RaftError;
 use openraft::impls::ProgressResponder;
-use openraft::{Raft, ServerState};
+use openraft::{ChangeMembers, Raft, ServerState};
 
 use crate::raft::contact::Contact;
 use crate::raft::leadership::Leadership;
-use crate::raft::membership::{Configuration, Follower, Followers};
+use crate::raft::membership::{Configuration, Follower, Followers, Step};
 use crate::raft::proposer::WriteError;
 use crate::raft::state_machine::StateMachine;
-use crate::raft::types::{LogBatch, PeerNode, RaftLogId, RaftVote, TypeConfig, log_id};
+use crate::raft::types::{LogBatch, RaftLogId, RaftVote, TypeConfig, log_id};
 use crate::types::{LogId, MemberId, Term};
 
 /// The core itself; only this module names it.
@@ -186,10 +187,15 @@ impl RaftHandle {
     ///
     /// # Errors
     /// Why not; a change of voters may have been made by half.
-    pub async fn change_configuration(
-        &self,
-        change: openraft::ChangeMembers<u64, PeerNode>,
-    ) -> Result<(), String> {
+    pub async fn change_configuration(&self, step: Step) -> Result<(), String> {
+        let change = match step {
+            // Adding nobody leads out of a joint configuration.
+            Step::Finish => ChangeMembers::AddVoterIds(BTreeSet::new()),
+            Step::Add(nodes) => ChangeMembers::AddNodes(nodes),
+            Step::Move(nodes) => ChangeMembers::SetNodes(nodes),
+            Step::Vote(voters) => ChangeMembers::ReplaceAllVoters(voters),
+            Step::Drop(gone) => ChangeMembers::RemoveNodes(gone),
+        };
         let changed = self.core.change_membership(change, false).await;
         changed.map(|_| ()).map_err(|error| error.to_string())
     }

@@ -3,6 +3,7 @@
 //! Applying a batch publishes in a fixed order: state, write buffer, watch events, answers, applied index.
 //! Whoever sees a later step sees all earlier ones.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
@@ -181,6 +182,8 @@ impl Replica {
                         events.extend(effects.events);
                     }
                     Committed::Membership(membership) => {
+                        Witness::of(self.member)
+                            .tell(|| Observation::Configured { entry: at, voters: voters(&membership) });
                         writes.push(membership_write(&membership));
                         *self.membership() = membership;
                         state.set_applied(at);
@@ -372,6 +375,12 @@ fn lease_change(write: &Write) -> Option<LeaseChange> {
 /// What deletes a record.
 fn remove_write(at: RevPair) -> Write {
     Write { bucket: Bucket::Records, key: record_key(at), value: None }
+}
+
+/// The sets of voters of a membership.
+fn voters(membership: &RaftMembership) -> Vec<BTreeSet<MemberId>> {
+    let sets = membership.membership().get_joint_config();
+    sets.iter().map(|set| set.iter().map(|id| MemberId(*id)).collect()).collect()
 }
 
 /// What persists a membership.

@@ -100,7 +100,9 @@ impl PeerApi for PeerFront {
     fn is_removed(&self, member: MemberId) -> bool {
         // The list says first that a member is gone; until the configuration follows, it has a say, and without it
         // there may be no quorum to let it go.
-        self.replica.state().members().is_removed(member) && !self.replica.has_a_say(member)
+        let removed = self.replica.state().members().is_removed(member) && !self.replica.has_a_say(member);
+        // The planted bug goes on talking to who is gone.
+        removed && !crate::mutant!("member-removed-still-admitted")
     }
 
     async fn append(&self, requests: AppendRequests) -> Result<AppendAnswers, Status> {

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 
+use crate::machine::members::MemberKey;
 use crate::machine::persist::Bucket;
 use crate::machine::snapshot::{SnapshotDecoder, SnapshotEncoder, SnapshotFrame};
 use crate::pb::peer as pb;
@@ -94,7 +95,17 @@ impl Sending {
             } else {
                 Some((bucket, Bytes::from([last.as_ref(), &[0]].concat())))
             };
-            let pairs: Vec<_> = pairs.into_iter().map(|(key, value)| (bucket, key, value)).collect();
+            // The planted bug sends the members and leaves out those that were.
+            let gone = |key: &[u8]| {
+                bucket == Bucket::Members
+                    && matches!(MemberKey::decode(key), Some(MemberKey::Removed(_)))
+                    && crate::mutant!("snapshot-misses-removed-members")
+            };
+            let pairs: Vec<_> = pairs
+                .into_iter()
+                .filter(|(key, _)| !gone(key))
+                .map(|(key, value)| (bucket, key, value))
+                .collect();
             return Ok(Some(self.encoder.chunk(&pairs)));
         }
         Ok(None)

@@ -7,10 +7,10 @@
 //! more than one voter needs the joint step. Elections and writes go on meanwhile.
 //!
 //! # Abstracted
-//! **The machine has no promotion yet**: it holds the member list, with `is_learner`, from which the first voters are
-//! taken here (the real bootstrap command on the real machine). The rules of promotion are those of the design and of
-//! Raft's joint consensus over [`crate::raft`]; what is a quorum of one or two sets of voters is the product's own
-//! rule. The newcomer that never appears is one that takes no step.
+//! The member list is the real machine's, changed by the real commands before the story begins; which step a leader
+//! takes towards it ([`next_step`]) and what is a quorum of one or two sets of voters ([`is_quorum`]) are the product's
+//! own rules. How a joint configuration is written is Raft's, over [`crate::raft`]. The newcomer that never appears is
+//! one that takes no step.
 //!
 //! # Bounds
 //! [`TERMS`] terms, [`WRITES`] write, one promotion.
@@ -23,8 +23,11 @@
 
 use std::collections::BTreeSet;
 
-use quorate::machine::command::{Command, Member};
+use quorate::machine::command::{Command, Member, MemberChange};
+use quorate::machine::members::Members;
 use quorate::raft::leadership::is_quorum;
+use quorate::raft::membership::{Configuration, Step, next_step};
+use quorate::raft::types::PeerNode;
 use quorate::types::MemberId;
 use stateright::{Model, Property};
 
@@ -39,6 +42,7 @@ const TERMS: u64 = 2;
 const WRITES: u8 = 1;
 
 const PEERS: [usize; 4] = [0, 1, 2, 3];
+const THIRD: usize = 2;
 const NEWCOMER: usize = 3;
 const OLD: [u64; 3] = [1, 2, 3];
 const NEW: [u64; 3] = [1, 2, 4];
@@ -47,6 +51,8 @@ const NEW: [u64; 3] = [1, 2, 4];
 #[derive(Clone, Debug)]
 pub struct LearnerModel {
     planted: Planted,
+    /// What the operator wants.
+    list: Members,
 }
 
 /// What the log holds.
@@ -96,36 +102,43 @@ pub enum LearnerAction {
     Finish(usize),
 }
 
-/// The first voters, as the machine's member list has them.
-fn first_voters() -> BTreeSet<u64> {
+/// The members as the machine lists them: the newcomer added as a learner; and, `after` an operator has been there,
+/// promoted, with the third voter removed.
+fn listed(after: bool) -> Members {
     let mut machine = Replica::default();
-    let member = |number: usize| Member {
-        id: MemberId(id(number)),
-        is_learner: number == NEWCOMER,
-        ..Member::default()
-    };
-    machine.run(Command::Bootstrap { members: PEERS.map(member).to_vec() });
-    let members = machine.state().members().iter();
-    members.filter(|member| !member.is_learner).map(|member| member.id.0).collect()
+    let member =
+        |number: usize| Member { id: MemberId(id(number)), name: number.to_string(), ..Member::default() };
+    let founders = PEERS.into_iter().filter(|peer| *peer != NEWCOMER);
+    machine.run(Command::Bootstrap { members: founders.map(member).collect() });
+    let newcomer = Member { is_learner: true, ..member(NEWCOMER) };
+    let mut changes = vec![MemberChange::Add(newcomer.clone())];
+    if after {
+        changes.extend([MemberChange::Promote(newcomer.id), MemberChange::Remove(MemberId(id(THIRD)))]);
+    }
+    for change in changes {
+        machine.run(Command::ChangeMembers(change));
+    }
+    machine.state().members().clone()
 }
 
 impl LearnerModel {
-    fn may_promote(&self, state: &LearnerState, leader: usize) -> bool {
-        let [Some(own), Some(newcomer)] = [leader, NEWCOMER].map(|peer| state.raft.peers.get(peer)) else {
-            return false;
-        };
-        // The leader must have committed in its own term, or it may not know of a change under way.
+    /// What the product would do next as this leader.
+    fn step(&self, state: &LearnerState, leader: usize) -> Option<Step> {
+        let [own, newcomer] = [leader, NEWCOMER].map(|peer| state.raft.peers.get(peer));
+        let (own, newcomer) = (own.filter(|peer| peer.leads)?, newcomer?);
+        // It acts in its own term, and sees no further than what is applied.
         let in_office = own.committed.checked_sub(1).and_then(|last| own.log.get(last));
-        let in_office = in_office.is_some_and(|entry| entry.term == own.term);
+        let set_by = own.log.iter().rposition(|entry| entry.payload.voters().is_some());
+        if in_office.is_none_or(|entry| entry.term != own.term)
+            || set_by.is_some_and(|at| at >= own.committed)
+        {
+            return None;
+        }
+        let nodes = PEERS.map(|peer| (id(peer), PeerNode::default()));
+        let now = Configuration { voters: state.raft.voters(leader), nodes: nodes.into(), set_by: None };
         let caught_up = newcomer.log == own.log || self.planted == Planted::PromotedAtOnce;
-        state.began.is_none() && own.leads && in_office && caught_up
-    }
-
-    fn may_finish(state: &LearnerState, leader: usize) -> bool {
-        let Some(own) = state.raft.peers.get(leader).filter(|peer| peer.leads) else { return false };
-        let last = own.log.iter().rposition(|entry| entry.payload.voters().is_some());
-        let joint = state.raft.voters(leader).len() > 1;
-        joint && last.is_some_and(|last| last < own.committed)
+        let ready = if caught_up { BTreeSet::from([id(NEWCOMER)]) } else { BTreeSet::new() };
+        next_step(&self.list, &now, &ready)
     }
 
     /// What counts as enough holders of an entry.
@@ -143,7 +156,9 @@ impl Model for LearnerModel {
 
     fn init_states(&self) -> Vec<LearnerState> {
         let mut raft = Raft::new(3, PEERS.len());
-        raft.initial = first_voters();
+        let first = listed(false);
+        let voters = first.iter().filter(|member| !member.is_learner);
+        raft.initial = voters.map(|member| member.id.0).collect();
         assert_eq!(raft.initial, BTreeSet::from(OLD), "the newcomer has no vote at first");
         if let Some(newcomer) = raft.peers.get_mut(NEWCOMER) {
             newcomer.log.clear();
@@ -171,11 +186,13 @@ impl Model for LearnerModel {
             if state.writes < WRITES {
                 actions.push(LearnerAction::Write(peer));
             }
-            if self.may_promote(state, peer) {
-                actions.push(LearnerAction::Promote(peer));
-            }
-            if LearnerModel::may_finish(state, peer) {
-                actions.push(LearnerAction::Finish(peer));
+            match self.step(state, peer) {
+                // Without the newcomer the list asks for fewer voters first; here it is one change or none.
+                Some(Step::Vote(voters)) if voters == BTreeSet::from(NEW) && state.began.is_none() => {
+                    actions.push(LearnerAction::Promote(peer));
+                }
+                Some(Step::Finish) => actions.push(LearnerAction::Finish(peer)),
+                _ => {}
             }
         }
     }
@@ -254,6 +271,6 @@ impl Checked for LearnerModel {
         &[Planted::PromotedAtOnce, Planted::LearnerCounted, Planted::JointSkipped];
 
     fn new(planted: Planted) -> LearnerModel {
-        LearnerModel { planted }
+        LearnerModel { planted, list: listed(true) }
     }
 }

@@ -63,7 +63,7 @@ impl Api for Direct {
     }
 
     fn member_id(&self, member: MemberIndex) -> MemberId {
-        MemberId(product::member_id(member).0)
+        self.world.member_id(member)
     }
 }
 

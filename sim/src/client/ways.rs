@@ -23,10 +23,7 @@ impl Ways {
     pub fn new(world: World) -> Ways {
         let api: Arc<dyn Api> = match world.plan().client_path {
             ClientPath::Direct => Arc::new(Direct::new(world.clone())),
-            ClientPath::Wire => {
-                let members = u8::try_from(world.plan().members.len()).unwrap_or(u8::MAX);
-                Arc::new(Wire::new(members))
-            }
+            ClientPath::Wire => Arc::new(Wire::new(world.clone())),
         };
         Ways { world, api }
     }

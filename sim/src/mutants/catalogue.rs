@@ -129,6 +129,23 @@ pub const CATALOGUE: &[Mutant] = &[
                  renewed since",
     },
     Mutant {
+        area: Area::Membership,
+        name: "member-removed-id-forgotten",
+        breaks: "that an id was removed is not stored, so after a restart a removed member is a stranger again that \
+                 nobody sends away",
+    },
+    Mutant {
+        area: Area::Membership,
+        name: "member-removed-still-admitted",
+        breaks: "members go on talking to one that was removed, so it never learns of it",
+    },
+    Mutant {
+        area: Area::Membership,
+        name: "membership-joint-left-unfinished",
+        breaks: "a new leader does not finish the joint configuration that it finds, so the old voters are needed for \
+                 ever",
+    },
+    Mutant {
         area: Area::KeySpace,
         name: "mvcc-limit-before-filter",
         breaks: "a range cuts at its limit before it filters by revision, so it misses keys that it should answer",
@@ -201,6 +218,11 @@ pub const CATALOGUE: &[Mutant] = &[
         area: Area::Snapshot,
         name: "snapshot-misses-leases",
         breaks: "a snapshot leaves the leases out, so its receiver has keys without them",
+    },
+    Mutant {
+        area: Area::Membership,
+        name: "snapshot-misses-removed-members",
+        breaks: "a snapshot is sent without the ids of members that were removed",
     },
     Mutant {
         area: Area::Replication,

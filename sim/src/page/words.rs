@@ -281,6 +281,12 @@ pub(super) fn fault(fault: &Fault) -> String {
         Fault::DiskError { call, area, nth, power_after_ms, .. } => {
             format!("{} number {nth} from here fails{}", calls(call, area), then(power_after_ms))
         }
+        Fault::MoveLeader { .. } => "leadership is to go there".to_owned(),
+        Fault::AddMember { learner: true } => "a learner is added".to_owned(),
+        Fault::AddMember { learner: false } => "a member is added".to_owned(),
+        Fault::PromoteMember => "a learner gets its vote".to_owned(),
+        Fault::RemoveMember { .. } => "member removed".to_owned(),
+        Fault::ReplaceMember { .. } => "disk lost: member removed, another added".to_owned(),
         Fault::DiskStall { call, .. } => format!("next {} stands still", calls(call, DiskArea::Any)),
         Fault::DiskFull { free_bytes, .. } => format!("disk full, {} KiB left", free_bytes >> 10),
         Fault::Rot { area, down, .. } => format!("{} rots{}", damaged(area), while_down(down)),

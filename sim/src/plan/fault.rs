@@ -62,11 +62,13 @@ pub enum Family {
     Astray,
     /// Machines that die right after their log was cut or recycled.
     Edge,
+    /// Members come and go, and leadership is handed over.
+    Cluster,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 20] = [
+    pub const ALL: [Family; 21] = [
         Family::Kill,
         Family::Power,
         Family::Pause,
@@ -87,6 +89,7 @@ impl Family {
         Family::Latent,
         Family::Astray,
         Family::Edge,
+        Family::Cluster,
     ];
 
     /// Families of the disk atlas: their faults go beyond what the product may assume of a disk, take its space,
@@ -427,6 +430,28 @@ pub enum Fault {
         /// The power goes, rather than the process alone.
         power: bool,
     },
+    /// The leader is asked to hand over.
+    MoveLeader {
+        /// To whom.
+        target: Target,
+    },
+    /// A place that is free gets a member; nothing happens when none is.
+    AddMember {
+        /// Whether it is to follow without a vote.
+        learner: bool,
+    },
+    /// A learner gets its vote, if there is one.
+    PromoteMember,
+    /// A member is removed, and ends by itself.
+    RemoveMember {
+        /// Who.
+        target: Target,
+    },
+    /// A member dies and its disk is lost: it is removed, and another is added in its place.
+    ReplaceMember {
+        /// Who.
+        target: Target,
+    },
 }
 
 impl Fault {
@@ -458,8 +483,13 @@ impl Fault {
             | Fault::LossyLink { target, .. }
             | Fault::Reset { target, .. }
             | Fault::ClientCut { target, .. }
-            | Fault::ClientReset { target, .. } => Some(target),
-            Fault::KillAll
+            | Fault::ClientReset { target, .. }
+            | Fault::MoveLeader { target }
+            | Fault::RemoveMember { target }
+            | Fault::ReplaceMember { target } => Some(target),
+            Fault::AddMember { .. }
+            | Fault::PromoteMember
+            | Fault::KillAll
             | Fault::PowerLossAll
             | Fault::Split { .. }
             | Fault::Ring { .. }
@@ -497,6 +527,11 @@ impl Fault {
             Fault::Unreadable { .. } => Family::Latent,
             Fault::WriteAstray { .. } => Family::Astray,
             Fault::DeathAfter { .. } => Family::Edge,
+            Fault::MoveLeader { .. }
+            | Fault::AddMember { .. }
+            | Fault::PromoteMember
+            | Fault::RemoveMember { .. }
+            | Fault::ReplaceMember { .. } => Family::Cluster,
         }
     }
 
@@ -539,6 +574,11 @@ impl Fault {
             Fault::DeathAfter { moment: LogMoment::Cut, .. } => "edge/cut",
             Fault::DeathAfter { moment: LogMoment::Recycled, .. } => "edge/recycled",
             Fault::DeathAfter { moment: LogMoment::Unused, .. } => "edge/unused",
+            Fault::MoveLeader { .. } => "cluster/move-leader",
+            Fault::AddMember { .. } => "cluster/add",
+            Fault::PromoteMember => "cluster/promote",
+            Fault::RemoveMember { .. } => "cluster/remove",
+            Fault::ReplaceMember { .. } => "cluster/replace",
         }
     }
 }

@@ -49,8 +49,12 @@ pub struct Plan {
     pub schedule_seed: u64,
     /// How long clients and faults are at work, simulated milliseconds.
     pub duration_ms: u64,
-    /// The members.
+    /// The places for members.
     pub members: Vec<MemberPlan>,
+    /// How many of these, from the first on, found the cluster; the others are free until a member is added. All of
+    /// them, when the plan says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub founders: Option<u8>,
     /// The product's knobs and the world's base conditions; plain where the plan says nothing.
     #[serde(default)]
     pub knobs: Knobs,
@@ -159,6 +163,9 @@ impl Plan {
         if members == 0 || members > usize::from(u8::MAX) {
             return Err(format!("{members} members cannot form a cluster"));
         }
+        if self.founders.is_some_and(|founders| founders == 0 || usize::from(founders) > members) {
+            return Err(format!("its founders do not fit into {members} places"));
+        }
         let mut ids = BTreeSet::new();
         for (client, op) in self.operations() {
             if usize::from(op.member.0) >= members {
@@ -176,6 +183,11 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    /// Whether the member in this place founds the cluster.
+    pub fn founds(&self, index: MemberIndex) -> bool {
+        self.founders.is_none_or(|founders| index.0 < founders)
     }
 
     /// Every operation with its client.

@@ -33,6 +33,7 @@ pub fn fewer_members(plan: &Plan) -> Vec<Way> {
 fn resize(plan: &mut Plan, size: u8) {
     let fold = |index: u8| index.checked_rem(size).unwrap_or(0);
     plan.members.truncate(usize::from(size));
+    plan.founders = plan.founders.map(|founders| founders.min(size)).filter(|founders| *founders < size);
     for operation in plan.clients.iter_mut().flat_map(|client| &mut client.operations) {
         operation.member = MemberIndex(fold(operation.member.0));
     }

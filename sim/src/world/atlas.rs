@@ -65,7 +65,7 @@ impl World {
         let is_damaged = |seat: &Seat| seat.life().case.pending > 0 || !seat.disk.damage().is_empty();
         let damaged: Vec<MemberIndex> =
             self.inner.seats.iter().filter(|seat| is_damaged(seat)).map(|seat| seat.index).collect();
-        let may = !damaged.contains(&index) && damaged.len() < damaged_members_max(self.inner.seats.len());
+        let may = !damaged.contains(&index) && damaged.len() < damaged_members_max(self.voting().len());
         if may {
             self.seat(index).life().case.pending += 1;
         }
@@ -238,7 +238,9 @@ fn sights(seat: &Seat, damage: &[Damage]) -> BTreeMap<String, Sight> {
 
 /// The log's segments, oldest first.
 pub(super) fn segments(seat: &Seat) -> Vec<String> {
-    seat.disk.files().into_iter().filter(|path| product::is_segment(path)).collect()
+    let folder = product::wal_dir(seat.tenant().generation);
+    let here = |path: &String| product::is_segment(path) && Path::new(path).starts_with(&folder);
+    seat.disk.files().into_iter().filter(here).collect()
 }
 
 /// The segment as it should be.

@@ -19,6 +19,7 @@ use super::clock::SimClock;
 use super::entropy::SimEntropy;
 use super::process::SimProcess;
 use super::product::{self, Member, Status};
+use super::tenant::Standing;
 use super::workers::SimWorkers;
 use super::{Seat, World};
 use crate::plan::MemberIndex;
@@ -79,7 +80,19 @@ enum Phase {
 impl World {
     /// Starts every member.
     pub fn start_all(&self) {
-        for seat in &self.inner.seats {
+        for seat in self.inner.seats.iter().filter(|seat| seat.tenant().standing != Standing::Vacant) {
+            self.start(seat);
+        }
+    }
+
+    /// Starts a member that has just got its place, unless a fault holds the place down.
+    pub(super) fn start_if_nobody_holds(&self, index: MemberIndex) {
+        let seat = self.seat(index);
+        let free = {
+            let life = seat.life();
+            life.holds == 0 && life.phase == Phase::Down
+        };
+        if free {
             self.start(seat);
         }
     }
@@ -149,7 +162,7 @@ impl World {
             life.holds = life.holds.saturating_sub(1);
             life.holds == 0 && life.phase == Phase::Down
         };
-        if start {
+        if start && seat.tenant().standing != Standing::Vacant {
             self.start(seat);
         }
     }
@@ -176,7 +189,7 @@ impl World {
                 self.inner.handle.resume(seat.node);
                 self.note_pause(seat, false);
             }
-            if start {
+            if start && seat.tenant().standing != Standing::Vacant {
                 self.start(seat);
             }
         }
@@ -254,14 +267,25 @@ impl World {
     pub(super) fn stopped_itself(&self, index: MemberIndex, number: u64, why: &str) {
         let seat = self.seat(index);
         let struck = seat.disk.counters().faults;
-        let (excused, power_after, starting) = {
-            let mut life = seat.life();
+        let starting = {
+            let life = seat.life();
             if life.number != number || life.phase == Phase::Down {
                 return;
             }
-            let starting = life.phase == Phase::Starting;
-            let excused = life.errors_injected && struck > life.errors_excused;
-            if excused {
+            life.phase == Phase::Starting
+        };
+        let tenant = *seat.tenant();
+        if tenant.standing == Standing::Leaving && why.contains(product::REMOVED) {
+            seat.disk.kill(number);
+            self.end(seat, why);
+            return seat.tenant().leave();
+        }
+        // Nobody could be asked; a host's service manager would try again.
+        let nobody_answered = tenant.joins && why.contains(product::CANNOT_JOIN);
+        let (excused, power_after, starting) = {
+            let mut life = seat.life();
+            let excused = nobody_answered || (life.errors_injected && struck > life.errors_excused);
+            if excused && !nobody_answered {
                 life.errors_excused = struck;
             }
             life.holds += 1;
@@ -311,7 +335,7 @@ impl World {
         // Tasks of a paused node would be dropped inside the executor's own lock.
         self.inner.handle.resume(seat.node);
         self.inner.handle.kill(seat.node);
-        self.inner.record.life_ends(self.now(), seat.id, how);
+        self.inner.record.life_ends(self.now(), seat.id(), how);
         drop(member);
     }
 
@@ -324,14 +348,14 @@ impl World {
             (life.number, life.pauses > 0)
         };
         self.note_phase(seat, timeline::Phase::Starting);
-        self.inner.record.life_begins(self.now(), seat.id);
+        self.inner.record.life_begins(self.now(), seat.id());
         // A new process on the same host; the first time it only replaces one that never ran.
         self.inner.handle.restart(seat.node);
         let Some(node) = self.inner.handle.get_node(seat.node) else { return };
         let env = self.env(seat, node.clone(), number);
-        let (world, index) = (self.clone(), seat.index);
+        let (world, index, tenant) = (self.clone(), seat.index, *seat.tenant());
         node.spawn(async move {
-            let started = product::start(world.plan(), index, env).await;
+            let started = product::start(world.plan(), index, tenant, env).await;
             world.started(index, number, started);
         });
         if paused {

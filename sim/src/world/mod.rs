@@ -2,8 +2,9 @@
 //!
 //! `product` the product's entry points, all in one place; `life` starts and ends of members; `clock`, `entropy`,
 //! `workers`, `process`, `disk` the seams that a member gets; `network` links and weather, `links` the plan's part
-//! in them; `faults` what a plan does to all of it; `atlas` damaged and full disks; `monitor` what is looked at all the time; `timeline` what of that
-//! is written down for people; `witness` what members' logs and machines tell.
+//! in them; `faults` what a plan does to all of it; `atlas` damaged and full disks; `tenant` who sits where, `operator`
+//! who changes that; `monitor` what is looked at all the time; `timeline` what of that is written down for people;
+//! `witness` what members' logs and machines tell.
 //!
 //! Invariants: a member's disk is fenced before its node is killed, and its node is killed before it starts
 //! again; no lock is held across an await or while a member is dropped.
@@ -17,8 +18,10 @@ mod life;
 pub mod links;
 mod monitor;
 pub mod network;
+mod operator;
 mod process;
 pub mod product;
+mod tenant;
 mod time;
 mod timeline;
 pub mod witness;
@@ -40,6 +43,8 @@ use crate::report::Finding;
 
 pub use time::Time;
 
+use tenant::{Standing, Tenant};
+
 /// A simulated world. Cheap to clone; all clones are the same.
 #[derive(Clone)]
 pub struct World {
@@ -60,6 +65,8 @@ struct Inner {
     heard: Mutex<witness::Heard>,
     /// Deaths that wait for their moment.
     waiting: Mutex<Vec<faults::edge::Waiting>>,
+    /// What operators know of the members that they have changed.
+    operators: operator::Operators,
     /// The time of faults is over.
     healed: AtomicBool,
 }
@@ -67,14 +74,23 @@ struct Inner {
 /// One member's place: what outlives its processes.
 struct Seat {
     index: MemberIndex,
-    id: MemberId,
     node: NodeId,
+    tenant: Mutex<Tenant>,
     clock: Arc<clock::HostClock>,
     disk: SimDisk,
     state: Mutex<life::Life>,
 }
 
 impl Seat {
+    fn tenant(&self) -> MutexGuard<'_, Tenant> {
+        self.tenant.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who sits here, or sat here last.
+    fn id(&self) -> MemberId {
+        self.tenant().id
+    }
+
     fn life(&self) -> MutexGuard<'_, life::Life> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,8 +109,8 @@ impl World {
             let node = handle.create_node().name(index.to_string()).ip(address.into()).build();
             seats.push(Seat {
                 index,
-                id: MemberId(product::member_id(index).0),
                 node: node.id(),
+                tenant: Mutex::new(Tenant::first(&plan, index)),
                 clock: Arc::new(clock::HostClock::new(time.clone(), *member)),
                 disk: disk::build(&plan, index),
                 state: Mutex::default(),
@@ -118,6 +134,7 @@ impl World {
             monitor: Mutex::default(),
             heard: Mutex::default(),
             waiting: Mutex::default(),
+            operators: operator::Operators::default(),
             healed: AtomicBool::new(false),
         };
         let world = World { inner: Arc::new(inner) };
@@ -150,6 +167,28 @@ impl World {
     /// The network.
     pub fn network(&self) -> &network::Network {
         &self.inner.network
+    }
+
+    /// The id of the member in this place, or of the one that was there last.
+    pub fn member_id(&self, index: MemberIndex) -> MemberId {
+        self.seat(index).id()
+    }
+
+    /// Counts the members that were in this place.
+    fn generation(&self, index: MemberIndex) -> u32 {
+        self.seat(index).tenant().generation
+    }
+
+    /// The places that hold a member of the cluster, up or down.
+    pub fn seated(&self) -> Vec<MemberIndex> {
+        let seated = self.inner.seats.iter().filter(|seat| seat.tenant().standing == Standing::Member);
+        seated.map(|seat| seat.index).collect()
+    }
+
+    /// The places of members that vote, as far as is known; of all of them, when nothing is.
+    pub fn voting(&self) -> Vec<MemberIndex> {
+        let learners: Vec<MemberId> = self.learners();
+        self.seated().into_iter().filter(|index| !learners.contains(&self.member_id(*index))).collect()
     }
 
     /// The members' places.

@@ -12,12 +12,16 @@ use quorate::env::Env;
 use quorate::machine::check::check_txn;
 use quorate::machine::command::{self, Answer, Command, CommandError, RangeReply};
 use quorate::machine::watch::{CatchUpBudget, WatchLimits};
+use quorate::member::ChangeError;
 use quorate::node::{self, MemberConfig};
+use quorate::peer::join::{Place, find_place};
 use quorate::raft::pending::ProposeError;
 use quorate::storage::engine::EngineKind;
+use quorate::storage::wal::{Identity, identity_of};
 use quorate::types::{ClusterId, LogId, MemberId, Revision, Term};
 use quorate_check::error_table::Code;
 
+use super::tenant::Tenant;
 use crate::plan::{MemberIndex, Plan};
 
 /// A running member.
@@ -29,13 +33,20 @@ pub const PEER_PORT: u16 = 2380;
 pub const CLIENT_PORT: u16 = 2379;
 /// The data directory of every member, on a disk of its own.
 pub const DATA_DIR: &str = "/data";
+/// How long a member may take to say which cluster it belongs to.
+const DISCOVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The cluster that every simulated member belongs to.
 const CLUSTER: ClusterId = ClusterId(0xC1);
 /// The first member's id; the others follow.
 const FIRST_MEMBER: u64 = 0xA1;
 
-/// The id of a member.
-pub fn member_id(index: MemberIndex) -> MemberId {
+/// What a member says that ends because it was removed.
+pub const REMOVED: &str = "was removed from the cluster";
+/// What a member says that finds no cluster to join.
+pub const CANNOT_JOIN: &str = "cannot join: no member of the cluster answers";
+
+/// The id of a founder.
+pub fn founder_id(index: MemberIndex) -> MemberId {
     MemberId(FIRST_MEMBER + u64::from(index.0))
 }
 
@@ -49,6 +60,11 @@ pub fn own_address(index: MemberIndex) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 1, index.0 + 1)
 }
 
+/// Where peers reach a member.
+pub fn peer_url(index: MemberIndex) -> String {
+    format!("http://{}:{PEER_PORT}", public_address(index))
+}
+
 /// Where clients reach a member.
 pub fn client_url(index: MemberIndex) -> String {
     format!("http://{}:{CLIENT_PORT}", public_address(index))
@@ -58,47 +74,73 @@ pub fn client_url(index: MemberIndex) -> String {
 ///
 /// # Errors
 /// Why it refused, in one line.
-pub async fn start(plan: &Plan, index: MemberIndex, env: Env) -> Result<Member, String> {
-    node::start(config(plan, index), env).await.map_err(|error| error.to_string())
+pub(super) async fn start(
+    plan: &Plan,
+    index: MemberIndex,
+    tenant: Tenant,
+    env: Env,
+) -> Result<Member, String> {
+    let place = place(plan, index, tenant, &env).await?;
+    node::start(config(plan, index, tenant, place), env).await.map_err(|error| error.to_string())
+}
+
+/// Where a member keeps its data: every member that was in a place has a disk of its own.
+fn data_dir(generation: u32) -> PathBuf {
+    if generation == 0 { PathBuf::from(DATA_DIR) } else { PathBuf::from(format!("{DATA_DIR}-{generation}")) }
 }
 
 /// Where a member's write-ahead log stands on its disk.
-pub fn wal_dir() -> PathBuf {
-    node::wal_dir(Path::new(DATA_DIR))
+pub fn wal_dir(generation: u32) -> PathBuf {
+    node::wal_dir(&data_dir(generation))
 }
 
-/// Whether this file is a segment of the write-ahead log.
+/// Whether this file is a segment of a write-ahead log.
 pub fn is_segment(path: &str) -> bool {
-    Path::new(path).starts_with(wal_dir()) && path.ends_with(".wal")
+    path.starts_with(DATA_DIR) && path.contains("/wal/") && path.ends_with(".wal")
 }
 
 /// The state engine's file on a member's disk.
-pub fn engine_file() -> String {
-    format!("{DATA_DIR}/state/{}", quorate::storage::engine::redb::FILE_NAME)
+pub fn engine_file(generation: u32) -> String {
+    let folder = data_dir(generation).join("state");
+    folder.join(quorate::storage::engine::redb::FILE_NAME).display().to_string()
 }
 
-/// Whether this file is the state engine's.
+/// Whether this file is a state engine's.
 pub fn is_engine(path: &str) -> bool {
-    path == engine_file()
+    path.starts_with(DATA_DIR) && path.ends_with(quorate::storage::engine::redb::FILE_NAME)
 }
 
-fn config(plan: &Plan, index: MemberIndex) -> MemberConfig {
-    let members = (0_u8..).zip(&plan.members).map(|(number, _)| {
-        let index = MemberIndex(number);
-        command::Member {
-            id: member_id(index),
-            name: index.to_string(),
-            peer_urls: vec![format!("http://{}:{PEER_PORT}", public_address(index))],
-            ..command::Member::default()
-        }
+/// Which member of which cluster this is: as in production, a log that is there decides, then whether the cluster is
+/// to be founded or joined.
+async fn place(plan: &Plan, index: MemberIndex, tenant: Tenant, env: &Env) -> Result<Place, String> {
+    let founders = (0_u8..).zip(&plan.members).map(|(number, _)| MemberIndex(number));
+    let founders = founders.filter(|index| plan.founds(*index)).map(|index| command::Member {
+        id: founder_id(index),
+        name: index.to_string(),
+        peer_urls: vec![peer_url(index)],
+        ..command::Member::default()
     });
+    if !tenant.joins {
+        return Ok(Place { cluster: CLUSTER, member: founder_id(index), members: founders.collect() });
+    }
+    let stored = identity_of(&*env.disk, &wal_dir(tenant.generation)).map_err(|error| error.to_string())?;
+    if let Some(Identity { cluster, member }) = stored {
+        return Ok(Place { cluster, member, members: Vec::new() });
+    }
+    let places = u8::try_from(plan.members.len()).unwrap_or(u8::MAX);
+    let asked: Vec<String> = (0..places).map(|number| peer_url(MemberIndex(number))).collect();
+    let found = find_place(&*env.clock, &asked, &[peer_url(index)], DISCOVER_TIMEOUT).await;
+    found.map_err(|error| error.to_string())
+}
+
+fn config(plan: &Plan, index: MemberIndex, tenant: Tenant, place: Place) -> MemberConfig {
     MemberConfig {
         name: index.to_string(),
-        member: member_id(index),
-        cluster: CLUSTER,
-        data_dir: PathBuf::from(DATA_DIR),
-        members: members.collect(),
-        joins: false,
+        member: place.member,
+        cluster: place.cluster,
+        data_dir: data_dir(tenant.generation),
+        members: place.members,
+        joins: tenant.joins,
         peer_listen: SocketAddr::new(IpAddr::V4(own_address(index)), PEER_PORT),
         client_listen: vec![SocketAddr::new(IpAddr::V4(own_address(index)), CLIENT_PORT)],
         client_urls: vec![client_url(index)],
@@ -234,4 +276,105 @@ pub fn status(member: &Member) -> Status {
         snapshot: status.raft.snapshot,
         purged: status.raft.purged,
     }
+}
+
+/// A change of the cluster that an operator asks for.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Leadership goes to this member.
+    MoveLeader(quorate_check::types::MemberId),
+    /// A member is added.
+    Add {
+        /// Where its peers will reach it.
+        url: String,
+        /// Whether it is to follow without a vote.
+        learner: bool,
+    },
+    /// A learner gets its vote.
+    Promote(quorate_check::types::MemberId),
+    /// A member goes.
+    Remove(quorate_check::types::MemberId),
+}
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The member is in the list, under this id.
+    Added(quorate_check::types::MemberId),
+    /// The member is not in the list.
+    Removed,
+    /// Done, and there is no more to say.
+    Done,
+    /// Refused: asking again would change nothing.
+    Refused(String),
+    /// Not done, or nobody knows: to be asked again.
+    NotYet(String),
+}
+
+/// A member as the list has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub id: quorate_check::types::MemberId,
+    /// Whether it follows without a vote.
+    pub is_learner: bool,
+}
+
+/// Asks a member for a change of the cluster.
+pub async fn change(member: &Member, change: Change) -> Changed {
+    let id = |id: quorate_check::types::MemberId| MemberId(id.0);
+    match change {
+        Change::MoveLeader(to) => outcome(member.move_leader(id(to)).await.map(|()| Changed::Done)),
+        Change::Promote(learner) => outcome(member.member_promote(id(learner)).await.map(|_| Changed::Done)),
+        Change::Remove(gone) => match member.member_remove(id(gone)).await {
+            Err(ChangeError::Refused(CommandError::MemberNotFound)) => Changed::Removed,
+            removed => outcome(removed.map(|_| Changed::Removed)),
+        },
+        Change::Add { url, learner } => match member.member_add(std::slice::from_ref(&url), learner).await {
+            // An attempt before this one has done it.
+            Err(ChangeError::Refused(CommandError::PeerUrlExists)) => {
+                let state = member.replica().state();
+                let there = state.members().iter().find(|member| member.peer_urls.contains(&url));
+                there.map_or_else(
+                    || Changed::NotYet("this member does not know of it yet".to_owned()),
+                    |member| Changed::Added(quorate_check::types::MemberId(member.id.0)),
+                )
+            }
+            added => {
+                outcome(added.map(|(member, _)| Changed::Added(quorate_check::types::MemberId(member.id.0))))
+            }
+        },
+    }
+}
+
+fn outcome(answer: Result<Changed, ChangeError>) -> Changed {
+    match answer {
+        Ok(changed) => changed,
+        Err(
+            error @ (ChangeError::Refused(_)
+            | ChangeError::TooManyLearners
+            | ChangeError::NotLeader
+            | ChangeError::BadUrls
+            | ChangeError::BadTransferee),
+        ) => Changed::Refused(error.to_string()),
+        Err(error) => Changed::NotYet(error.to_string()),
+    }
+}
+
+/// Whether who votes is what the member list says, as this member knows both, and no change is under way.
+pub fn voters_are_listed(member: &Member) -> bool {
+    let voters = member.voters();
+    let state = member.replica().state();
+    let listed = state.members().iter().filter(|member| !member.is_learner).map(|member| member.id).collect();
+    *voters == [listed]
+}
+
+/// The member list, as this member knows it.
+pub fn listed(member: &Member) -> Vec<Listed> {
+    let state = member.replica().state();
+    let listed = state.members().iter().map(|member| Listed {
+        id: quorate_check::types::MemberId(member.id.0),
+        is_learner: member.is_learner,
+    });
+    listed.collect()
 }

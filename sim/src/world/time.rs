@@ -43,6 +43,11 @@ impl Time {
         Alarm { sleep, set: false }
     }
 
+    /// What the future answers, if it does in time.
+    pub async fn within<T>(&self, span: Duration, future: impl Future<Output = T>) -> Option<T> {
+        madsim::time::timeout(span, future).await.ok()
+    }
+
     /// Waits until then; not at all when it has passed.
     pub async fn sleep_until(&self, moment: Nanos) {
         let left = moment.0.saturating_sub(self.now().0);

@@ -47,7 +47,7 @@ impl World {
             (false, false) => Role::Follower,
         };
         let place = |id: quorate::types::MemberId| {
-            let seat = self.inner.seats.iter().find(|seat| seat.id.0 == id.0);
+            let seat = self.inner.seats.iter().find(|seat| seat.id().0 == id.0);
             seat.map_or(0, |seat| i64::from(seat.index.0) + 1)
         };
         let index_of = |entry: Option<LogId>| entry.map_or(0, |entry| number(entry.index.0));

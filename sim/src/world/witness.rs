@@ -65,7 +65,7 @@ impl World {
         let world = self.clone();
         let armed = armed::arm_listener(Box::new(move |member, seen| {
             if matches!(seen, Observation::Truncated { .. })
-                && let Some(index) = world.members().find(|index| world.seat(*index).id.0 == member.0)
+                && let Some(index) = world.members().find(|index| world.seat(*index).id().0 == member.0)
             {
                 world.came_to(index, LogMoment::Cut);
             }
@@ -112,6 +112,13 @@ impl Heard {
             Observation::Applied { entry, digest } => {
                 raft::Observation::Applied { entry: log_id(entry), digest: Digest(digest) }
             }
+            Observation::Configured { entry, voters } => raft::Observation::Configured {
+                entry: log_id(entry),
+                voters: voters
+                    .into_iter()
+                    .map(|set| set.into_iter().map(|voter| MemberId(voter.0)).collect())
+                    .collect(),
+            },
             Observation::Durable { upto } => raft::Observation::Durable { upto: log_id(upto) },
             Observation::Truncated { after } => raft::Observation::Truncated { after: after.map(log_id) },
             Observation::Purged { upto } => raft::Observation::Purged { upto: log_id(upto) },

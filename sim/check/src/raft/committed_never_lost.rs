@@ -3,8 +3,8 @@
 //! Source: the paper, section 5.4.2 and figure 3 (what leader completeness and log matching give together); the
 //! dissertation, sections 3.6 and 3.8 (what must be durable before it is acknowledged). In single rules:
 //! - no two entries are committed at one index;
-//! - a committed entry is never overwritten, nor taken off a log that holds it unless a majority of the others still
-//!   has it durable: a follower that is sent a snapshot discards what conflicts with it before the snapshot stands
+//! - a committed entry is never overwritten, nor taken off a log that holds it unless a majority of the voters still
+//!   has it durable without it: a follower that is sent a snapshot discards what conflicts with it before the snapshot stands
 //!   (figure 13, step 7), and no majority must ever be the poorer for that;
 //! - after a restart a log holds everything that it had said to be durable, but for what it took off or forgot since:
 //!   such entries were counted towards a quorum.
@@ -16,12 +16,14 @@ use crate::raft::ground::Ground;
 use crate::raft::observation::Observation;
 use crate::types::{LogId, LogIndex, MemberId, Term};
 use crate::verdict::{Oracle, Violation};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What each member owes to its disk.
 #[derive(Debug, Default)]
 pub struct CommittedNeverLost {
     promised: BTreeMap<MemberId, Promised>,
+    /// Who votes, as the newest committed configuration has it, and the entry that set it.
+    voters: Option<(LogId, Vec<BTreeSet<MemberId>>)>,
 }
 
 #[derive(Debug, Default)]
@@ -89,15 +91,23 @@ impl CommittedNeverLost {
         )))
     }
 
-    /// Whether a majority of all members has the entry durable without this one's help, in its log or forgotten
-    /// behind a snapshot.
+    /// Whether a majority of the voters, of each set of them, has the entry durable without this one's help, in its
+    /// log or forgotten behind a snapshot. Before any configuration is known, every member counts as a voter.
     fn majority_without(&self, member: MemberId, index: LogIndex, term: Term) -> bool {
         let holds = |promised: &Promised| {
             promised.durable.get(&index) == Some(&term)
                 || promised.purged.is_some_and(|upto| upto.index >= index)
         };
-        let others = self.promised.iter().filter(|(other, promised)| **other != member && holds(promised));
-        others.count() > self.promised.len() / 2
+        let holders: BTreeSet<MemberId> = self
+            .promised
+            .iter()
+            .filter(|(other, promised)| **other != member && holds(promised))
+            .map(|(other, _)| *other)
+            .collect();
+        match &self.voters {
+            Some((_, sets)) => sets.iter().all(|set| set.intersection(&holders).count() > set.len() / 2),
+            None => holders.len() > self.promised.len() / 2,
+        }
     }
 
     /// The member comes back as a stranger.
@@ -107,6 +117,12 @@ impl CommittedNeverLost {
 
     /// Keeps the promises, and holds a restart against them.
     fn follow(&mut self, ground: &Ground, member: MemberId, seen: &Observation) -> Option<Violation> {
+        if let Observation::Configured { entry, voters } = seen {
+            if self.voters.as_ref().is_none_or(|(known, _)| known < entry) {
+                self.voters = Some((*entry, voters.clone()));
+            }
+            return None;
+        }
         let promised = self.promised.entry(member).or_default();
         match seen {
             Observation::Durable { upto } => {

@@ -83,6 +83,7 @@ impl Ground {
             | Observation::Durable { .. }
             | Observation::Committed { .. }
             | Observation::Applied { .. }
+            | Observation::Configured { .. }
             | Observation::Installed { .. } => {}
         }
     }

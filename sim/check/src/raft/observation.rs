@@ -1,6 +1,7 @@
 //! What a member's log and machine can be seen doing: the whole input of the invariants.
 
 use crate::types::{Digest, LogId, MemberId, Term};
+use std::collections::BTreeSet;
 
 /// A vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,13 @@ pub enum Observation {
     Committed {
         /// The last entry known to be committed.
         upto: LogId,
+    },
+    /// A committed entry says who votes from now on.
+    Configured {
+        /// Which entry.
+        entry: LogId,
+        /// The sets of voters, each of which needs a majority.
+        voters: Vec<BTreeSet<MemberId>>,
     },
     /// An entry is given to the machine.
     Applied {

@@ -240,6 +240,17 @@ fn a_committed_entry_stays_in_every_log_that_holds_it() {
     assert!(!enough.contains(&Oracle::CommittedNeverLost), "A and B have it durable: {enough:?}");
     cut.retain(|seen| *seen != (B, durable(1, 1)));
     assert_eq!(first(&cut), Some(Oracle::CommittedNeverLost), "A alone is no majority");
+    // Which majority counts is the configuration's word: a voter that was removed holds nothing up.
+    let d = MemberId(0xa4);
+    let voters = |sets: &[&[MemberId]]| Observation::Configured {
+        entry: id(1, 0),
+        voters: sets.iter().map(|set| set.iter().copied().collect()).collect(),
+    };
+    for (sets, enough) in [(&[&[A, C][..]][..], false), (&[&[A]], true), (&[&[A], &[A, B, d]], false)] {
+        let mut story = vec![(A, voters(sets))];
+        story.extend(cut.iter().cloned());
+        assert_eq!(!judge(&story).contains(&Oracle::CommittedNeverLost), enough, "{sets:?}");
+    }
     let twice = with((B, commit(2, 2)), vec![(B, commit(2, 2)), (A, commit(1, 2))]);
     assert!(judge(&twice).contains(&Oracle::CommittedNeverLost));
 }

@@ -36,6 +36,8 @@ pub(super) async fn watch(world: &World, index: MemberIndex, mut watching: Watch
             None => world.time().sleep(RETRY_PAUSE).await,
         }
     };
+    // Another may have moved in while nobody was there.
+    watching.watch.member.id = world.member_id(index);
     watching.begins(world.time().now());
     let responses_max = if watching.pause.is_zero() { RESPONSES_MAX } else { 1 };
     let task = node.spawn(async move {

@@ -15,12 +15,11 @@ use std::time::Duration;
 
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{MemberAsked, Watch, WatchCreate, WatchEnd, WatchReceived};
-use quorate_check::types::{ClientId, MemberId, Nanos, Revision as Seen, WatchNo};
+use quorate_check::types::{ClientId, Nanos, Revision as Seen, WatchNo};
 
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::{ClientPath, MemberIndex};
 use crate::record::Record;
-use crate::world::product;
 use crate::world::{Time, World};
 
 /// Observers are clients with numbers from here on, a hundred a member.
@@ -182,7 +181,7 @@ async fn observe(world: &World, index: MemberIndex, number: u64, order: Order) -
         id,
         client: order.client,
         stream: number,
-        member: MemberAsked { id: MemberId(product::member_id(index).0), index: u32::from(index.0) },
+        member: MemberAsked { id: world.member_id(index), index: u32::from(index.0) },
         create: order.create,
         ..Watch::default()
     };
@@ -196,7 +195,7 @@ async fn observe(world: &World, index: MemberIndex, number: u64, order: Order) -
     };
     let end = match world.plan().observer_path {
         ClientPath::Direct => direct::watch(world, index, watching).await,
-        ClientPath::Wire => wire::watch(index, watching).await,
+        ClientPath::Wire => wire::watch(world, index, watching).await,
     };
     outcome(world.record(), id, end)
 }

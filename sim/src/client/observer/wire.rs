@@ -18,6 +18,7 @@ use tonic::{Response, Status, Streaming};
 use super::Watching;
 use crate::client::wire;
 use crate::plan::MemberIndex;
+use crate::world::World;
 
 /// How long a stream may take to open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -59,13 +60,15 @@ fn open(watching: &Watching, channel: Channel) -> BoxFuture<'static, Opened> {
 }
 
 /// Runs the watch to its end.
-pub(super) async fn watch(index: MemberIndex, mut watching: Watching) -> WatchEnd {
+pub(super) async fn watch(world: &World, index: MemberIndex, mut watching: Watching) -> WatchEnd {
     let channel = match wire::channel(index) {
         Ok(channel) => channel,
         Err(status) => return watching.broken(status.message()),
     };
     let (asked, mut responses) = loop {
         let asked = watching.time.now();
+        // Another may have moved in while nobody answered.
+        watching.watch.member.id = world.member_id(index);
         match madsim::time::timeout(OPEN_TIMEOUT, open(&watching, channel.clone())).await {
             Ok(Ok(responses)) => break (asked, responses.into_inner()),
             // Nothing was asked, or nobody knows whether it was: either way no response has come.

@@ -23,21 +23,21 @@ use tonic::{IntoRequest, Status};
 use super::api::{Api, Reply};
 use crate::plan::MemberIndex;
 use crate::world::network::{CALL_NAME, REFUSED};
-use crate::world::product;
+use crate::world::{World, product};
 
 pub use answer::watched;
 pub use ask::watch;
 
 /// Calls members over the network.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Wire {
-    members: u8,
+    world: World,
 }
 
 impl Wire {
-    /// A way to call so many members.
-    pub fn new(members: u8) -> Wire {
-        Wire { members }
+    /// A way to call the members of this world.
+    pub fn new(world: World) -> Wire {
+        Wire { world }
     }
 }
 
@@ -69,11 +69,11 @@ impl Api for Wire {
     }
 
     fn members(&self) -> u8 {
-        self.members
+        u8::try_from(self.world.plan().members.len()).unwrap_or(u8::MAX)
     }
 
     fn member_id(&self, member: MemberIndex) -> MemberId {
-        MemberId(product::member_id(member).0)
+        self.world.member_id(member)
     }
 }
 

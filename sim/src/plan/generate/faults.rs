@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{atlas, links};
+use super::{atlas, cluster, links};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{Direction, DiskArea, DiskCall};
 use crate::plan::{Family, Fault, MemberIndex, PlannedFault, Target};
@@ -39,9 +39,11 @@ pub(super) fn draw(
     let room = duration_ms.saturating_sub(QUIET_START_MS + QUIET_END_MS);
     let slot = (room / count).max(1);
     // Crashes inside calls reach what no other fault does, so they come more often than the rest.
-    let deaths = std::iter::repeat_n(Family::DiskDeath, 2).filter(|family| families.contains(family));
+    // Changes of the cluster take several steps, one built on the other.
+    let often = [Family::DiskDeath, Family::DiskDeath, Family::Cluster, Family::Cluster];
+    let often = often.into_iter().filter(|family| families.contains(family));
     let others = families.iter().copied().filter(|family| !Family::ATLAS.contains(family));
-    let all: Vec<Family> = others.chain(deaths).collect();
+    let all: Vec<Family> = others.chain(often).collect();
     let unseating: Vec<Family> =
         all.iter().copied().filter(|family| Family::UNSEATING.contains(family)).collect();
     let drawn = (0..count).map(|nth| {
@@ -103,7 +105,7 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
                 5..=7 => {
                     // Neither nobody nor everybody.
                     let everybody = (1_u64 << members) - 1;
-                    let side = u8::try_from(dice.between(1, everybody - 1)).unwrap_or(1);
+                    let side = u8::try_from(dice.between(1, (everybody - 1).max(1))).unwrap_or(1);
                     (Fault::Split { side, direction: direction(dice) }, long)
                 }
                 8 => (Fault::Ring { order: u8::try_from(dice.below(2)).unwrap_or(0) }, long),
@@ -138,6 +140,7 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
         Family::Flap | Family::Link | Family::Reset | Family::Copies | Family::Client => {
             links::fault(dice, family, target, members)
         }
+        Family::Cluster => cluster::fault(dice, target),
         Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
         Family::Space | Family::Rot | Family::Latent | Family::Astray | Family::Edge => {
             atlas::fault(dice, family, target)

@@ -4,6 +4,7 @@
 //! The same seed gives the same plan on every machine: integers and [`Dice`] alone.
 
 mod atlas;
+mod cluster;
 mod faults;
 mod knobs;
 mod links;
@@ -11,7 +12,7 @@ mod speed;
 mod workload;
 
 use super::dice::{Dice, Purpose};
-use super::{ClientPath, MemberPlan, Plan, VERSION};
+use super::{ClientPath, Family, MemberPlan, Plan, VERSION};
 
 /// Seeds of a thousand whose clients call members as objects.
 const DIRECT_CLIENTS_PERMILLE: u64 = 100;
@@ -27,17 +28,19 @@ pub fn generate(seed: u64) -> Plan {
     let members: u8 = if shape.permille(650) { 3 } else { 5 };
     let duration_ms = shape.between(70, 85) * 1000;
     let families = faults::families(seed);
+    let places = members + if families.contains(&Family::Cluster) { cluster::spares(seed) } else { 0 };
     Plan {
         version: VERSION,
         seed,
         schedule_seed: Dice::keyed(seed, Purpose::Schedule, 0).bits(),
         duration_ms,
-        members: (0..u64::from(members)).map(|index| member(seed, index)).collect(),
+        members: (0..u64::from(places)).map(|index| member(seed, index)).collect(),
+        founders: (places > members).then_some(members),
         knobs: knobs::draw(seed),
         client_path: path(seed, 2, DIRECT_CLIENTS_PERMILLE),
         observer_path: path(seed, 3, DIRECT_OBSERVERS_PERMILLE),
-        clients: workload::clients(seed, members, duration_ms),
-        faults: faults::draw(seed, members, duration_ms, &families),
+        clients: workload::clients(seed, places, duration_ms),
+        faults: faults::draw(seed, places, duration_ms, &families),
         families,
     }
 }

@@ -24,6 +24,7 @@ pub fn speed(secs: u64) -> Plan {
         seed: SEED,
         schedule_seed: Dice::keyed(SEED, Purpose::Schedule, 0).bits(),
         duration_ms,
+        founders: None,
         members: vec![MemberPlan::default(); usize::from(MEMBERS)],
         knobs: Knobs {
             heartbeat_ms: 100,

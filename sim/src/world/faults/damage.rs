@@ -51,9 +51,10 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
 /// Damages the logs of a majority where every start must read them.
 async fn beyond(strike: &Strike<'_>, key: u64) {
     let world = strike.world;
-    let mut members: Vec<MemberIndex> = world.members().collect();
+    let mut members: Vec<MemberIndex> = world.seated();
+    let majority = members.len() / 2 + 1;
     let mut dice = Dice::keyed(key, Purpose::Damage, 0);
-    while members.len() > world.plan().members.len() / 2 + 1 {
+    while members.len() > majority {
         let leaves = usize::try_from(dice.below(u64::try_from(members.len()).unwrap_or(1))).unwrap_or(0);
         members.remove(leaves);
     }
@@ -86,7 +87,7 @@ fn plant(world: &World, struck: MemberIndex, area: DamageArea, dice: &mut Dice, 
     let seat = world.seat(struck);
     let segments = segments(seat);
     let path = match (area, segments.split_last()) {
-        (DamageArea::Engine, _) => Some(product::engine_file()),
+        (DamageArea::Engine, _) => Some(product::engine_file(world.generation(struck))),
         (DamageArea::LogTail, Some((newest, _))) => Some(newest.clone()),
         (DamageArea::SealedLog, Some((_, older))) => dice.pick(older).cloned(),
         (_, None) => None,
@@ -164,7 +165,7 @@ pub(super) async fn astray(strike: &Strike<'_>, fault: Fault) {
         return;
     }
     let kind = if lost { quorate_disk::FaultKind::Lost } else { quorate_disk::FaultKind::Misdirected };
-    let path = super::disk::path_of(area);
+    let path = super::disk::path_of(strike, area);
     let disk = &world.seat(struck).disk;
     disk.inject(quorate_disk::Fault { call: quorate_disk::Call::Write, path, nth, kind });
     strike.last().await;

@@ -31,12 +31,13 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
                 Death { down_for: strike.for_, power_after, event: strike.id + SECOND },
             );
             let crash = if power { Crash::PowerLoss } else { Crash::Kill };
-            disk.arm(Arm { call: class(call), path: path_of(area), nth, crash, event: strike.id });
+            let path = path_of(strike, area);
+            disk.arm(Arm { call: class(call), path, nth, crash, event: strike.id });
         }
         Fault::DiskError { call, area, nth, power_after_ms, .. } => {
             let power_after = power_after_ms.map(Duration::from_millis);
             world.expect_errors(struck, power_after.map(|wait| (wait, strike.id + SECOND)));
-            inject(call, path_of(area), nth, FaultKind::Eio);
+            inject(call, path_of(strike, area), nth, FaultKind::Eio);
         }
         Fault::DiskStall { call, .. } => inject(call, None, 1, FaultKind::Stalled(strike.for_)),
         other => unknown(other),
@@ -44,10 +45,10 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     strike.last().await;
 }
 
-pub(super) fn path_of(area: DiskArea) -> Option<PathBuf> {
+pub(super) fn path_of(strike: &Strike<'_>, area: DiskArea) -> Option<PathBuf> {
     match area {
         DiskArea::Any => None,
-        DiskArea::Wal => Some(product::wal_dir()),
+        DiskArea::Wal => Some(product::wal_dir(strike.world.generation(strike.struck))),
     }
 }
 

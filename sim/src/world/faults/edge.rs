@@ -44,7 +44,13 @@ impl World {
         }
         let Some(Waiting { id, nth, crash, .. }) = self.whose_moment(moment) else { return };
         self.expect_death(index, Death { down_for: DOWN_FOR, power_after: None, event: id });
-        seat.disk.arm(Arm { call: Call::Write, path: Some(product::wal_dir()), nth, crash, event: id });
+        seat.disk.arm(Arm {
+            call: Call::Write,
+            path: Some(product::wal_dir(self.generation(index))),
+            nth,
+            crash,
+            event: id,
+        });
     }
 
     fn whose_moment(&self, moment: LogMoment) -> Option<Waiting> {

@@ -3,6 +3,7 @@
 
 mod calls;
 mod clock;
+mod cluster;
 mod damage;
 mod disk;
 pub(super) mod edge;
@@ -49,7 +50,7 @@ impl World {
 
     async fn strike(&self, planned: PlannedFault) {
         let struck = planned.fault.target().map(|target| self.settle(target));
-        let member = struck.map(|index| self.seat(index).id);
+        let member = struck.map(|index| self.member_id(index));
         let note = struck.map(|index| index.to_string()).unwrap_or_default();
         let note = format!("{}{}{}", planned.id, if note.is_empty() { "" } else { " " }, note);
         let open = self.inner.record.fault_begins(self.now(), planned.fault.name(), member, note);
@@ -65,6 +66,7 @@ impl World {
             }
             Family::Flap => flap::strike(&strike, planned.fault).await,
             Family::Reset | Family::Client => calls::strike(&strike, planned.fault).await,
+            Family::Cluster => cluster::strike(&strike, planned.fault).await,
             Family::Clock => clock::strike(&strike, planned.fault).await,
             Family::DiskDeath | Family::DiskError | Family::DiskStall => {
                 disk::strike(&strike, planned.fault).await;

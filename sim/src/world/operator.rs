@@ -1,0 +1,235 @@
+//! What operators do to the cluster: they ask a living member of it, and then another, until the change is made, is
+//! refused for good, or the time for it is over.
+//!
+//! Changes are made one after the other. A member whose disk is lost is removed before another may lose its own:
+//! losing one at a time, each while all others have their disks, is what a cluster must survive.
+//!
+//! Invariant: a place is given away only when nobody of the cluster sits there any more.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use quorate_check::types::{MemberId, Nanos};
+use quorate_check::verdict::Class;
+use quorate_disk::Crash;
+
+use super::World;
+use super::product::{self, Change, Changed};
+use super::tenant::Standing;
+use crate::plan::MemberIndex;
+
+/// How long a member may take to answer one attempt.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause before the next attempt.
+const RETRY_PAUSE: Duration = Duration::from_millis(300);
+/// How long operators try before they give a change up.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// A disk is lost only while at least so many members are up, the struck one among them.
+const UP_FOR_A_LOSS_MIN: usize = 3;
+
+/// What operators know.
+#[derive(Default)]
+pub(super) struct Operators {
+    /// One change at a time.
+    at_work: tokio::sync::Mutex<()>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Members that the cluster said are removed.
+    removed: BTreeSet<MemberId>,
+    /// A member whose disk is lost and that may still be in the list.
+    lost: Option<(MemberIndex, MemberId)>,
+}
+
+impl Operators {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl World {
+    /// Asks the leader to hand over; what becomes of it is its own business.
+    pub(super) async fn move_leader(&self, to: MemberIndex) {
+        let Some((node, member)) = self.leader().and_then(|leader| self.reach(leader)) else { return };
+        let to = self.member_id(to);
+        let asked = node.spawn(async move { product::change(&member, Change::MoveLeader(to)).await });
+        // A member that dies meanwhile answers nothing.
+        let _answer = self.inner.time.within(ATTEMPT_TIMEOUT, asked).await;
+    }
+
+    /// Gives the first free place to a new member.
+    pub(super) async fn add_member(&self, key: u64, learner: bool) {
+        let _turn = self.inner.operators.at_work.lock().await;
+        let free = self.inner.seats.iter().find(|seat| seat.tenant().standing == Standing::Vacant);
+        if let Some(index) = free.map(|seat| seat.index) {
+            self.seat_member(key, index, learner).await;
+        }
+    }
+
+    async fn seat_member(&self, key: u64, index: MemberIndex, learner: bool) {
+        let change = Change::Add { url: product::peer_url(index), learner };
+        match self.ask_until_done(key, &change).await {
+            Some(Changed::Added(id)) => {
+                self.inner.record.note(self.now(), format_args!("added {index}"));
+                self.seat(index).tenant().move_in(id);
+                self.start_if_nobody_holds(index);
+            }
+            Some(_) | None => self.inner.record.note(self.now(), format_args!("not added {index}")),
+        }
+    }
+
+    /// Gives a learner its vote, if there is one.
+    pub(super) async fn promote_member(&self, key: u64) {
+        let _turn = self.inner.operators.at_work.lock().await;
+        let mut listed = self.listed().into_iter().flatten();
+        if let Some(learner) = listed.find(|member| member.is_learner) {
+            self.ask_until_done(key, &Change::Promote(learner.id)).await;
+        }
+    }
+
+    /// Removes a member; its process ends when it knows.
+    pub(super) async fn remove_member(&self, key: u64, index: MemberIndex) {
+        let _turn = self.inner.operators.at_work.lock().await;
+        let id = {
+            let mut tenant = self.seat(index).tenant();
+            if tenant.standing != Standing::Member {
+                return;
+            }
+            tenant.standing = Standing::Leaving;
+            tenant.id
+        };
+        if !self.remove(key, index, id).await {
+            let mut tenant = self.seat(index).tenant();
+            // It may have left meanwhile, by an attempt that seemed to fail.
+            if tenant.standing == Standing::Leaving {
+                tenant.standing = Standing::Member;
+            }
+        }
+    }
+
+    /// Whether the cluster said that the member is removed. When it is not known, the member is still leaving.
+    async fn remove(&self, key: u64, index: MemberIndex, id: MemberId) -> bool {
+        match self.ask_until_done(key, &Change::Remove(id)).await {
+            Some(Changed::Removed) => {
+                self.inner.record.note(self.now(), format_args!("removed {index}"));
+                self.inner.operators.known().removed.insert(id);
+                true
+            }
+            Some(_) => false,
+            None => true,
+        }
+    }
+
+    /// A member's machine is lost with its disk; another is added in its place.
+    pub(super) async fn replace_member(&self, key: u64, index: MemberIndex) {
+        let _turn = self.inner.operators.at_work.lock().await;
+        let unfinished = self.inner.operators.known().lost;
+        if let Some((index, id)) = unfinished {
+            return self.finish_replacement(key, index, id).await;
+        }
+        let seat = self.seat(index);
+        let all_others_are_up = self.seated().into_iter().all(|other| other == index || !self.is_down(other));
+        let up = self.statuses().len();
+        if seat.tenant().standing != Standing::Member || !all_others_are_up || up < UP_FOR_A_LOSS_MIN {
+            return;
+        }
+        self.crash_again(index, Crash::PowerLoss, key);
+        let id = {
+            let mut tenant = seat.tenant();
+            tenant.leave();
+            tenant.id
+        };
+        self.inner.record.note(self.now(), format_args!("lost {index}"));
+        self.inner.operators.known().lost = Some((index, id));
+        self.finish_replacement(key, index, id).await;
+    }
+
+    async fn finish_replacement(&self, key: u64, index: MemberIndex, id: MemberId) {
+        self.remove(key, index, id).await;
+        let removed = self.inner.operators.known().removed.contains(&id);
+        if removed {
+            self.inner.operators.known().lost = None;
+            self.seat_member(key, index, false).await;
+        }
+    }
+
+    /// Asks one member after the other. `None` when the time was over and nobody knows.
+    async fn ask_until_done(&self, key: u64, change: &Change) -> Option<Changed> {
+        let time = &self.inner.time;
+        let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        let deadline = Nanos(time.now().0.saturating_add(patience));
+        for attempt in 0.. {
+            if time.now() >= deadline || self.inner.record.is_over() {
+                break;
+            }
+            let up: Vec<MemberIndex> =
+                self.seated().into_iter().filter(|index| self.reach(*index).is_some()).collect();
+            let turn = usize::try_from(key.wrapping_add(attempt)).unwrap_or(0).checked_rem(up.len());
+            let asked = turn.and_then(|turn| up.get(turn)).and_then(|index| self.reach(*index));
+            if let Some((node, member)) = asked {
+                let change = change.clone();
+                let answer = node.spawn(async move { product::change(&member, change).await });
+                match time.within(ATTEMPT_TIMEOUT, answer).await {
+                    Some(Ok(Changed::NotYet(_))) | Some(Err(_)) | None => {}
+                    Some(Ok(done)) => return Some(done),
+                }
+            }
+            time.sleep(RETRY_PAUSE).await;
+        }
+        None
+    }
+
+    /// The member list, as whoever leads knows it.
+    fn listed(&self) -> Option<Vec<product::Listed>> {
+        let (_, member) = self.leader().and_then(|leader| self.reach(leader))?;
+        Some(product::listed(&member))
+    }
+
+    /// Those who follow without a vote.
+    pub(super) fn learners(&self) -> Vec<MemberId> {
+        let listed = self.listed().into_iter().flatten();
+        listed.filter(|member| member.is_learner).map(|member| member.id).collect()
+    }
+
+    /// Holds the member list against what operators were told: who was said to be removed is not in it, and everybody
+    /// who was added and not removed is. To be asked when the cluster is at rest.
+    pub fn check_member_list(&self) {
+        let Some(listed) = self.listed() else { return };
+        let listed: BTreeSet<MemberId> = listed.into_iter().map(|member| member.id).collect();
+        let removed = self.inner.operators.known().removed.clone();
+        if let Some(back) = removed.intersection(&listed).next() {
+            self.finding(
+                Class::Safety,
+                "member list",
+                format!("member {back} was removed, and is in the list"),
+            );
+        }
+        for index in self.seated() {
+            let id = self.member_id(index);
+            if !listed.contains(&id) {
+                let sentence = format!("{index} ({id}) was added and never removed, and is not in the list");
+                self.finding(Class::Safety, "member list", sentence);
+            }
+        }
+    }
+
+    /// Whether everybody who is up agrees that who votes is what the member list says. The cluster must come to that by
+    /// itself.
+    pub fn voters_are_listed(&self) -> bool {
+        let up = self.seated().into_iter().filter_map(|index| self.reach(index));
+        up.into_iter().all(|(_, member)| product::voters_are_listed(&member))
+    }
+
+    /// Members that were removed and whose processes have not ended.
+    pub fn outstaying(&self) -> Vec<MemberIndex> {
+        let removed = self.inner.operators.known().removed.clone();
+        let outstaying = self.inner.seats.iter().filter(|seat| {
+            let tenant = *seat.tenant();
+            tenant.standing == Standing::Leaving && removed.contains(&tenant.id)
+        });
+        outstaying.map(|seat| seat.index).collect()
+    }
+}

@@ -1,0 +1,53 @@
+//! Who sits in a place for members: places stay, members come and go.
+
+use quorate_check::types::MemberId;
+
+use super::product;
+use crate::plan::{MemberIndex, Plan};
+
+/// What the cluster has to do with a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// A member of the cluster is here.
+    Member,
+    /// Its removal has been asked for: it may end by itself, and does once it knows that it is removed.
+    Leaving,
+    /// Nobody is here, and nothing starts.
+    Vacant,
+}
+
+/// Who sits in a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tenant {
+    /// The member that is here, or was last.
+    pub(super) id: MemberId,
+    pub(super) standing: Standing,
+    /// Counts the members that were here: each has a disk of its own, as far as it can tell.
+    pub(super) generation: u32,
+    /// Whether it joins a cluster that runs already.
+    pub(super) joins: bool,
+}
+
+impl Tenant {
+    /// Who sits in a place at the start.
+    pub(super) fn first(plan: &Plan, index: MemberIndex) -> Tenant {
+        let founds = plan.founds(index);
+        Tenant {
+            id: MemberId(product::founder_id(index).0),
+            standing: if founds { Standing::Member } else { Standing::Vacant },
+            generation: 0,
+            joins: !founds,
+        }
+    }
+
+    /// Nobody sits here any more; what was on the disk is lost.
+    pub(super) fn leave(&mut self) {
+        self.standing = Standing::Vacant;
+        self.generation += 1;
+    }
+
+    /// A new member moves in.
+    pub(super) fn move_in(&mut self, id: MemberId) {
+        *self = Tenant { id, standing: Standing::Member, joins: true, ..*self };
+    }
+}
