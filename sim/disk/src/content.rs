@@ -298,7 +298,8 @@ impl Content {
     /// Whether the sector is on the platter and nothing newer is in the page cache.
     pub(crate) fn is_settled(&self, sector: u64) -> bool {
         let end = (sector + 1) * SECTOR_BYTES;
-        end <= self.platter_len && !self.dirty.contains_key(&sector) && !self.limbo.contains_key(&sector)
+        // A cut that is not synced hides what the platter still has.
+        end <= self.platter_len.min(self.len) && !self.dirty.contains_key(&sector) && !self.limbo.contains_key(&sector)
     }
 
     /// The sectors that cannot be read, or that hold something else than they should, with the bytes concerned.
