@@ -299,7 +299,9 @@ impl Content {
     pub(crate) fn is_settled(&self, sector: u64) -> bool {
         let end = (sector + 1) * SECTOR_BYTES;
         // A cut that is not synced hides what the platter still has.
-        end <= self.platter_len.min(self.len) && !self.dirty.contains_key(&sector) && !self.limbo.contains_key(&sector)
+        end <= self.platter_len.min(self.len)
+            && !self.dirty.contains_key(&sector)
+            && !self.limbo.contains_key(&sector)
     }
 
     /// The sectors that cannot be read, or that hold something else than they should, with the bytes concerned.
