@@ -31,6 +31,7 @@ use crate::raft::state_machine::StateMachine;
 use crate::raft::types::PeerNode;
 use crate::raft::watch_driver;
 use crate::service;
+use crate::storage::engine::EngineOptions;
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
 use crate::storage::wal::{Identity, Wal, WalHandle, WalOptions};
@@ -121,14 +122,15 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
 
     let (wal, recovered) = open_wal(&config, &env).await?;
     let state_dir =
-        StateDir::new(env.clone(), engine_worker.clone(), &config.data_dir, config.engine, identity);
+        StateDir::new(env.clone(), engine_worker.clone(), &config.data_dir, config.engine, identity)
+            .with_options(EngineOptions { cache_bytes: config.knobs.engine_cache_bytes });
     let (engine, origin) = state_dir.open(recovered.purged).await?;
     tracing::info!(?origin, engine = engine.name(), "the state engine is open");
 
     let (state, membership, installed) = {
         let reader = engine.reader()?;
         let state = State::load(|bucket, from, limit| reader.range(bucket, from, limit))
-            .map_err(|error| StartError::Corrupt { dir: dir.clone(), what: error.to_string() })?;
+            .map_err(|error| StartError::Corrupt { dir: dir.clone(), what: state_dir.said(&error) })?;
         let membership = load_membership(reader.get(Bucket::Meta, membership_key())?)
             .map_err(|what| StartError::Corrupt { dir: dir.clone(), what })?;
         (state, membership, state_dir.installed_at(&*reader)?)
@@ -136,7 +138,8 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     let log_end = recovered.entries.last().map(|entry| entry.log_id).or(recovered.purged);
     if state.applied() > log_end && state.applied() != installed {
         let what = format!(
-            "the state engine holds entry {:?}, but the write-ahead log ends at {:?}: they do not belong together",
+            "the state engine {} holds entry {:?}, but the write-ahead log ends at {:?}: they do not belong together",
+            state_dir.root(),
             state.applied(),
             log_end
         );
@@ -146,7 +149,8 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     if let Some(purged) = recovered.purged.filter(|purged| state.applied() < Some(*purged)) {
         let holds = state.applied().map_or("nothing".to_owned(), |applied| format!("entry {applied}"));
         let what = format!(
-            "the state engine holds {holds}, but the write-ahead log begins behind {purged}: what is between is gone"
+            "the state engine {} holds {holds}, but the write-ahead log begins behind {purged}: what is between is gone",
+            state_dir.root()
         );
         return Err(StartError::Mismatch { dir, what });
     }

@@ -148,6 +148,7 @@ impl Builder {
                 late_job_permille: 0,
                 late_job_us: Span::new(1_000, 1_000),
                 disturbance_permille: 0,
+                engine_cache_bytes: None,
                 quota_bytes: None,
             },
             families: BTreeSet::new(),

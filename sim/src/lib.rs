@@ -3,6 +3,7 @@
 //! # Code map
 //! - [`plan`]: what a run will do; seed to plan.
 //! - [`net`]: links, weather, chances, cuts: what a network does to messages, in numbers.
+//! - [`atlas`]: which damage to a disk must be survived, noticed, or cannot be seen.
 //! - `world` (simulated build): members, network, disks, clocks, faults.
 //! - [`client`]: what clients ask, and how they reach members.
 //! - `embed` (simulated build): a cluster for other projects' simulations.
@@ -22,6 +23,7 @@
 //!
 //! Without `--cfg madsim` this crate compiles, tests its plain parts, and its program refuses to run.
 
+pub mod atlas;
 pub mod cli;
 pub mod client;
 pub mod diff;

@@ -87,10 +87,6 @@ pub const UNCAUGHT: &[&str] = &[
     "read-index-before-own-term",
     "snapshot-behind-the-log-installed",
     "stream-asks-for-purged-entries-for-ever",
-    "wal-corruption-taken-for-a-torn-tail",
-    "wal-cut-suffix-kept-in-recovery",
-    "wal-proof-of-segment-recycled",
-    "wal-torn-tail-taken-for-corruption",
     "watch-compacted-scan-delivered",
     "watch-progress-of-an-unsynced-watcher",
 ];

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::limits;
 use crate::machine::command::Member as MemberInfo;
 use crate::machine::watch::{CatchUpBudget, WatchLimits};
-use crate::storage::engine::EngineKind;
+use crate::storage::engine::{ENGINE_CACHE_BYTES_DEFAULT, EngineKind};
 use crate::types::{ClusterId, MemberId};
 
 /// What one member is and whom it belongs to.
@@ -53,6 +53,8 @@ pub struct Knobs {
     pub snapshot_wal_bytes: u64,
     /// Entries kept behind a snapshot, for followers that lag a little.
     pub keep_entries: u64,
+    /// Memory the state engine may use for its pages, bytes.
+    pub engine_cache_bytes: usize,
     /// Logical bytes that the state may take; `None` is no limit.
     pub quota_bytes: Option<u64>,
     /// Operations at one level of a transaction.
@@ -95,6 +97,7 @@ impl Default for Knobs {
             snapshot_entries: 100_000,
             snapshot_wal_bytes: limits::SNAPSHOT_WAL_BYTES,
             keep_entries: limits::SNAPSHOT_CATCHUP_ENTRIES,
+            engine_cache_bytes: ENGINE_CACHE_BYTES_DEFAULT,
             quota_bytes: Some(2 << 30),
             max_txn_ops: 128,
             batch_requests_max: 1_000,

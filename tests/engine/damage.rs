@@ -87,6 +87,131 @@ fn a_cut_file_is_corrupt() {
     }
 }
 
+/// Whether an error names the file and an offset in it, in one line.
+fn names_place(error: &EngineError) -> bool {
+    let text = error.to_string();
+    let offset = text.split("offset ").skip(1).any(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    text.contains(FILE) && offset && !text.contains('\n')
+}
+
+/// Rot in any page that the last flush refers to is found by the start, not by whoever reads the page one day.
+#[test]
+fn a_start_reads_every_page_that_counts() {
+    let len = u64::try_from(written(6).written_bytes(Path::new(FILE)).unwrap().len()).unwrap();
+    let right = &contents_after(21)[21];
+    let (mut refused, mut unused) = (0, 0);
+    for page in 2..len / 4096 {
+        let disk = written(6);
+        // A whole page of it, so that nothing in the page stays as it was.
+        for offset in (page * 4096..(page + 1) * 4096).step_by(64) {
+            disk.flip_bit(Path::new(FILE), offset, 2).unwrap();
+        }
+        match redb_on(&disk).open() {
+            Err(error) => {
+                assert!(matches!(error, EngineError::Corrupt { .. }) && names_place(&error), "{error}");
+                let text = error.to_string();
+                let numbers: Vec<u64> =
+                    text.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
+                let [.., offset, bytes] = numbers[..] else { panic!("no place: {text}") };
+                let rotten = page * 4096;
+                assert!(
+                    (offset..offset + bytes).contains(&rotten) || text.contains("gave up"),
+                    "{page}: {text}"
+                );
+                refused += 1;
+            }
+            Ok(opened) => {
+                assert!(crate::script::content_of(&*crate::usable(opened)) == *right, "page {page}");
+                unused += 1;
+            }
+        }
+    }
+    assert!(refused > 3 && unused > 0, "{refused} refused, {unused} unused");
+}
+
+#[test]
+fn a_sector_that_cannot_be_read_is_named_and_one_of_two_header_copies_is_not_needed() {
+    let right = &contents_after(21)[21];
+    for offset in [0, 2048] {
+        let disk = written(7);
+        disk.make_unreadable(Path::new(FILE), offset, 1).unwrap();
+        assert!(crate::script::content_of(&*redb_on(&disk).engine()) == *right, "offset {offset}");
+    }
+    let disk = written(7);
+    disk.make_unreadable(Path::new(FILE), 0, 4096).unwrap();
+    assert!(names_place(&redb_on(&disk).open().unwrap_err()));
+    let len = u64::try_from(written(7).written_bytes(Path::new(FILE)).unwrap().len()).unwrap();
+    let mut met = 0;
+    for page in 1..len / 4096 {
+        let disk = written(7);
+        disk.make_unreadable(Path::new(FILE), page * 4096 + 512, 1).unwrap();
+        if let Err(error) = redb_on(&disk).open() {
+            assert!(matches!(error, EngineError::Io { .. }) && names_place(&error), "page {page}: {error}");
+            met += 1;
+        }
+    }
+    assert!(met > 3, "{met} met");
+}
+
+#[test]
+fn a_full_disk_is_named_with_its_place_and_costs_nothing_that_was_flushed() {
+    let contents = contents_after(21);
+    for free in [0, 4096, 64 << 10, 256 << 10] {
+        let disk = sim_disk(8);
+        let engine = redb_on(&disk).engine();
+        let mut progress = Progress::default();
+        run(&*engine, 1, 5, &mut progress).unwrap();
+        engine.flush().unwrap();
+        disk.leave_free(free);
+        let mut after = Progress::default();
+        let outcome = run(&*engine, 6, 21, &mut after).and_then(|()| engine.flush());
+        if let Err(error) = outcome {
+            let text = error.to_string();
+            assert!(text.contains("No space") && names_place(&error), "{free} free: {text}");
+        }
+        drop(engine);
+        disk.set_capacity(16 << 30);
+        disk.power_loss(1);
+        let engine = redb_on(&disk).engine();
+        let seen = crate::script::content_of(&*engine);
+        let k = crate::script::last_batch(&seen);
+        assert!(
+            k >= 5.max(after.flushed) && seen == contents[usize::try_from(k).unwrap()],
+            "{free} free: {k}"
+        );
+    }
+}
+
+/// A file under construction that finds no space says so, with the place, and not that "it could not be completed".
+#[test]
+fn a_file_that_cannot_be_completed_says_why() {
+    use quorate::storage::engine::redb::EngineBuilder;
+    let mut refused = 0;
+    for free in (0..64).map(|pages| pages * 4096) {
+        let disk = sim_disk(9);
+        let mount = disk.mount();
+        disk.leave_free(free);
+        let built =
+            EngineBuilder::create(&*mount, Path::new("/data/new"), OWNER, SMALL).and_then(|mut builder| {
+                let pairs: Vec<_> = (0..200_u32)
+                    .map(|number| {
+                        let key = bytes::Bytes::copy_from_slice(&number.to_be_bytes());
+                        (quorate::machine::persist::Bucket::Records, key, bytes::Bytes::from(vec![7; 700]))
+                    })
+                    .collect();
+                builder.put(&pairs)?;
+                builder.finish()
+            });
+        if let Err(error) = built {
+            let text = error.to_string();
+            assert!(text.contains("/data/new") && text.contains("No space"), "{free} free: {text}");
+            assert!(text.contains("at offset "), "{free} free: {text}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 10, "{refused} refused");
+}
+
 /// One flipped bit anywhere: the content is right, or the error says `Corrupt` and names the file.
 #[test]
 fn one_flipped_bit_never_gives_wrong_content_and_never_a_panic() {
@@ -107,8 +232,8 @@ fn one_flipped_bit_never_gives_wrong_content_and_never_a_panic() {
         }));
         match outcome {
             Err(_) => panic!("a panic came through: byte {offset} bit {bit}"),
-            Ok(Err(EngineError::Corrupt { path, .. })) => {
-                assert_eq!(path, FILE);
+            Ok(Err(error @ EngineError::Corrupt { .. })) => {
+                assert!(names_place(&error), "byte {offset} bit {bit}: {error}");
                 caught += 1;
             }
             Ok(Err(error)) => panic!("byte {offset} bit {bit}: {error}"),

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::harm::Harm;
 use crate::platter::{PAGE_BYTES, Platter, SECTOR_BYTES, Sector, index, length};
 
 /// Versions of one unsynced sector that are remembered; a middle one is forgotten beyond that.
@@ -55,6 +56,8 @@ pub(crate) struct Content {
     lengths: Vec<(u64, u64)>,
     /// Sectors that cannot be read until they are rewritten.
     unreadable: BTreeSet<u64>,
+    /// What damage took.
+    harm: Harm,
     space: Allocation,
     /// The floor of the allocation at the last sync.
     platter_floor: u64,
@@ -185,6 +188,7 @@ impl Content {
         }
         self.lengths.clear();
         self.platter_floor = self.space.floor;
+        self.harm.synced();
     }
 
     /// A sync that failed: each dirty sector reached the platter or is left in limbo, marked clean.
@@ -201,12 +205,14 @@ impl Content {
             self.platter_len = self.len;
         }
         self.lengths.clear();
+        self.harm.forget_astray();
     }
 
     /// A write that the device acknowledged and lost: its sectors stay visible, and nothing writes them out.
     pub(crate) fn lose(&mut self, offset: u64, bytes: u64) {
         for sector in sectors(offset, bytes) {
             if let Some(version) = self.dirty.remove(&sector).and_then(|mut versions| versions.pop()) {
+                self.harm.strayed(sector, &version.data);
                 self.limbo.insert(sector, version.data);
             }
         }
@@ -223,6 +229,7 @@ impl Content {
         let start = if start == range.start { (start + 1) % end } else { start };
         for (sector, data) in (start..end).zip(&written) {
             if !range.contains(&sector) {
+                self.harm.spoilt(sector, &self.platter.sector(sector));
                 self.platter.put(sector, data);
             }
         }
@@ -249,9 +256,11 @@ impl Content {
             }
         }
         self.limbo.clear();
+        self.harm.forget_astray();
         let len = fate.length(self.platter_len, &self.lengths);
         self.lengths.clear();
         self.platter.cut(len);
+        self.harm.cut(len);
         self.platter_len = len;
         self.len = len;
         self.unreadable.retain(|sector| sector * SECTOR_BYTES < len);
@@ -270,6 +279,7 @@ impl Content {
     /// Changes bytes behind the writer's back, on the platter and in every cached state.
     pub(crate) fn damage(&mut self, sector: u64, change: &dyn Fn(&mut Sector)) {
         let mut data = self.platter.sector(sector);
+        self.harm.spoilt(sector, &data);
         change(&mut data);
         self.platter.put(sector, &data);
         if let Some(data) = self.limbo.get_mut(&sector) {
@@ -283,6 +293,54 @@ impl Content {
     /// Makes the sector unreadable until it is rewritten and that is synced.
     pub(crate) fn spoil(&mut self, sector: u64) {
         self.unreadable.insert(sector);
+    }
+
+    /// Whether the sector is on the platter and nothing newer is in the page cache.
+    pub(crate) fn is_settled(&self, sector: u64) -> bool {
+        let end = (sector + 1) * SECTOR_BYTES;
+        // A cut that is not synced hides what the platter still has.
+        end <= self.platter_len.min(self.len)
+            && !self.dirty.contains_key(&sector)
+            && !self.limbo.contains_key(&sector)
+    }
+
+    /// The sectors that cannot be read, or that hold something else than they should, with the bytes concerned.
+    pub(crate) fn damaged(&self) -> Vec<(u64, bool, std::ops::Range<usize>)> {
+        let mut all: Vec<(u64, bool, std::ops::Range<usize>)> =
+            self.unreadable.iter().map(|sector| (*sector, true, 0..index(SECTOR_BYTES))).collect();
+        for (sector, owed) in self.harm.owed().filter(|(sector, _)| !self.unreadable.contains(sector)) {
+            let held = self.platter.sector(sector);
+            let mut wrong =
+                held.bytes().iter().zip(owed.bytes()).enumerate().filter(|(_, (held, owed))| held != owed);
+            if let Some((first, _)) = wrong.next() {
+                let last = wrong.next_back().map_or(first, |(last, _)| last);
+                all.push((sector, false, first..last + 1));
+            }
+        }
+        all.sort_unstable_by_key(|(sector, ..)| *sector);
+        all
+    }
+
+    /// Fills `buf` with what the platter should hold, zero beyond its length.
+    pub(crate) fn read_undamaged(&self, offset: u64, buf: &mut [u8]) {
+        self.read_platter(offset, buf);
+        for (sector, owed) in self.harm.owed() {
+            overlay(offset, buf, sector, owed);
+        }
+    }
+
+    /// Takes all damage back: the platter holds what it should, and what went astray waits for a sync again.
+    pub(crate) fn mend(&mut self, time: u64) {
+        let (owed, astray) = self.harm.settle();
+        self.unreadable.clear();
+        for (sector, data) in owed {
+            self.platter.put(sector, &data);
+            self.limbo.remove(&sector);
+        }
+        for (sector, data) in astray {
+            self.limbo.remove(&sector);
+            self.dirty.entry(sector).or_default().push(Version { time, data });
+        }
     }
 
     /// How many sectors a power loss could take now, for figures.
@@ -311,10 +369,12 @@ impl Content {
     fn burn(&mut self, sector: u64, data: &Sector) {
         self.platter.put(sector, data);
         self.unreadable.remove(&sector);
+        self.harm.burnt(sector);
     }
 
     fn push(&mut self, time: u64, sector: u64, data: Sector, forget: &dyn Fn(u64) -> u64) {
         self.limbo.remove(&sector);
+        self.harm.written(sector);
         let versions = self.dirty.entry(sector).or_default();
         if versions.len() >= VERSIONS_MAX {
             let victim = forget(sector).checked_rem(length(versions.len())).unwrap_or(0);

@@ -145,6 +145,10 @@ impl Switchboard {
         }
     }
 
+    pub(crate) fn take_back(&mut self, kind: FaultKind) {
+        self.chosen.retain(|fault| fault.kind != kind);
+    }
+
     pub(crate) fn clear(&mut self) {
         self.chosen.clear();
         self.rates.clear();

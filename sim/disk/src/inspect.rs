@@ -10,11 +10,67 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::SimDisk;
 use crate::content::sectors;
-use crate::platter::{SECTOR_BYTES, index};
+use crate::platter::{SECTOR_BYTES, index, length};
 use crate::state::{FileNode, State};
 use crate::tree::Entry;
 
+/// Damage to one sector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file, as a process sees it.
+    pub path: String,
+    /// The first byte that is wrong; the sector's first where it cannot be read.
+    pub offset: u64,
+    /// From there to behind the last byte concerned.
+    pub bytes: u64,
+    /// Whether the sector cannot be read, rather than reads wrong.
+    pub unreadable: bool,
+}
+
 impl SimDisk {
+    /// Where files that a process sees hold something else than they should, or cannot be read: by path, then by
+    /// offset, a sector each. What was written again since is not damaged any more.
+    pub fn damage(&self) -> Vec<Damage> {
+        let state = self.shared.state();
+        let mut all: Vec<Damage> = Vec::new();
+        for (path, file) in state.tree.files() {
+            let Some(node) = state.files.get(&file) else { continue };
+            for (sector, unreadable, wrong) in node.content.damaged() {
+                let offset = sector * SECTOR_BYTES + length(wrong.start);
+                all.push(Damage { path: path.clone(), offset, bytes: length(wrong.len()), unreadable });
+            }
+        }
+        all
+    }
+
+    /// Takes all damage back, in every file. To be called between two processes.
+    pub fn mend(&self) {
+        let mut state = self.shared.state();
+        let time = state.time();
+        state.files.values_mut().for_each(|file| file.content.mend(time));
+    }
+
+    /// The file's durable bytes as they would be without damage.
+    ///
+    /// # Errors
+    /// `NotFound` when no process would see such a file.
+    pub fn undamaged_bytes(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut state = self.shared.state();
+        let content = &seen(&mut state, path)?.content;
+        let mut bytes = vec![0; index(content.platter_len())];
+        content.read_undamaged(0, &mut bytes);
+        Ok(bytes)
+    }
+
+    /// Whether the sector at `offset` is durable as it is and nothing newer waits for a sync: only there can
+    /// damage be taken back exactly.
+    ///
+    /// # Errors
+    /// `NotFound` when no process would see such a file.
+    pub fn is_settled(&self, path: &Path, offset: u64) -> io::Result<bool> {
+        Ok(seen(&mut self.shared.state(), path)?.content.is_settled(offset / SECTOR_BYTES))
+    }
+
     /// The paths of all files as a process sees them, sorted.
     pub fn files(&self) -> Vec<String> {
         self.shared.state().tree.files().into_iter().map(|(path, _)| path).collect()
@@ -91,7 +147,7 @@ impl SimDisk {
     /// `NotFound` when there is no such file, `UnexpectedEof` when it is shorter.
     pub fn flip_bit(&self, path: &Path, offset: u64, bit: u32) -> io::Result<()> {
         let at = index(offset % SECTOR_BYTES);
-        self.damage(
+        self.strike(
             path,
             offset,
             |byte_at, byte| if byte_at == at { byte ^ 1_u8.rotate_left(bit) } else { byte },
@@ -105,7 +161,7 @@ impl SimDisk {
     pub fn corrupt(&self, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
         for (at, byte) in (offset..).zip(bytes) {
             let place = index(at % SECTOR_BYTES);
-            self.damage(path, at, |byte_at, old| if byte_at == place { *byte } else { old })?;
+            self.strike(path, at, |byte_at, old| if byte_at == place { *byte } else { old })?;
         }
         Ok(())
     }
@@ -153,7 +209,7 @@ impl SimDisk {
         Ok(())
     }
 
-    fn damage(&self, path: &Path, offset: u64, change: impl Fn(usize, u8) -> u8) -> io::Result<()> {
+    fn strike(&self, path: &Path, offset: u64, change: impl Fn(usize, u8) -> u8) -> io::Result<()> {
         let mut state = self.shared.state();
         let content = &mut seen(&mut state, path)?.content;
         if offset >= content.len() {

@@ -37,7 +37,9 @@
 //! reservation), latent read errors, misdirected and lost writes, lying syncs, stalls. *After a failed sync*
 //! each dirty sector is either on the platter or in limbo; so the data reads back well, a second sync succeeds,
 //! and a power loss takes it all the same. Rot and other damage come in from outside ([`SimDisk::flip_bit`],
-//! [`SimDisk::corrupt`], [`SimDisk::make_unreadable`], [`SimDisk::truncate`], [`SimDisk::remove`]).
+//! [`SimDisk::corrupt`], [`SimDisk::make_unreadable`], [`SimDisk::truncate`], [`SimDisk::remove`]). What damage took
+//! is remembered: [`SimDisk::damage`] says where it is, and [`SimDisk::mend`] puts it back, as an owner does who
+//! rescues a disk.
 //!
 //! **Which faults break the promise.** `quorate::env::Disk` states what may be assumed. Crashes, EIO, ENOSPC and
 //! stalls stay within it: every synced byte must survive them. Rot, latent errors, misdirected and lost writes
@@ -56,13 +58,14 @@
 //!
 //! # Code map
 //! `dice` keyed decisions; `platter` sparse bytes; `content` one file's layers; `tree` names; `crash` what a
-//! power loss leaves; `faults` the switchboard; `latency` simulated time; `state` all of it behind one lock;
+//! power loss leaves; `harm` what damage took; `faults` the switchboard; `latency` simulated time; `state` all of it behind one lock;
 //! `mount` the handles; `inspect` the view and the damage from outside.
 
 mod content;
 mod crash;
 mod dice;
 mod faults;
+mod harm;
 mod inspect;
 mod latency;
 mod mount;
@@ -77,6 +80,7 @@ use quorate::env::Disk;
 
 pub use crash::{Survival, Toll, Torn};
 pub use faults::{Arm, Call, Crash, Fault, FaultKind};
+pub use inspect::Damage;
 pub use latency::{Latency, Range};
 pub use platter::{PAGE_BYTES, SECTOR_BYTES};
 pub use state::{Action, Config, Counters, DeathHook, DiskEvent, Observer};
@@ -182,6 +186,11 @@ impl SimDisk {
         self.shared.state().evict(event);
     }
 
+    /// Takes back chosen faults of this kind that have not struck.
+    pub fn take_back(&self, kind: FaultKind) {
+        self.shared.state().switchboard.take_back(kind);
+    }
+
     /// Takes back all faults that have not struck, and all rates. Damage already done stays.
     pub fn clear_faults(&self) {
         self.shared.state().switchboard.clear();
@@ -190,6 +199,13 @@ impl SimDisk {
     /// Changes the size of the file system; below what is used, nothing more can be reserved.
     pub fn set_capacity(&self, bytes: u64) {
         self.shared.state().config.capacity_bytes = bytes;
+    }
+
+    /// Fills the file system up to this many free bytes.
+    pub fn leave_free(&self, bytes: u64) {
+        let mut state = self.shared.state();
+        let used = state.config.capacity_bytes.saturating_sub(state.free_bytes());
+        state.config.capacity_bytes = used.saturating_add(bytes);
     }
 
     /// Changes how long calls take.

@@ -54,8 +54,10 @@ pub struct Counters {
     pub bytes_read: u64,
     /// Bytes handed to writes.
     pub bytes_written: u64,
-    /// Calls that a fault other than a stall struck.
+    /// Calls that failed by a fault.
     pub faults: u64,
+    /// Calls that were acknowledged and not done as asked.
+    pub astray: u64,
     /// Calls that a stall struck.
     pub stalls: u64,
     /// Process kills, armed ones included.
@@ -289,6 +291,7 @@ impl State {
                 self.counters.stalls += 1;
                 verdict = Verdict::Proceed;
             }
+            Verdict::Fault(FaultKind::Lost | FaultKind::Misdirected) => self.counters.astray += 1,
             Verdict::Fault(_) => self.counters.faults += 1,
             Verdict::Proceed | Verdict::Die(..) => {}
         }

@@ -845,3 +845,63 @@ proptest! {
         prop_assert_eq!(first, live(seed, &steps), "the same seed left another image");
     }
 }
+
+#[test]
+fn damage_is_known_until_it_is_written_over_or_mended() {
+    let (disk, _mount, file) = with_file(7);
+    file.write_at(0, &[1; 8192]).unwrap();
+    file.sync_data().unwrap();
+    assert_eq!(disk.damage(), []);
+    disk.flip_bit(p("/f"), 700, 3).unwrap();
+    disk.make_unreadable(p("/f"), 4096, 1).unwrap();
+    let places: Vec<(u64, u64)> = disk.damage().iter().map(|it| (it.offset, it.bytes)).collect();
+    assert_eq!(places, [(700, 1), (4096, 512)]);
+    assert_eq!(disk.undamaged_bytes(p("/f")).unwrap(), [1; 8192]);
+    // What is written again is whole; what is not waits for its owner.
+    file.write_at(512, &[2; 512]).unwrap();
+    file.sync_data().unwrap();
+    assert_eq!(disk.damage().len(), 1);
+    disk.kill(1);
+    disk.mend();
+    assert_eq!(disk.damage(), []);
+    let mut want = vec![1; 8192];
+    want[512..1024].fill(2);
+    assert_eq!(disk.durable_bytes(p("/f")).unwrap(), want);
+}
+
+#[test]
+fn what_went_astray_is_damage_once_it_was_promised_and_can_be_put_back() {
+    for kind in [FaultKind::Lost, FaultKind::Misdirected] {
+        let (disk, _mount, file) = with_file(8);
+        file.write_at(0, &[1; 16384]).unwrap();
+        file.sync_data().unwrap();
+        disk.inject(fault(Call::Write, 1, kind));
+        file.write_at(4096, &[2; 4096]).unwrap();
+        file.sync_data().unwrap();
+        let mut want = vec![1; 16384];
+        want[4096..8192].fill(2);
+        assert_eq!(disk.undamaged_bytes(p("/f")).unwrap(), want, "{kind:?}");
+        disk.power_loss(1);
+        assert_ne!(disk.durable_bytes(p("/f")).unwrap(), want, "{kind:?}");
+        assert!(!disk.damage().is_empty(), "{kind:?}");
+        disk.mend();
+        assert_eq!(disk.durable_bytes(p("/f")).unwrap(), want, "{kind:?}");
+        assert_eq!(disk.damage(), [], "{kind:?}");
+    }
+}
+
+#[test]
+fn what_went_astray_before_a_sync_was_never_promised() {
+    let (disk, _mount, file) = with_file(9);
+    file.write_at(0, &[1; 4096]).unwrap();
+    file.sync_data().unwrap();
+    disk.inject(fault(Call::Write, 1, FaultKind::Lost));
+    file.write_at(0, &[2; 512]).unwrap();
+    assert_eq!(disk.damage(), []);
+    // Mended, it waits for a sync like any other write.
+    disk.kill(1);
+    disk.mend();
+    let mount = disk.mount();
+    mount.open(p("/f"), OpenMode::ReadWrite).unwrap().sync_data().unwrap();
+    assert_eq!(disk.durable_bytes(p("/f")).unwrap()[..512], [2; 512]);
+}

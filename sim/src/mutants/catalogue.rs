@@ -59,6 +59,12 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Engine,
+        name: "engine-pages-not-verified-at-start",
+        breaks: "a start does not hold the engine's pages against their checksums, so rot is met later, where nobody \
+                 can say in which place it stands",
+    },
+    Mutant {
+        area: Area::Engine,
         name: "engine-records-forgotten-while-fed",
         breaks: "buffered records are forgotten when the engine takes them, not when it has them, so a read in \
                  between misses them",
@@ -258,9 +264,20 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Wal,
+        name: "wal-no-space-answered-as-done",
+        breaks: "a commit that found no space for the next segment is answered as done, so what it held is nowhere",
+    },
+    Mutant {
+        area: Area::Wal,
         name: "wal-proof-of-segment-recycled",
         breaks: "the segment that vouches for an unused newest one is recycled, so a member refuses to start \
                  after a power loss",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-read-error-taken-for-the-end",
+        breaks: "a sector of the log that cannot be read is taken for the end of what was written, so what stands \
+                 behind it is cut",
     },
     Mutant {
         area: Area::Wal,
@@ -276,6 +293,11 @@ pub const CATALOGUE: &[Mutant] = &[
         area: Area::Wal,
         name: "wal-reuse-tail-segment",
         breaks: "recovery appends to the segment it found, so an unsynced batch of an earlier life can come back",
+    },
+    Mutant {
+        area: Area::Wal,
+        name: "wal-second-header-copy-not-tried",
+        breaks: "a segment whose first header copy is damaged is refused, though the second one is sound",
     },
     Mutant {
         area: Area::Wal,

@@ -10,12 +10,24 @@ use quorate_check::history::{
 use quorate_check::types::{LeaseId, Revision};
 
 use crate::plan::Fault;
-use crate::plan::fault::{Direction, DiskArea, DiskCall};
+use crate::plan::fault::{DamageArea, Direction, DiskArea, DiskCall, LogMoment};
 
 /// Items of a list that are shown.
 const ITEMS_MAX: usize = 12;
 /// Characters of a value that are shown.
 const VALUE_CHARS_MAX: usize = 40;
+
+fn damaged(area: DamageArea) -> &'static str {
+    match area {
+        DamageArea::SealedLog => "a full log segment",
+        DamageArea::LogTail => "the last log segment",
+        DamageArea::Engine => "the state engine",
+    }
+}
+
+fn while_down(down: bool) -> &'static str {
+    if down { " while it is down" } else { ", then killed" }
+}
 
 /// Items by commas, the first few of them.
 fn listed<T>(items: &[T], show: impl Fn(&T) -> String) -> String {
@@ -276,6 +288,30 @@ pub(super) fn fault(fault: &Fault) -> String {
         Fault::RemoveMember { .. } => "member removed".to_owned(),
         Fault::ReplaceMember { .. } => "disk lost: member removed, another added".to_owned(),
         Fault::DiskStall { call, .. } => format!("next {} stands still", calls(call, DiskArea::Any)),
+        Fault::DiskFull { free_bytes, .. } => format!("disk full, {} KiB left", free_bytes >> 10),
+        Fault::Rot { area, down, .. } => format!("{} rots{}", damaged(area), while_down(down)),
+        Fault::RotBeyond { .. } => "a majority's logs rot: each must refuse to start".to_owned(),
+        Fault::Unreadable { area, down, .. } => {
+            format!("part of {} cannot be read{}", damaged(area), while_down(down))
+        }
+        Fault::DeathAfter { moment, nth, power } => {
+            let how = if power { "loses power" } else { "dies" };
+            match moment {
+                LogMoment::Cut => {
+                    format!("who first cuts its log {how} inside write number {nth} from there")
+                }
+                LogMoment::Recycled => {
+                    format!(
+                        "who first recycles all segments but one {how} inside write number {nth} from there"
+                    )
+                }
+                LogMoment::Unused => format!("who first has an unused segment {how}"),
+            }
+        }
+        Fault::WriteAstray { area, nth, lost, .. } => {
+            let how = if lost { "is lost" } else { "lands elsewhere" };
+            format!("{} number {nth} from here {how}, then power lost", calls(DiskCall::Write, area))
+        }
     }
 }
 

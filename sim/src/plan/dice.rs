@@ -38,6 +38,10 @@ pub enum Purpose {
     Disturbance,
     /// One watch of an observer.
     Observer,
+    /// The disk atlas: which of its families a seed uses, and its faults.
+    Atlas,
+    /// Where damage strikes.
+    Damage,
     /// One message on its way.
     Delivery,
 }
@@ -59,6 +63,8 @@ impl Purpose {
             Purpose::Disk => 12,
             Purpose::Disturbance => 13,
             Purpose::Observer => 14,
+            Purpose::Atlas => 20,
+            Purpose::Damage => 21,
             Purpose::Delivery => 40,
         }
     }

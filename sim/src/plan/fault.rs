@@ -52,13 +52,23 @@ pub enum Family {
     Copies,
     /// Links between a client and members.
     Client,
+    /// File systems that are full for a while.
+    Space,
+    /// Bytes that change on the medium.
+    Rot,
+    /// Sectors that cannot be read any more.
+    Latent,
+    /// Writes that are acknowledged and lost, or land elsewhere.
+    Astray,
+    /// Machines that die right after their log was cut or recycled.
+    Edge,
     /// Members come and go, and leadership is handed over.
     Cluster,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 16] = [
+    pub const ALL: [Family; 21] = [
         Family::Kill,
         Family::Power,
         Family::Pause,
@@ -74,8 +84,17 @@ impl Family {
         Family::Reset,
         Family::Copies,
         Family::Client,
+        Family::Space,
+        Family::Rot,
+        Family::Latent,
+        Family::Astray,
+        Family::Edge,
         Family::Cluster,
     ];
+
+    /// Families of the disk atlas: their faults go beyond what the product may assume of a disk, take its space,
+    /// or wait for a moment in the life of its log.
+    pub const ATLAS: [Family; 5] = [Family::Space, Family::Rot, Family::Latent, Family::Astray, Family::Edge];
 
     /// Families that can take a leader away.
     pub const UNSEATING: [Family; 3] = [Family::Kill, Family::Power, Family::Partition];
@@ -124,6 +143,30 @@ pub enum DiskArea {
     Any,
     /// The write-ahead log.
     Wal,
+}
+
+/// The part of a disk that is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DamageArea {
+    /// Segments of the write-ahead log that take no more batches.
+    SealedLog,
+    /// The segment of the write-ahead log that was written last.
+    LogTail,
+    /// The state engine's file.
+    Engine,
+}
+
+/// A moment in the life of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogMoment {
+    /// A conflicting suffix is being cut off.
+    Cut,
+    /// A segment was recycled, and one alone is left.
+    Recycled,
+    /// A segment was brought into use, and nothing has been written to it for a while.
+    Unused,
 }
 
 /// What happens.
@@ -329,6 +372,64 @@ pub enum Fault {
         /// Which call.
         call: DiskCall,
     },
+    /// The file system is full: as long as the fault lasts, little more than what is taken can be.
+    DiskFull {
+        /// Whose.
+        target: Target,
+        /// What is still free, bytes.
+        free_bytes: u64,
+    },
+    /// Durable bytes change. Where too many members are damaged already, nothing does.
+    Rot {
+        /// Whose.
+        target: Target,
+        /// Where.
+        area: DamageArea,
+        /// Draws the place.
+        key: u64,
+        /// The process is killed first and starts when the fault ends; otherwise it runs on, and is killed then.
+        down: bool,
+    },
+    /// A majority's newest segments of the log rot while all of them are down: more than what survival is promised
+    /// for. Each must refuse to start, until its disk is rescued when the fault ends.
+    RotBeyond {
+        /// Draws the members and the places.
+        key: u64,
+    },
+    /// Sectors cannot be read until they are written again. Where too many members are damaged already, all can.
+    Unreadable {
+        /// Whose.
+        target: Target,
+        /// Where.
+        area: DamageArea,
+        /// Draws the place.
+        key: u64,
+        /// As for [`Fault::Rot`].
+        down: bool,
+    },
+    /// The `nth` write from now is acknowledged and lost, or lands elsewhere in its file; when the fault ends, the power
+    /// goes, and with it what the page cache made good.
+    WriteAstray {
+        /// Whose.
+        target: Target,
+        /// The log's, or any.
+        #[serde(default)]
+        area: DiskArea,
+        /// 1 is the next one.
+        nth: u64,
+        /// Lost, rather than landing elsewhere.
+        lost: bool,
+    },
+    /// While the fault lasts, whichever member comes to this moment first dies inside the `nth` write to its log from
+    /// there, and starts again soon; where nothing is written, at once.
+    DeathAfter {
+        /// Which moment.
+        moment: LogMoment,
+        /// 1 is the next one.
+        nth: u64,
+        /// The power goes, rather than the process alone.
+        power: bool,
+    },
     /// The leader is asked to hand over.
     MoveLeader {
         /// To whom.
@@ -373,6 +474,10 @@ impl Fault {
             | Fault::DiskDeath { target, .. }
             | Fault::DiskError { target, .. }
             | Fault::DiskStall { target, .. }
+            | Fault::DiskFull { target, .. }
+            | Fault::Rot { target, .. }
+            | Fault::Unreadable { target, .. }
+            | Fault::WriteAstray { target, .. }
             | Fault::Flap { target, .. }
             | Fault::SlowLink { target, .. }
             | Fault::LossyLink { target, .. }
@@ -391,7 +496,9 @@ impl Fault {
             | Fault::Swizzle { .. }
             | Fault::Copies { .. }
             | Fault::Loss { .. }
-            | Fault::Delay { .. } => None,
+            | Fault::Delay { .. }
+            | Fault::RotBeyond { .. }
+            | Fault::DeathAfter { .. } => None,
         }
     }
 
@@ -415,6 +522,11 @@ impl Fault {
             Fault::DiskDeath { .. } => Family::DiskDeath,
             Fault::DiskError { .. } => Family::DiskError,
             Fault::DiskStall { .. } => Family::DiskStall,
+            Fault::DiskFull { .. } => Family::Space,
+            Fault::Rot { .. } | Fault::RotBeyond { .. } => Family::Rot,
+            Fault::Unreadable { .. } => Family::Latent,
+            Fault::WriteAstray { .. } => Family::Astray,
+            Fault::DeathAfter { .. } => Family::Edge,
             Fault::MoveLeader { .. }
             | Fault::AddMember { .. }
             | Fault::PromoteMember
@@ -453,6 +565,15 @@ impl Fault {
             Fault::DiskDeath { .. } => "disk-death/armed",
             Fault::DiskError { .. } => "disk-error/eio",
             Fault::DiskStall { .. } => "disk-stall/one",
+            Fault::DiskFull { .. } => "space/full",
+            Fault::Rot { .. } => "rot/bits",
+            Fault::RotBeyond { .. } => "rot/beyond",
+            Fault::Unreadable { .. } => "latent/unreadable",
+            Fault::WriteAstray { lost: true, .. } => "astray/lost",
+            Fault::WriteAstray { lost: false, .. } => "astray/misdirected",
+            Fault::DeathAfter { moment: LogMoment::Cut, .. } => "edge/cut",
+            Fault::DeathAfter { moment: LogMoment::Recycled, .. } => "edge/recycled",
+            Fault::DeathAfter { moment: LogMoment::Unused, .. } => "edge/unused",
             Fault::MoveLeader { .. } => "cluster/move-leader",
             Fault::AddMember { .. } => "cluster/add",
             Fault::PromoteMember => "cluster/promote",

@@ -61,6 +61,10 @@ pub struct Knobs {
     pub late_job_us: Span,
     /// Legal disturbances taken, of a thousand that product code offers.
     pub disturbance_permille: u64,
+    /// Memory of the state engine's cache; none is the product's own default, which holds all of a run's state, so
+    /// that nothing is ever read from the disk again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_cache_bytes: Option<u64>,
     /// Logical bytes that the state may take; none is the product's own default, which no run comes near to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_bytes: Option<u64>,
@@ -85,6 +89,7 @@ impl Default for Knobs {
             late_job_permille: 0,
             late_job_us: Span::new(1_000, 1_000),
             disturbance_permille: 0,
+            engine_cache_bytes: None,
             quota_bytes: None,
         }
     }

@@ -85,6 +85,13 @@ fn words(fault: &Fault) -> String {
         Fault::DiskStall { .. } => "stuck disk",
         Fault::DiskError { .. } => "disk error",
         Fault::DiskDeath { .. } => "death in a disk call",
+        Fault::DeathAfter { .. } => "death at an edge of the log",
+        Fault::DiskFull { .. } => "full disk",
+        Fault::Rot { .. } => "rot",
+        Fault::RotBeyond { .. } => "rot of a majority",
+        Fault::Unreadable { .. } => "unreadable sectors",
+        Fault::WriteAstray { lost: true, .. } => "lost write",
+        Fault::WriteAstray { lost: false, .. } => "misdirected write",
         other => return other.name().replace('/', ": "),
     };
     words.to_owned()

@@ -2,8 +2,10 @@
 
 use quorate_disk::{Action, Config, Crash, Latency, Range, SimDisk};
 
+use super::atlas::segments;
 use super::{Seat, World, product};
 use crate::plan::dice::{Dice, Purpose};
+use crate::plan::fault::LogMoment;
 use crate::plan::{MemberIndex, Plan};
 
 /// The disk of a member.
@@ -21,12 +23,27 @@ pub(super) fn build(plan: &Plan, member: MemberIndex) -> SimDisk {
 /// Sets the disk's hooks: every change into the trace, every armed death to the world.
 pub(super) fn watch(world: &World, seat: &Seat) {
     let (record, time, index) = (world.record().clone(), world.time().clone(), seat.index);
+    let weak = std::sync::Arc::downgrade(&world.inner);
     seat.disk.observe(Box::new(move |event| {
         if event.action == Action::Read {
             return;
         }
+        let leaves = matches!(event.action, Action::Rename | Action::Remove) && event.ok;
+        if leaves
+            && event.path.to_str().is_some_and(product::is_segment)
+            && let Some(inner) = weak.upgrade()
+        {
+            segment_left(&World { inner }, index);
+        }
         if event.action == Action::Rename && event.ok && product::becomes_segment(event.path) {
             record.count(|figures| figures.wal_segments += 1);
+        }
+        if event.action == Action::Rename
+            && event.ok
+            && product::becomes_segment(event.path)
+            && let Some(inner) = weak.upgrade()
+        {
+            World { inner }.segment_named(index);
         }
         let said = (
             "disk",
@@ -58,4 +75,12 @@ pub(super) fn watch(world: &World, seat: &Seat) {
             World { inner }.died_in_disk(index, how);
         }
     }));
+}
+
+/// A segment has left a member's log.
+fn segment_left(world: &World, index: MemberIndex) {
+    let left = segments(world.seat(index)).len();
+    if left == 1 && !world.is_down(index) {
+        world.came_to(index, LogMoment::Recycled);
+    }
 }

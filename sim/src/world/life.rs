@@ -2,7 +2,8 @@
 //!
 //! A member is down while at least one fault holds it down, and starts when the last one lets go. Every end, of
 //! whatever kind, goes through [`World::end`]: fence the disk, kill the node, then forget the member. A member
-//! that ends by itself, or refuses to start, without an injected reason is a crash of the product.
+//! that ends by itself, or refuses to start, without an injected reason is a crash of the product; the `atlas`
+//! knows whether its disk was one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +14,7 @@ use quorate::env::Env;
 use quorate_check::verdict::Class;
 use quorate_disk::Crash;
 
+use super::atlas::{Case, Followed};
 use super::clock::SimClock;
 use super::entropy::SimEntropy;
 use super::process::SimProcess;
@@ -45,6 +47,15 @@ pub(super) struct Life {
     /// What follows an armed death.
     death: Option<Death>,
     member: Option<Member>,
+    /// What its disk went through.
+    pub(super) case: Case,
+}
+
+impl Life {
+    /// Whether it runs.
+    pub(super) fn is_up(&self) -> bool {
+        self.phase == Phase::Up
+    }
 }
 
 /// What follows when a machine dies inside a call of its disk.
@@ -164,9 +175,11 @@ impl World {
     /// Lets go of every member, for good: nothing armed, nobody paused, everybody up.
     pub(super) fn release_all(&self) {
         self.inner.healed.store(true, Ordering::Relaxed);
+        self.waiting().clear();
         for seat in &self.inner.seats {
             seat.disk.disarm();
             seat.disk.clear_faults();
+            self.end_case(seat);
             let (resume, start) = {
                 let mut life = seat.life();
                 life.holds = 0;
@@ -254,39 +267,49 @@ impl World {
     pub(super) fn stopped_itself(&self, index: MemberIndex, number: u64, why: &str) {
         let seat = self.seat(index);
         let struck = seat.disk.counters().faults;
-        {
+        let starting = {
             let life = seat.life();
             if life.number != number || life.phase == Phase::Down {
                 return;
             }
-        }
+            life.phase == Phase::Starting
+        };
         let tenant = *seat.tenant();
         if tenant.standing == Standing::Leaving && why.contains(product::REMOVED) {
             seat.disk.kill(number);
             self.end(seat, why);
+            // What was wrong with a disk that nobody uses any more is nobody's concern.
+            seat.disk.mend();
             return seat.tenant().leave();
         }
         // It would find its place a moment later; a host's service manager tries again.
         let nobody_answered = tenant.joins && why.contains(product::CANNOT_JOIN);
-        let (excused, power_after) = {
+        let (excused, power_after, starting) = {
             let mut life = seat.life();
             let excused = nobody_answered || (life.errors_injected && struck > life.errors_excused);
             if excused && !nobody_answered {
                 life.errors_excused = struck;
             }
             life.holds += 1;
-            (excused, life.power_after_error.take())
+            (excused, life.power_after_error.take(), starting)
         };
         // The disk must be fenced before anything else of the process runs.
         seat.disk.kill(number);
+        // What is wrong with the disk is looked at before it is judged by.
+        self.examine(seat);
+        let followed = if excused { Followed::Start } else { self.judge_end(seat, starting, why) };
         self.end(seat, why);
         if excused {
             self.release_after(index, RESTART_AFTER);
             if let Some((wait, event)) = power_after {
                 self.lose_power_after(index, RESTART_AFTER + wait, event);
             }
-        } else {
-            self.finding(Class::Crash, "member", format!("{index} {why}"));
+            return;
+        }
+        match followed {
+            Followed::Start => self.release_after(index, RESTART_AFTER),
+            Followed::Rescue => self.rescue_later(index),
+            Followed::Nothing => self.finding(Class::Crash, "member", format!("{index} {why}")),
         }
     }
 
@@ -300,6 +323,7 @@ impl World {
 
     /// Ends what runs on the member's node. The disk is fenced already.
     fn end(&self, seat: &Seat, how: &str) {
+        self.examine(seat);
         let member = {
             let mut life = seat.life();
             if life.phase == Phase::Down {
@@ -350,6 +374,7 @@ impl World {
                 if life.number == number && life.phase == Phase::Starting {
                     life.phase = Phase::Up;
                     life.member = Some(member);
+                    self.came_up(seat, &mut life.case);
                     drop(life);
                     self.note_phase(seat, timeline::Phase::Up);
                     self.inner.record.note(self.now(), format_args!("up {index}"));

@@ -2,12 +2,14 @@
 //!
 //! `product` the product's entry points, all in one place; `life` starts and ends of members; `clock`, `entropy`,
 //! `workers`, `process`, `disk` the seams that a member gets; `network` links and weather, `links` the plan's part
-//! in them; `faults` what a plan does to all of it; `tenant` who sits where, `operator` who changes that; `monitor` what is looked at all the time; `timeline` what of that
-//! is written down for people; `witness` what members' logs and machines tell.
+//! in them; `faults` what a plan does to all of it; `atlas` damaged and full disks; `tenant` who sits where, `operator`
+//! who changes that; `monitor` what is looked at all the time; `timeline` what of that is written down for people;
+//! `witness` what members' logs and machines tell.
 //!
 //! Invariants: a member's disk is fenced before its node is killed, and its node is killed before it starts
 //! again; no lock is held across an await or while a member is dropped.
 
+mod atlas;
 mod clock;
 mod disk;
 mod entropy;
@@ -61,6 +63,8 @@ struct Inner {
     client_hosts: Mutex<BTreeMap<ClientId, NodeHandle>>,
     monitor: Mutex<monitor::Seen>,
     heard: Mutex<witness::Heard>,
+    /// Deaths that wait for their moment.
+    waiting: Mutex<Vec<faults::edge::Waiting>>,
     /// What operators know of the members that they have changed.
     operators: operator::Operators,
     /// The time of faults is over.
@@ -129,6 +133,7 @@ impl World {
             client_hosts: Mutex::default(),
             monitor: Mutex::default(),
             heard: Mutex::default(),
+            waiting: Mutex::default(),
             operators: operator::Operators::default(),
             healed: AtomicBool::new(false),
         };
@@ -203,6 +208,10 @@ impl World {
 
     fn monitor(&self) -> MutexGuard<'_, monitor::Seen> {
         self.inner.monitor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<faults::edge::Waiting>> {
+        self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes down something that is wrong.

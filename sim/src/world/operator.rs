@@ -60,6 +60,11 @@ impl World {
         let _answer = self.inner.time.within(ATTEMPT_TIMEOUT, asked).await;
     }
 
+    /// Whether a disk is lost whose member may still be in the list.
+    pub(super) fn is_a_disk_lost(&self) -> bool {
+        self.inner.operators.known().lost.is_some()
+    }
+
     /// Gives the first free place to a new member.
     pub(super) async fn add_member(&self, key: u64, learner: bool) {
         let _turn = self.inner.operators.at_work.lock().await;
@@ -133,7 +138,13 @@ impl World {
         let seat = self.seat(index);
         let all_others_are_up = self.seated().into_iter().all(|other| other == index || !self.is_down(other));
         let up = self.statuses().len();
-        if seat.tenant().standing != Standing::Member || !all_others_are_up || up < UP_FOR_A_LOSS_MIN {
+        // Nor while another disk is damaged.
+        let sound = self.damaged().is_empty();
+        if seat.tenant().standing != Standing::Member
+            || !all_others_are_up
+            || !sound
+            || up < UP_FOR_A_LOSS_MIN
+        {
             return;
         }
         self.crash_again(index, Crash::PowerLoss, key);

@@ -32,7 +32,7 @@ pub const PEER_PORT: u16 = 2380;
 /// The port that clients call.
 pub const CLIENT_PORT: u16 = 2379;
 /// The data directory of every member, on a disk of its own.
-const DATA_DIR: &str = "/data";
+pub const DATA_DIR: &str = "/data";
 /// How long a member may take to say which cluster it belongs to.
 const DISCOVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The cluster that every simulated member belongs to.
@@ -94,6 +94,22 @@ pub fn wal_dir(generation: u32) -> PathBuf {
     node::wal_dir(&data_dir(generation))
 }
 
+/// Whether this file is a segment of a write-ahead log.
+pub fn is_segment(path: &str) -> bool {
+    path.starts_with(DATA_DIR) && path.contains("/wal/") && path.ends_with(".wal")
+}
+
+/// The state engine's file on a member's disk.
+pub fn engine_file(generation: u32) -> String {
+    let folder = data_dir(generation).join("state");
+    folder.join(quorate::storage::engine::redb::FILE_NAME).display().to_string()
+}
+
+/// Whether this file is a state engine's.
+pub fn is_engine(path: &str) -> bool {
+    path.starts_with(DATA_DIR) && path.ends_with(quorate::storage::engine::redb::FILE_NAME)
+}
+
 /// Which member of which cluster this is: as in production, a log that is there decides, then whether the cluster is
 /// to be founded or joined.
 async fn place(plan: &Plan, index: MemberIndex, tenant: Tenant, env: &Env) -> Result<Place, String> {
@@ -153,6 +169,10 @@ fn knobs(plan: &Plan) -> node::Knobs {
         lease_tick: Duration::from_millis(200),
         watch_progress_interval: Duration::from_millis(700),
         lease_checkpoint_interval: Duration::from_secs(2),
+        engine_cache_bytes: knobs
+            .engine_cache_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(node::Knobs::default().engine_cache_bytes),
         quota_bytes: knobs.quota_bytes.or(node::Knobs::default().quota_bytes),
         ..node::Knobs::default()
     }

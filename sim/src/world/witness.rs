@@ -21,6 +21,7 @@ use quorate_check::types::{Digest, LeaseId, LogId, LogIndex, MemberId, OpId, Rev
 use quorate_check::verdict::Violation;
 
 use super::World;
+use crate::plan::fault::LogMoment;
 use crate::report::Finding;
 
 thread_local! {
@@ -63,6 +64,11 @@ impl World {
     pub fn start_witness(&self) {
         let world = self.clone();
         let armed = armed::arm_listener(Box::new(move |member, seen| {
+            if matches!(seen, Observation::Truncated { .. })
+                && let Some(index) = world.members().find(|index| world.seat(*index).id().0 == member.0)
+            {
+                world.came_to(index, LogMoment::Cut);
+            }
             let violations =
                 world.heard().hear(MemberId(member.0), seen, |logged| world.record().logged(logged));
             for violation in violations {

@@ -19,7 +19,9 @@ pub const HEADER_BYTES: usize = 4096;
 
 const MAGIC: [u8; 8] = *b"QRTSTATE";
 const COPY_BYTES: usize = 36;
-const SECOND_COPY_OFFSET: usize = 2048;
+/// Where the second copy stands: in the second half of the page.
+pub const SECOND_COPY_OFFSET: usize = 2048;
+const _: () = assert!(SECOND_COPY_OFFSET * 2 == HEADER_BYTES, "the copies are read apart, half a page each");
 
 /// The kinds of engine as the header numbers them; never reuse a number.
 #[cfg_attr(not(test), allow(dead_code, reason = "a number is taken from the day it is written down"))]

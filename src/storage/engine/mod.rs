@@ -21,6 +21,7 @@ use bytes::Bytes;
 use crate::machine::persist::{Bucket, Write};
 
 pub use crate::storage::wal::Identity;
+pub use identity::HEADER_BYTES;
 pub use kind::{EngineKind, EngineOptions, Opened, open_engine, set_aside};
 
 /// Memory an engine may use for caching pages, in bytes, unless told otherwise. Half of it may hold pages that

@@ -12,10 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::env::{Env, Worker, run};
+use crate::machine::load::LoadError;
 use crate::machine::persist::Bucket;
 use crate::machine::state::decode_applied;
 use crate::storage::engine::redb::FILE_NAME;
-use crate::storage::engine::{Engine, EngineError, EngineKind, EngineOptions, Opened, Reader, open_engine};
+use crate::storage::engine::{
+    Engine, EngineError, EngineKind, EngineOptions, HEADER_BYTES, Opened, Reader, open_engine,
+};
 use crate::storage::full_snapshot::{self, FullSnapshot};
 use crate::storage::wal::Identity;
 use crate::types::LogId;
@@ -53,6 +56,7 @@ pub struct StateDir {
     dir: PathBuf,
     kind: EngineKind,
     identity: Identity,
+    options: EngineOptions,
     /// Of an engine that does not survive a power loss.
     full: Option<FullSnapshot>,
     /// The number of the live engine's folder, where engines have one.
@@ -70,12 +74,35 @@ impl StateDir {
     ) -> StateDir {
         let dir = data_dir.join("state");
         let full = (!kind.survives_power_loss()).then(|| FullSnapshot::new(&env, &dir, identity));
-        StateDir { env, worker, dir, kind, identity, full, live: Arc::new(AtomicU64::new(0)) }
+        let (options, live) = (EngineOptions::default(), Arc::new(AtomicU64::new(0)));
+        StateDir { env, worker, dir, kind, identity, options, full, live }
+    }
+
+    /// The same place, whose engines are opened like this.
+    #[must_use]
+    pub fn with_options(self, options: EngineOptions) -> StateDir {
+        StateDir { options, ..self }
     }
 
     /// The snapshot file, for an engine that needs one before the log is purged.
     pub fn full_snapshot(&self) -> Option<&FullSnapshot> {
         self.full.as_ref()
+    }
+
+    /// Where the engine says what it holds, for errors.
+    pub fn root(&self) -> String {
+        match &self.full {
+            None => format!("{} (root at offset {HEADER_BYTES})", self.dir.join(FILE_NAME).display()),
+            Some(_) => self.dir.display().to_string(),
+        }
+    }
+
+    /// Why the state could not be loaded, with the file where the error itself does not name it.
+    pub fn said(&self, error: &LoadError<EngineError>) -> String {
+        match error {
+            LoadError::Store(error) => error.to_string(),
+            LoadError::Corrupt { .. } => format!("state engine {}: {error}", self.root()),
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -144,7 +171,7 @@ impl StateDir {
 
     /// Opens the engine that is one file.
     fn open_file(&self) -> Result<(Arc<dyn Engine>, Origin), EngineError> {
-        match open_engine(self.kind, &self.env.disk, &self.dir, self.identity, EngineOptions::default())? {
+        match open_engine(self.kind, &self.env.disk, &self.dir, self.identity, self.options)? {
             Opened::Created(engine) => Ok((engine, Origin::Created)),
             Opened::Existing(engine) => Ok((engine, Origin::Found)),
             Opened::Untrusted { why } => Err(self.refused(&why)),

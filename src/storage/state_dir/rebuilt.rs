@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use super::{Origin, StateDir};
 use crate::machine::persist::Write;
 use crate::machine::state::APPLIED_KEY;
-use crate::storage::engine::{Engine, EngineError, EngineOptions, Opened, open_engine, set_aside};
+use crate::storage::engine::{Engine, EngineError, Opened, open_engine, set_aside};
 use crate::storage::full_snapshot::FullSnapshot;
 use crate::storage::snapshot_file::SnapshotFileError;
 use crate::types::LogId;
@@ -31,7 +31,7 @@ impl StateDir {
     }
 
     fn open_folder(&self, number: u64) -> Result<Opened, EngineError> {
-        let options = EngineOptions::default();
+        let options = self.options;
         open_engine(self.kind, &self.env.disk, &self.folder(number), self.identity, options)
     }
 

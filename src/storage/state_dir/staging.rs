@@ -11,7 +11,7 @@ use crate::machine::persist::Bucket;
 use crate::machine::snapshot::SnapshotPair;
 use crate::machine::state::applied_write;
 use crate::storage::engine::redb::{EngineBuilder, FILE_NAME};
-use crate::storage::engine::{Engine, EngineError, EngineOptions};
+use crate::storage::engine::{Engine, EngineError};
 use crate::storage::full_snapshot::FullSnapshot;
 use crate::storage::snapshot_file::SnapshotWriter;
 use crate::types::LogId;
@@ -46,7 +46,7 @@ impl StateDir {
             None => {
                 let file = path.clone();
                 let create = move |place: &StateDir| {
-                    EngineBuilder::create(&*place.env.disk, &file, place.identity, EngineOptions::default())
+                    EngineBuilder::create(&*place.env.disk, &file, place.identity, place.options)
                 };
                 Sink::Engine(Box::new(self.blocking(create).await?))
             }

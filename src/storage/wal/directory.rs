@@ -209,7 +209,12 @@ impl Placed {
         let mut at = from;
         for chunk in out.chunks_mut(len_of(CHUNK_BYTES)) {
             if self.file.read_at(at, chunk).is_err() {
-                self.probe(at, chunk)?;
+                let probed = self.probe(at, chunk);
+                // The planted bug takes what cannot be read for the end of what was written.
+                if probed.is_err() && crate::mutant!("wal-read-error-taken-for-the-end") {
+                    return Ok(());
+                }
+                probed?;
             }
             at = at.saturating_add(bytes_of(chunk.len()));
         }

@@ -226,7 +226,13 @@ impl Shared {
         }
         let (result, chores) = {
             let mut wal = self.wal();
-            let result = wal.commit(&records, committed).map(drop);
+            let mut result = wal.commit(&records, committed).map(drop);
+            // The planted bug goes on, because the log can, and forgets that the records are nowhere.
+            if result.as_ref().is_err_and(WalError::is_harmless)
+                && crate::mutant!("wal-no-space-answered-as-done")
+            {
+                result = Ok(());
+            }
             (result, chores(&mut wal))
         };
         Box::new(move || {

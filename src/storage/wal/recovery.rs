@@ -235,6 +235,10 @@ impl Opening {
         let mut valid: Option<SegmentHeader> = None;
         let mut unreadable = None;
         for offset in HEADER_OFFSETS {
+            // The planted bug has one copy to go by.
+            if offset > 0 && crate::mutant!("wal-second-header-copy-not-tried") {
+                break;
+            }
             let block = match file.read(offset, offset.saturating_add(BLOCK_BYTES)) {
                 Ok(block) => block,
                 Err(error) => {

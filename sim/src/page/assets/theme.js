@@ -51,6 +51,11 @@ const signs = {
   "disk-death": "☠",
   "disk-error": "✕",
   "disk-stall": "▣",
+  space: "▬",
+  rot: "☣",
+  latent: "⊘",
+  astray: "↷",
+  edge: "⊣",
 };
 const strokes = {
   kill: (c) => {
@@ -94,6 +99,26 @@ const strokes = {
   },
   "disk-stall": (c) => {
     c.strokeRect(2, 2, 4, 4);
+  },
+  space: (c) => {
+    c.fillRect(0, 4, 8, 4);
+  },
+  rot: (c) => {
+    dot(c, 2, 6);
+    dot(c, 6, 2);
+    line(c, 0, 0, 8, 8);
+  },
+  latent: (c) => {
+    line(c, 0, 4, 8, 4);
+    dot(c, 4, 0);
+  },
+  astray: (c) => {
+    line(c, 0, 2, 4, 2);
+    line(c, 4, 6, 8, 6);
+  },
+  edge: (c) => {
+    line(c, 0, 4, 6, 4);
+    line(c, 6, 0, 6, 8);
   },
   unknown: (c) => {
     line(c, 0, 8, 8, 0);

@@ -3,15 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{cluster, links};
+use super::{atlas, cluster, links};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{Direction, DiskArea, DiskCall};
 use crate::plan::{Family, Fault, MemberIndex, PlannedFault, Target};
 
 /// No fault before this: the cluster has to come up first. Milliseconds.
-const QUIET_START_MS: u64 = 3_000;
+pub(super) const QUIET_START_MS: u64 = 3_000;
 /// No fault in the last part of the run, milliseconds.
-const QUIET_END_MS: u64 = 6_000;
+pub(super) const QUIET_END_MS: u64 = 6_000;
 
 /// Of a thousand changes of the cluster, those in whose midst the leader is killed.
 const AIMED_PERMILLE: u64 = 500;
@@ -22,10 +22,13 @@ const AIMED_IDS: u64 = 1_000;
 pub(super) fn families(seed: u64) -> BTreeSet<Family> {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 0);
     let rate = dice.between(300, 700);
-    let mut families: BTreeSet<Family> = Family::ALL.into_iter().filter(|_| dice.permille(rate)).collect();
+    // The atlas draws for itself.
+    let others = Family::ALL.into_iter().filter(|family| !Family::ATLAS.contains(family));
+    let mut families: BTreeSet<Family> = others.filter(|_| dice.permille(rate)).collect();
     if !Family::UNSEATING.iter().any(|family| families.contains(family)) {
         families.extend(dice.pick(&Family::UNSEATING));
     }
+    families.extend(atlas::families(seed));
     families
 }
 
@@ -44,31 +47,34 @@ pub(super) fn draw(
     // Changes of the cluster take several steps, one built on the other.
     let often = [Family::DiskDeath, Family::DiskDeath, Family::Cluster, Family::Cluster];
     let often = often.into_iter().filter(|family| families.contains(family));
-    let all: Vec<Family> = families.iter().copied().chain(often).collect();
+    let others = families.iter().copied().filter(|family| !Family::ATLAS.contains(family));
+    let all: Vec<Family> = others.chain(often).collect();
     let unseating: Vec<Family> =
         all.iter().copied().filter(|family| Family::UNSEATING.contains(family)).collect();
-    (0..count)
-        .flat_map(|nth| {
-            let mut dice = Dice::keyed(seed, Purpose::Fault, nth + 1);
-            let at_ms = QUIET_START_MS + nth * slot + dice.below(slot);
-            let unseat = nth % 3 == 0;
-            let family = dice.pick(if unseat { &unseating } else { &all }).copied().unwrap_or(Family::Kill);
-            let target = if unseat { Target::Leader } else { anyone(&mut dice, members) };
-            let (fault, for_ms) = fault(&mut dice, family, target, members, unseat);
-            let struck = PlannedFault { id: nth + 1, at_ms, for_ms, fault };
-            // A change of the cluster is over in a moment: what strikes in its midst has to be aimed.
-            let aimed = (family == Family::Cluster && dice.permille(AIMED_PERMILLE)).then(|| PlannedFault {
-                id: AIMED_IDS + nth,
-                at_ms: at_ms + dice.between(5, 400),
-                for_ms: dice.between(500, 3_000),
-                fault: Fault::Kill { target: Target::Leader },
-            });
-            std::iter::once(struck).chain(aimed)
-        })
-        .collect()
+    let drawn = (0..count).flat_map(|nth| {
+        let mut dice = Dice::keyed(seed, Purpose::Fault, nth + 1);
+        let at_ms = QUIET_START_MS + nth * slot + dice.below(slot);
+        let unseat = nth % 3 == 0;
+        let family = dice.pick(if unseat { &unseating } else { &all }).copied().unwrap_or(Family::Kill);
+        let target = if unseat { Target::Leader } else { anyone(&mut dice, members) };
+        let (fault, for_ms) = fault(&mut dice, family, target, members, unseat);
+        let struck = PlannedFault { id: nth + 1, at_ms, for_ms, fault };
+        // A change of the cluster is over in a moment: what strikes in its midst has to be aimed.
+        let aimed = (family == Family::Cluster && dice.permille(AIMED_PERMILLE)).then(|| PlannedFault {
+            id: AIMED_IDS + nth,
+            at_ms: at_ms + dice.between(5, 400),
+            for_ms: dice.between(500, 3_000),
+            fault: Fault::Kill { target: Target::Leader },
+        });
+        std::iter::once(struck).chain(aimed)
+    });
+    let mut faults: Vec<PlannedFault> =
+        drawn.chain(atlas::faults(seed, members, duration_ms, families)).collect();
+    faults.sort_by_key(|planned| (planned.at_ms, planned.id));
+    faults
 }
 
-fn anyone(dice: &mut Dice, members: u8) -> Target {
+pub(super) fn anyone(dice: &mut Dice, members: u8) -> Target {
     let number = u8::try_from(dice.below(u64::from(members))).unwrap_or(0);
     match dice.below(10) {
         0..=2 => Target::Leader,
@@ -149,5 +155,8 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
         }
         Family::Cluster => cluster::fault(dice, target),
         Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
+        Family::Space | Family::Rot | Family::Latent | Family::Astray | Family::Edge => {
+            atlas::fault(dice, family, target)
+        }
     }
 }

@@ -12,7 +12,7 @@ pub(super) fn draw(seed: u64) -> Knobs {
     let lossy = dice.permille(300);
     let late = dice.permille(500);
     let disturbed = dice.permille(700);
-    Knobs {
+    let mut knobs = Knobs {
         heartbeat_ms: (election_ms / dice.between(5, 10)).max(40),
         election_ms,
         wal_segment_bytes: 64 << 10,
@@ -29,7 +29,18 @@ pub(super) fn draw(seed: u64) -> Knobs {
         late_job_permille: if late { dice.between(10, 200) } else { 0 },
         late_job_us: Span::new(1_000, dice.between(1, 10) * 1000),
         disturbance_permille: if disturbed { dice.between(5, 100) } else { 0 },
+        engine_cache_bytes: engine_cache_bytes(seed),
         // Rare: nobody clears the alarm, so from then on little is written.
         quota_bytes: dice.permille(80).then(|| dice.between(20, 100) << 10),
+    };
+    if let Some(entries) = super::atlas::eager_snapshots(seed) {
+        (knobs.snapshot_entries, knobs.keep_entries) = (entries, 0);
     }
+    knobs
+}
+
+/// Often so small that the engine reads its file all the time: what is damaged there is met while the member runs.
+fn engine_cache_bytes(seed: u64) -> Option<u64> {
+    let mut dice = Dice::keyed_twice(seed, Purpose::Knobs, 0, 1);
+    dice.permille(400).then(|| dice.between(16, 128) << 10)
 }

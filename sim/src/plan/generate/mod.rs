@@ -3,6 +3,7 @@
 //!
 //! The same seed gives the same plan on every machine: integers and [`Dice`] alone.
 
+mod atlas;
 mod cluster;
 mod faults;
 mod knobs;

@@ -42,6 +42,7 @@ pub fn speed(secs: u64) -> Plan {
             late_job_permille: 0,
             late_job_us: Span::new(1_000, 1_000),
             disturbance_permille: 0,
+            engine_cache_bytes: None,
             quota_bytes: None,
         },
         families: std::collections::BTreeSet::new(),

@@ -45,7 +45,7 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     strike.last().await;
 }
 
-fn path_of(strike: &Strike<'_>, area: DiskArea) -> Option<PathBuf> {
+pub(super) fn path_of(strike: &Strike<'_>, area: DiskArea) -> Option<PathBuf> {
     match area {
         DiskArea::Any => None,
         DiskArea::Wal => Some(product::wal_dir(strike.world.generation(strike.struck))),

@@ -4,10 +4,13 @@
 mod calls;
 mod clock;
 mod cluster;
+mod damage;
 mod disk;
+pub(super) mod edge;
 mod flap;
 mod partition;
 mod process;
+mod space;
 mod weather;
 
 use std::time::Duration;
@@ -34,8 +37,8 @@ impl World {
         tasks.collect()
     }
 
-    /// Ends everything that is wrong with the world: links, weather, clocks, holds, pauses, armed disks. What
-    /// disks have lost stays lost, and clocks keep their own rates.
+    /// Ends everything that is wrong with the world: links, weather, clocks, holds, pauses, armed disks, full
+    /// ones. What disks have lost stays lost, damage that nobody has met stays, and clocks keep their own rates.
     pub fn heal(&self) {
         self.inner.record.note(self.now(), format_args!("heal"));
         self.inner.network.heal();
@@ -68,6 +71,10 @@ impl World {
             Family::DiskDeath | Family::DiskError | Family::DiskStall => {
                 disk::strike(&strike, planned.fault).await;
             }
+            Family::Space => space::strike(&strike, planned.fault).await,
+            Family::Rot | Family::Latent => damage::strike(&strike, planned.fault).await,
+            Family::Astray => damage::astray(&strike, planned.fault).await,
+            Family::Edge => edge::strike(&strike, planned.fault).await,
         }
         self.inner.record.fault_ends(self.now(), open);
     }

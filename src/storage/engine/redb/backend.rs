@@ -1,12 +1,15 @@
 //! redb's storage on top of our own disk: one page of ours, then redb's file.
 //!
+//! Errors say where in the file: redb's own do not, so the gate remembers the last page that was read, which is the one
+//! that redb looked at when it found something wrong with it.
+//!
 //! Invariant: once the [`Gate`] is shut nothing is written any more. redb writes when it is dropped (it turns
 //! pending batches into durable ones), and that would let the engine overtake the WAL, or make a clean
 //! shutdown of a crash; so the engine shuts the gate before it lets go of redb.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use redb::StorageBackend;
 
@@ -17,7 +20,10 @@ use crate::storage::engine::identity::HEADER_BYTES;
 #[derive(Debug, Default)]
 pub struct Gate {
     shut: AtomicBool,
-    failed: AtomicBool,
+    /// The first call that failed: what was said of it.
+    failure: OnceLock<(io::ErrorKind, String)>,
+    /// Where the last read began and how long it was, in bytes of the file.
+    last_read: (AtomicU64, AtomicU64),
 }
 
 impl Gate {
@@ -28,7 +34,19 @@ impl Gate {
 
     /// Whether any call to the file failed, the gate's own refusals included.
     pub fn has_failed(&self) -> bool {
-        self.failed.load(Ordering::Acquire)
+        self.failure.get().is_some()
+    }
+
+    /// The first failure of a call to the file.
+    pub fn failure(&self) -> Option<io::Error> {
+        self.failure.get().map(|(kind, text)| io::Error::new(*kind, text.clone()))
+    }
+
+    /// The last read of the file, for errors.
+    pub fn last_read(&self) -> String {
+        let (offset, bytes) = &self.last_read;
+        let (offset, bytes) = (offset.load(Ordering::Acquire), bytes.load(Ordering::Acquire));
+        format!("the last page read is at offset {offset}, {bytes} bytes")
     }
 
     fn pass(&self) -> io::Result<()> {
@@ -39,10 +57,9 @@ impl Gate {
     }
 
     fn note<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        if result.is_err() {
-            self.failed.store(true, Ordering::Release);
-        }
-        result
+        result.inspect_err(|error| {
+            self.failure.get_or_init(|| (error.kind(), error.to_string()));
+        })
     }
 }
 
@@ -70,18 +87,28 @@ fn shifted(offset: u64) -> io::Result<u64> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "offset past the end of any file"))
 }
 
+/// The disk's error with what was tried and where; its kind stays.
+fn placed(doing: &str, offset: u64, result: io::Result<()>) -> io::Result<()> {
+    result
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot {doing} at offset {offset}: {error}")))
+}
+
 impl StorageBackend for Backend {
     fn len(&self) -> Result<u64, io::Error> {
         self.gate.note(self.file.len()).map(|len| len.saturating_sub(header_bytes()))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        self.gate.note(self.file.read_at(shifted(offset)?, out))
+        let at = shifted(offset)?;
+        self.gate.last_read.0.store(at, Ordering::Release);
+        self.gate.last_read.1.store(u64::try_from(out.len()).unwrap_or(u64::MAX), Ordering::Release);
+        self.gate.note(placed("read", at, self.file.read_at(at, out)))
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
         self.gate.pass()?;
-        self.gate.note(self.file.set_len(shifted(len)?))
+        let len = shifted(len)?;
+        self.gate.note(placed("end the file", len, self.file.set_len(len)))
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
@@ -91,6 +118,7 @@ impl StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         self.gate.pass()?;
-        self.gate.note(self.file.write_at(shifted(offset)?, data))
+        let at = shifted(offset)?;
+        self.gate.note(placed("write", at, self.file.write_at(at, data)))
     }
 }

@@ -16,7 +16,9 @@ use redb::{Builder, Database, TableDefinition};
 use super::backend::{Backend, Gate};
 use crate::env::{Disk, File, OpenMode};
 use crate::machine::persist::Bucket;
-use crate::storage::engine::identity::{HEADER_BYTES, KindNumber, check_header, encode_header};
+use crate::storage::engine::identity::{
+    HEADER_BYTES, KindNumber, SECOND_COPY_OFFSET, check_header, encode_header,
+};
 use crate::storage::engine::{EngineError, Identity};
 
 /// The table of a bucket.
@@ -56,8 +58,10 @@ impl Store {
         cache_bytes: usize,
     ) -> Result<Store, EngineError> {
         let file = disk.open(path, OpenMode::CreateNew).map_err(|error| io_error(path, error))?;
-        file.write_at(0, &encode_header(KindNumber::Redb, identity))
-            .map_err(|error| io_error(path, error))?;
+        file.write_at(0, &encode_header(KindNumber::Redb, identity)).map_err(|error| {
+            let text = format!("cannot write the header at offset 0: {error}");
+            io_error(path, io::Error::new(error.kind(), text))
+        })?;
         Store::over(file, path, cache_bytes)
     }
 
@@ -76,16 +80,42 @@ impl Store {
         if len <= u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX) {
             return Err(corrupt(path, format!("the file ends at offset {len}")));
         }
-        let mut page = vec![0; HEADER_BYTES];
-        file.read_at(0, &mut page).map_err(|error| io_error(path, error))?;
+        let page = read_header(&*file, path)?;
         check_header(&page, KindNumber::Redb, identity)
             .map_err(|fault| fault.at(&path.display().to_string()))?;
-        Store::over(file, path, cache_bytes)
+        let mut store = Store::over(file, path, cache_bytes)?;
+        // The planted bug trusts the file.
+        if !crate::mutant!("engine-pages-not-verified-at-start") {
+            store.verify()?;
+        }
+        Ok(store)
+    }
+
+    /// Holds every page that the last durable commit refers to against its checksum: redb itself reads pages
+    /// without, and a member that starts on rotten ones would find out later, or worse, write by them.
+    fn verify(&mut self) -> Result<(), EngineError> {
+        let (path, gate) = (self.path.clone(), Arc::clone(&self.gate));
+        let Some(db) = self.db.as_mut() else { return Err(corrupt(&path, "it is closed")) };
+        let checked = catch_unwind(AssertUnwindSafe(|| db.check_integrity()));
+        match checked {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => {
+                // Its trees check out, so what redb rebuilt from them is right.
+                tracing::warn!(file = %path.display(), "the record of allocated pages was rebuilt");
+                Ok(())
+            }
+            Ok(Err(error)) => Err(placed(database_error(&path, error), &gate)),
+            Err(panic) => {
+                self.end();
+                Err(placed(corrupt(&path, panic_text(&*panic)), &gate))
+            }
+        }
     }
 
     fn over(file: Arc<dyn File>, path: &Path, cache_bytes: usize) -> Result<Store, EngineError> {
         let gate = Arc::new(Gate::default());
         let backend = Backend::new(Arc::clone(&file), Arc::clone(&gate));
+        let seen = Arc::clone(&gate);
         let opened = catch_unwind(AssertUnwindSafe(|| {
             Builder::new()
                 .set_cache_size(cache_bytes)
@@ -99,8 +129,8 @@ impl Store {
             Ok(Ok(db)) => {
                 Ok(Store { db: Some(db), gate, file, path: path.to_owned(), dead: AtomicBool::new(false) })
             }
-            Ok(Err(error)) => Err(database_error(path, error)),
-            Err(panic) => Err(corrupt(path, panic_text(&*panic))),
+            Ok(Err(error)) => Err(placed(database_error(path, error), &seen)),
+            Err(panic) => Err(placed(corrupt(path, panic_text(&*panic)), &seen)),
         }
     }
 
@@ -128,10 +158,11 @@ impl Store {
                 io::Error::other("an earlier call has failed, or it is closed"),
             ));
         };
-        catch_unwind(AssertUnwindSafe(|| work(db))).unwrap_or_else(|panic| {
+        let result = catch_unwind(AssertUnwindSafe(|| work(db))).unwrap_or_else(|panic| {
             self.end();
             Err(corrupt(&self.path, panic_text(&*panic)))
-        })
+        });
+        result.map_err(|error| placed(error, &self.gate))
     }
 
     /// Refuses all further calls and writes.
@@ -153,7 +184,9 @@ impl Store {
         let (gate, file, path) = (Arc::clone(&self.gate), Arc::clone(&self.file), self.path.clone());
         let db = self.db.take();
         if catch_unwind(AssertUnwindSafe(move || drop(db))).is_err() || gate.has_failed() {
-            return Err(io_error(&path, io::Error::other("the file could not be completed")));
+            let cause = gate.failure().unwrap_or_else(|| io::Error::other("redb gave up"));
+            let text = format!("the file could not be completed: {cause}");
+            return Err(io_error(&path, io::Error::new(cause.kind(), text)));
         }
         file.sync_data().map_err(|error| io_error(&path, error))
     }
@@ -179,6 +212,42 @@ impl Drop for Store {
         // redb tries to write on drop and meets the shut gate; should it panic over that, nobody is left to
         // be told.
         drop(catch_unwind(AssertUnwindSafe(move || drop(db))));
+    }
+}
+
+/// The page with our header; a copy that cannot be read is left zero, for the other one may be sound.
+fn read_header(file: &dyn File, path: &Path) -> Result<Vec<u8>, EngineError> {
+    let mut page = vec![0; HEADER_BYTES];
+    let mut failed = None;
+    let mut read = 0_usize;
+    for (copy, offset) in page.chunks_mut(HEADER_BYTES / 2).zip([0, SECOND_COPY_OFFSET]) {
+        match file.read_at(u64::try_from(offset).unwrap_or(u64::MAX), copy) {
+            Ok(()) => read += 1,
+            Err(error) => {
+                copy.fill(0);
+                failed = Some((offset, error));
+            }
+        }
+    }
+    match failed {
+        Some((offset, error)) if read == 0 => {
+            let text = format!("cannot read the header at offset {offset}: {error}");
+            Err(io_error(path, io::Error::new(error.kind(), text)))
+        }
+        _ => Ok(page),
+    }
+}
+
+/// The error with its place, when it says none itself: of the call that failed, or of the last page read.
+fn placed(error: EngineError, gate: &Gate) -> EngineError {
+    match (error, gate.failure()) {
+        (EngineError::Corrupt { path, what }, _) if !what.contains("offset ") => {
+            EngineError::Corrupt { path, what: format!("{what} ({})", gate.last_read()) }
+        }
+        (EngineError::Io { path, source }, Some(cause)) if !source.to_string().contains("offset ") => {
+            EngineError::Io { path, source: cause }
+        }
+        (error, _) => error,
     }
 }
 

@@ -1,0 +1,260 @@
+//! Damaged and full disks of the world's members: who may be damaged now, what a member's end over it means, and the
+//! rescue of a disk.
+//!
+//! A member that refuses to start over damage is answered by its operator: its disk is put back as it should be (it
+//! was rescued by its owner), and the member starts again, so no vote and no entry is ever forgotten. One that stops
+//! while it runs is started again as it is, and must then run or refuse.
+//!
+//! Invariants: at most [`damaged_members_max`] members are damaged at once, but for the faults that are meant to go
+//! beyond; damage that the product states it cannot see is taken back before the next process starts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use quorate_check::verdict::Class;
+use quorate_disk::{Config, Damage};
+
+use super::{Seat, World, product};
+use crate::atlas::{
+    Place, SegmentMap, Sight, damaged_members_max, names_damage, sight_in_engine, sight_in_log,
+    tells_of_no_space,
+};
+use crate::plan::MemberIndex;
+
+/// How long an operator takes to rescue a disk.
+const RESCUE_AFTER: Duration = Duration::from_secs(1);
+/// Ends over one damage while the process runs, before its operator rescues the disk all the same.
+const ENDS_MAX: u32 = 3;
+
+/// What is known of one member's disk.
+#[derive(Default)]
+pub(super) struct Case {
+    /// Faults that are about to damage it, or may have.
+    pending: u32,
+    /// Places that were damaged since it was last whole.
+    places: BTreeSet<Place>,
+    /// Whether any of it can make the member give up.
+    grave: bool,
+    /// Ends over damage since then.
+    ends: u32,
+    /// Whether it refused to start over damage since it was last planted.
+    refused: bool,
+    /// Down until its disk is rescued.
+    waits: bool,
+    /// Faults that keep it full.
+    full: u32,
+    /// Whether it was full in the life of the process.
+    was_full: bool,
+}
+
+/// What follows an end of a member over its disk.
+pub(super) enum Followed {
+    /// Nothing speaks for it: it is the product's fault.
+    Nothing,
+    /// It starts again as it is.
+    Start,
+    /// Its disk is rescued, and then it starts.
+    Rescue,
+}
+
+impl World {
+    /// Whether this member's disk may be damaged now, which is then about to happen; to be ended with
+    /// [`World::damage_done`].
+    pub(super) fn may_damage(&self, index: MemberIndex) -> bool {
+        let damaged = self.damaged();
+        // A disk that is lost counts as one that is damaged, until its member is out of the list.
+        let harmed = damaged.len() + usize::from(self.is_a_disk_lost());
+        let may = !damaged.contains(&index) && harmed < damaged_members_max(self.voting().len());
+        if may {
+            self.seat(index).life().case.pending += 1;
+        }
+        may
+    }
+
+    /// Members whose disks are damaged, or about to be.
+    pub(super) fn damaged(&self) -> Vec<MemberIndex> {
+        let is_damaged = |seat: &&Seat| seat.life().case.pending > 0 || !seat.disk.damage().is_empty();
+        self.inner.seats.iter().filter(is_damaged).map(|seat| seat.index).collect()
+    }
+
+    /// Ends [`World::may_damage`].
+    pub(super) fn damage_done(&self, index: MemberIndex) {
+        let mut life = self.seat(index).life();
+        life.case.pending = life.case.pending.saturating_sub(1);
+    }
+
+    /// From now on the member must refuse to start; [`World::has_refused`] says whether it has.
+    pub(super) fn must_refuse(&self, index: MemberIndex) {
+        self.seat(index).life().case.refused = false;
+    }
+
+    /// Whether the member has refused to start since [`World::must_refuse`], or has not come up yet.
+    pub(super) fn has_refused(&self, index: MemberIndex) -> bool {
+        let life = self.seat(index).life();
+        life.case.refused || !life.is_up()
+    }
+
+    /// Fills the member's file system up to this many free bytes, until [`World::give_space`].
+    pub(super) fn take_space(&self, index: MemberIndex, free_bytes: u64) {
+        let seat = self.seat(index);
+        seat.disk.leave_free(free_bytes);
+        let mut life = seat.life();
+        life.case.full += 1;
+        life.case.was_full = true;
+    }
+
+    /// Ends one [`World::take_space`].
+    pub(super) fn give_space(&self, index: MemberIndex) {
+        let seat = self.seat(index);
+        let mut life = seat.life();
+        life.case.full = life.case.full.saturating_sub(1);
+        if life.case.full == 0 {
+            seat.disk.set_capacity(Config::new(0).capacity_bytes);
+        }
+    }
+
+    /// Notes that damage was planted, for the trace.
+    pub(super) fn note_damage(&self, index: MemberIndex) {
+        for Damage { path, offset, bytes, unreadable } in self.seat(index).disk.damage() {
+            let how = if unreadable { "unreadable" } else { "wrong" };
+            let now = self.now();
+            self.inner.record.note(now, format_args!("damage {index} {path} {offset}+{bytes} {how}"));
+        }
+    }
+
+    /// All faults end: there is space, and who waits for a rescue is rescued.
+    pub(super) fn end_case(&self, seat: &Seat) {
+        let mut life = seat.life();
+        life.case.full = 0;
+        seat.disk.set_capacity(Config::new(0).capacity_bytes);
+        if std::mem::take(&mut life.case.waits) {
+            life.case.mend(seat);
+        }
+    }
+
+    /// A process has ended, by whatever cause, and the disk is fenced: takes back what its successor could not see,
+    /// and notes the rest.
+    pub(super) fn examine(&self, seat: &Seat) {
+        let damage = seat.disk.damage();
+        if damage.is_empty() {
+            return;
+        }
+        let sights = sights(seat, &damage);
+        let mut life = seat.life();
+        if sights.values().any(|sight| *sight == Sight::Unseen) {
+            self.inner.record.note(self.now(), format_args!("spared {}", seat.index));
+            life.case.mend(seat);
+            return;
+        }
+        life.case.grave |= sights.values().any(|sight| *sight == Sight::Seen);
+        life.case.places.extend(damage.into_iter().map(|damage| (damage.path, damage.offset)));
+    }
+
+    /// What follows when a member ended itself with these words; `starting` says whether it had not come up.
+    pub(super) fn judge_end(&self, seat: &Seat, starting: bool, words: &str) -> Followed {
+        let mut life = seat.life();
+        let case = &mut life.case;
+        if case.was_full && tells_of_no_space(words, product::DATA_DIR) {
+            quorate::sometimes!("a member stopped because its disk was full");
+            return Followed::Start;
+        }
+        // A start reads everything, one after the other, so it knows where it is; who runs may have read it long ago, and
+        // redb may give up over a sound page that a damaged one led it to, before its pages can be verified.
+        let near = starting && !words.contains("redb gave up");
+        if !case.grave || !names_damage(words, near, case.places.iter()) {
+            return Followed::Nothing;
+        }
+        case.ends += 1;
+        if !starting && case.ends < ENDS_MAX {
+            quorate::sometimes!("a member stopped over damage");
+            return Followed::Start;
+        }
+        quorate::sometimes!("a member refused to start over damage");
+        case.refused = true;
+        case.waits = true;
+        Followed::Rescue
+    }
+
+    /// Lets the member wait for its rescue, and start then.
+    pub(super) fn rescue_later(&self, index: MemberIndex) {
+        let world = self.clone();
+        self.inner.supervisor.spawn(async move {
+            world.inner.time.sleep(RESCUE_AFTER).await;
+            {
+                let seat = world.seat(index);
+                let mut life = seat.life();
+                if std::mem::take(&mut life.case.waits) {
+                    life.case.mend(seat);
+                    world.inner.record.note(world.now(), format_args!("rescued {index}"));
+                }
+            }
+            world.release(index);
+        });
+    }
+
+    /// A member is up: what its disk went through before is history, unless it still goes on.
+    pub(super) fn came_up(&self, seat: &Seat, case: &mut Case) {
+        case.was_full = case.full > 0;
+        if seat.disk.damage().is_empty() {
+            case.forget();
+        }
+    }
+
+    /// A member runs where it must refuse.
+    pub(super) fn runs_on_damage(&self, index: MemberIndex) {
+        let sentence =
+            format!("{index} runs on a log whose durable part was damaged, and has not refused to start");
+        self.finding(Class::Safety, "atlas", sentence);
+    }
+}
+
+impl Case {
+    fn mend(&mut self, seat: &Seat) {
+        seat.disk.mend();
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        self.places.clear();
+        self.grave = false;
+        self.ends = 0;
+    }
+}
+
+/// What can be seen of the damage in each file.
+fn sights(seat: &Seat, damage: &[Damage]) -> BTreeMap<String, Sight> {
+    let mut by_file: BTreeMap<&str, Vec<&Damage>> = BTreeMap::new();
+    for one in damage {
+        by_file.entry(one.path.as_str()).or_default().push(one);
+    }
+    let sight = |path: &str, damage: &[&Damage]| {
+        if product::is_segment(path) {
+            let map = segment(seat, path);
+            sight_in_log(&map, damage, is_followed(seat, path))
+        } else if product::is_engine(path) {
+            sight_in_engine(damage)
+        } else {
+            // Spares, and files under construction: a start removes them.
+            Sight::Harmless
+        }
+    };
+    by_file.into_iter().map(|(path, damage)| (path.to_owned(), sight(path, &damage))).collect()
+}
+
+/// The log's segments, oldest first.
+pub(super) fn segments(seat: &Seat) -> Vec<String> {
+    let folder = product::wal_dir(seat.tenant().generation);
+    let here = |path: &String| product::is_segment(path) && Path::new(path).starts_with(&folder);
+    seat.disk.files().into_iter().filter(here).collect()
+}
+
+/// The segment as it should be.
+pub(super) fn segment(seat: &Seat, path: &str) -> SegmentMap {
+    SegmentMap::read(&seat.disk.undamaged_bytes(Path::new(path)).unwrap_or_default())
+}
+
+/// Whether a later segment is in use, so that it states where this one ends.
+pub(super) fn is_followed(seat: &Seat, path: &str) -> bool {
+    segments(seat).iter().filter(|later| later.as_str() > path).any(|later| segment(seat, later).is_used())
+}
