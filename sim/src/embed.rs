@@ -35,7 +35,7 @@ use crate::net::Link;
 use crate::net::cuts::{Pair, between};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Direction;
-use crate::plan::{ClientPath, Knobs, MemberIndex, MemberPlan, Plan, Span, VERSION};
+use crate::plan::{ClientPath, Ending, Knobs, MemberIndex, MemberPlan, Plan, Span, VERSION};
 use crate::record::Record;
 use crate::trace::Trace;
 use crate::world::{World, product};
@@ -147,6 +147,7 @@ impl Builder {
                 late_job_permille: 0,
                 late_job_us: Span::new(1_000, 1_000),
                 disturbance_permille: 0,
+                settle_ms: 0,
                 quota_bytes: None,
             },
             families: BTreeSet::new(),
@@ -154,6 +155,7 @@ impl Builder {
             observer_path: ClientPath::Wire,
             clients: Vec::new(),
             faults: Vec::new(),
+            ending: Ending::default(),
         }
     }
 }

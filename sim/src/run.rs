@@ -204,7 +204,7 @@ async fn story(plan: Plan, record: Arc<Record>) {
         fault.abort();
     }
     if !record.is_over() {
-        Settle::new(world.clone(), ways).run().await;
+        Settle::new(world.clone(), &ways).run().await;
     }
 }
 

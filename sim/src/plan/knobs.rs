@@ -61,6 +61,9 @@ pub struct Knobs {
     pub late_job_us: Span,
     /// Legal disturbances taken, of a thousand that product code offers.
     pub disturbance_permille: u64,
+    /// How long the cluster has at the end for each thing that it must come to: one state, or an answer. What has not
+    /// come by then is a violation of liveness.
+    pub settle_ms: u64,
     /// Logical bytes that the state may take; none is the product's own default, which no run comes near to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_bytes: Option<u64>,
@@ -85,6 +88,7 @@ impl Default for Knobs {
             late_job_permille: 0,
             late_job_us: Span::new(1_000, 1_000),
             disturbance_permille: 0,
+            settle_ms: 20_000,
             quota_bytes: None,
         }
     }

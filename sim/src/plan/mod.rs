@@ -8,6 +8,7 @@
 //! Plain data: nothing here runs anything.
 
 pub mod dice;
+pub mod ending;
 pub mod fault;
 pub mod generate;
 mod knobs;
@@ -18,6 +19,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use ending::Ending;
 pub use fault::{Family, Fault, PlannedFault, Target};
 pub use knobs::{Knobs, Span};
 pub use operation::{Ask, ClientPlan, PlannedOp};
@@ -68,6 +70,9 @@ pub struct Plan {
     /// The faults, by time.
     #[serde(default)]
     pub faults: Vec<PlannedFault>,
+    /// What stays broken at the end, while a quorum is healed.
+    #[serde(default)]
+    pub ending: Ending,
 }
 
 /// How clients reach members.
@@ -159,6 +164,7 @@ impl Plan {
         if members == 0 || members > usize::from(u8::MAX) {
             return Err(format!("{members} members cannot form a cluster"));
         }
+        self.ending.check(members)?;
         let mut ids = BTreeSet::new();
         for (client, op) in self.operations() {
             if usize::from(op.member.0) >= members {

@@ -3,6 +3,9 @@
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::{Knobs, Span};
 
+/// Enough for several elections with the longest time-outs over the slowest links, milliseconds.
+const SETTLE_MS: u64 = 60_000;
+
 /// The knobs of a seed.
 pub(super) fn draw(seed: u64) -> Knobs {
     let mut dice = Dice::keyed(seed, Purpose::Knobs, 0);
@@ -30,6 +33,7 @@ pub(super) fn draw(seed: u64) -> Knobs {
         late_job_us: Span::new(1_000, dice.between(1, 10) * 1000),
         disturbance_permille: if disturbed { dice.between(5, 100) } else { 0 },
         // Rare: nobody clears the alarm, so from then on little is written.
+        settle_ms: SETTLE_MS,
         quota_bytes: dice.permille(80).then(|| dice.between(20, 100) << 10),
     }
 }

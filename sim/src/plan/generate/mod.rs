@@ -3,6 +3,7 @@
 //!
 //! The same seed gives the same plan on every machine: integers and [`Dice`] alone.
 
+mod ending;
 mod faults;
 mod knobs;
 mod links;
@@ -38,6 +39,7 @@ pub fn generate(seed: u64) -> Plan {
         clients: workload::clients(seed, members, duration_ms),
         faults: faults::draw(seed, members, duration_ms, &families),
         families,
+        ending: ending::draw(seed, members),
     }
 }
 

@@ -4,6 +4,7 @@
 mod calls;
 mod clock;
 mod disk;
+mod ending;
 mod flap;
 mod partition;
 mod process;
@@ -36,12 +37,17 @@ impl World {
     /// Ends everything that is wrong with the world: links, weather, clocks, holds, pauses, armed disks. What
     /// disks have lost stays lost, and clocks keep their own rates.
     pub fn heal(&self) {
+        self.heal_but(|_| false);
+    }
+
+    /// As [`World::heal`], but some members stay down.
+    fn heal_but(&self, stays_down: impl Fn(MemberIndex) -> bool) {
         self.inner.record.note(self.now(), format_args!("heal"));
         self.inner.network.heal();
         for seat in &self.inner.seats {
             seat.clock.set_rate(None);
         }
-        self.release_all();
+        self.release_all(stays_down);
     }
 
     async fn strike(&self, planned: PlannedFault) {
