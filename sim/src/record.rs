@@ -9,7 +9,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    Fault, History, Incarnation, Logged, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived,
+    Contender, Fault, History, Incarnation, Logged, Observer, Operation, Outcome, Settled, Watch, WatchEnd,
+    WatchReceived,
 };
 use quorate_check::types::{MemberId, Nanos, OpId, WatchNo};
 use quorate_check::verdict::Class;
@@ -189,6 +190,22 @@ impl Record {
     /// Writes down a command that the log carried out.
     pub fn logged(&self, logged: Logged) {
         self.inner().history.log.push(logged);
+    }
+
+    /// Writes down one attempt to hold a lock.
+    pub fn contended(&self, at: Nanos, contender: Contender) {
+        let mut inner = self.inner();
+        inner.event(
+            at,
+            &("contender", format!("{contender:?}")),
+            format_args!("contender {} {}", contender.client, contender.key),
+        );
+        inner.history.contenders.push(contender);
+    }
+
+    /// Writes down what an observer of an election saw.
+    pub fn observed(&self, observer: Observer) {
+        self.inner().history.observers.push(observer);
     }
 
     /// Writes down the end of the liveness phase.

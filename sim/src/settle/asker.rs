@@ -71,7 +71,7 @@ impl Asker {
                 Demand::Write if attempt / members.len() % 2 == 1 => self.delete(),
                 Demand::Write => self.put(id),
             };
-            if self.session.ask(id, *member, ATTEMPT_TIMEOUT, request).await {
+            if self.session.ask(id, *member, ATTEMPT_TIMEOUT, request).await.is_some() {
                 self.answered_by = *member;
                 return true;
             }

@@ -168,6 +168,18 @@ pub async fn range(
     member.range(range, linearizable).await.map_err(|error| Refusal::Unknown(error.to_string()))
 }
 
+/// Clears the alarm about space, whoever raised it.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn disarm(member: &Member) -> Result<(), Refusal> {
+    let alarms = member.alarms().await.map_err(|error| Refusal::Unknown(error.to_string()))?;
+    for (kind, by) in alarms.into_iter().filter(|(kind, _)| *kind == command::AlarmKind::NoSpace) {
+        propose(member, Command::Alarm { raise: false, member: by, kind }).await?;
+    }
+    Ok(())
+}
+
 /// What is watched of a member.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::machine::watch::{Body, EventOptions, Filters, Response, WatchSpec};
-use quorate::types::{KeyRange, RangeEnd, Revision};
+use quorate::types::{KeyRange, Revision};
 use quorate_check::history::{Header, WatchCreate, WatchEnd, WatchReceived};
 use quorate_check::types::{ClusterId, MemberId, Nanos, Revision as Seen, Term};
 
@@ -77,7 +77,8 @@ pub(super) async fn watch(world: &World, index: MemberIndex, mut watching: Watch
 }
 
 fn spec(create: &WatchCreate) -> WatchSpec {
-    let all = KeyRange { start: bytes::Bytes::from_static(&[0]), end: RangeEnd::Open };
+    let bytes = |bytes: &quorate_check::bytes::Bytes| bytes::Bytes::copy_from_slice(bytes.as_slice());
+    let range = KeyRange::from_wire(bytes(&create.key), bytes(&create.range_end));
     WatchSpec {
         start: Revision(create.start_revision.0),
         options: EventOptions {
@@ -85,7 +86,7 @@ fn spec(create: &WatchCreate) -> WatchSpec {
             prev_kv: create.prev_kv,
         },
         progress_notify: create.progress_notify,
-        ..WatchSpec::new(all)
+        ..WatchSpec::new(range)
     }
 }
 

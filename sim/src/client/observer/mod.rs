@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_check::bytes::Bytes;
-use quorate_check::history::{MemberAsked, Watch, WatchCreate, WatchEnd, WatchReceived};
+use quorate_check::history::{EventKind, MemberAsked, Watch, WatchCreate, WatchEnd, WatchReceived};
 use quorate_check::types::{ClientId, MemberId, Nanos, Revision as Seen, WatchNo};
 
 use crate::plan::dice::{Dice, Purpose};
@@ -50,6 +50,8 @@ struct Order {
     pause: Duration,
     /// How often it asks for progress.
     asks_every: Option<Duration>,
+    /// A deletion ends it.
+    until_deleted: bool,
 }
 
 /// How a watch of an observer ended.
@@ -73,12 +75,40 @@ pub fn start(world: &World, until: Nanos) {
     }
 }
 
+/// Watches one key from a revision on until it is deleted, `until` has come, or the watch ends in another way.
+pub async fn wait_for_deletion(
+    world: &World,
+    index: MemberIndex,
+    client: ClientId,
+    number: u64,
+    (key, from): (Bytes, Seen),
+    until: Nanos,
+) {
+    let create = WatchCreate { key, start_revision: from, no_put: true, ..WatchCreate::default() };
+    let order = Order {
+        client,
+        create,
+        until: Some(until),
+        pause: Duration::ZERO,
+        asks_every: None,
+        until_deleted: true,
+    };
+    observe(world, index, number, order).await;
+}
+
 async fn follow(world: World, index: MemberIndex) {
     let mut next = Seen(1);
     let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100);
     for watch in 0.. {
         let create = WatchCreate { start_revision: next, prev_kv: true, ..everything() };
-        let order = Order { client, create, until: None, pause: Duration::ZERO, asks_every: None };
+        let order = Order {
+            client,
+            create,
+            until: None,
+            pause: Duration::ZERO,
+            asks_every: None,
+            until_deleted: false,
+        };
         let outcome = observe(&world, index, watch, order).await;
         next = Seen(outcome.reached.0.max(next.0 - 1) + 1);
         if let Some(compacted) = outcome.compacted {
@@ -112,8 +142,9 @@ async fn come_late(world: World, index: MemberIndex, until: Nanos) {
         let slow = dice.permille(SLOW_PERMILLE);
         let pause = Duration::from_millis(if slow { dice.between(5, SLOW_PAUSE_MS_MAX) } else { 0 });
         let asks = dice.permille(400).then(|| Duration::from_millis(dice.between(20, PROGRESS_MS_MAX)));
-        observe(&world, index, watch, Order { client, create, until: Some(ends), pause, asks_every: asks })
-            .await;
+        let order =
+            Order { client, create, until: Some(ends), pause, asks_every: asks, until_deleted: false };
+        observe(&world, index, watch, order).await;
     }
 }
 
@@ -131,6 +162,7 @@ struct Watching {
     until: Option<Nanos>,
     pause: Duration,
     asks_every: Option<Duration>,
+    until_deleted: bool,
 }
 
 /// The longest wait for a response before the time is looked at again.
@@ -152,9 +184,13 @@ impl Watching {
     /// Notes a response; the end, when it is one.
     fn received(&self, received: WatchReceived) -> Option<WatchEnd> {
         let canceled = received.canceled;
+        let deleted = received.events.iter().any(|event| event.kind == EventKind::Delete);
         self.record.watch_received(self.watch.id, received);
         if canceled {
             return Some(WatchEnd::ServerCancel { at: self.time.now() });
+        }
+        if self.until_deleted && deleted {
+            return Some(self.over());
         }
         None
     }
@@ -193,6 +229,7 @@ async fn observe(world: &World, index: MemberIndex, number: u64, order: Order) -
         until: order.until,
         pause: order.pause,
         asks_every: order.asks_every,
+        until_deleted: order.until_deleted,
     };
     let end = match world.plan().observer_path {
         ClientPath::Direct => direct::watch(world, index, watching).await,

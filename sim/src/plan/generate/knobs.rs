@@ -32,8 +32,8 @@ pub(super) fn draw(seed: u64) -> Knobs {
         late_job_permille: if late { dice.between(10, 200) } else { 0 },
         late_job_us: Span::new(1_000, dice.between(1, 10) * 1000),
         disturbance_permille: if disturbed { dice.between(5, 100) } else { 0 },
-        // Rare: nobody clears the alarm, so from then on little is written.
         settle_ms: SETTLE_MS,
-        quota_bytes: dice.permille(80).then(|| dice.between(20, 100) << 10),
+        // Rare: little is written from the alarm until a client makes room and clears it.
+        quota_bytes: dice.permille(120).then(|| dice.between(20, 100) << 10),
     }
 }
