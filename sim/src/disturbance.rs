@@ -90,7 +90,7 @@ impl Place {
             ])
             .unwrap_or(0)
             .min(HARD_PERMILLE);
-        Place { key, permille, long: dice.permille(300), offers: 0 }
+        Place { key, permille, long: dice.permille(if hard { 600 } else { 300 }), offers: 0 }
     }
 
     fn delay(&self, dice: &mut Dice) -> Duration {

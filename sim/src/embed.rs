@@ -296,7 +296,7 @@ impl Cluster {
 
     /// Mends every link. Members that are down or paused stay so.
     pub fn heal(&self) {
-        self.world.network().heal();
+        self.world.network().heal(BTreeSet::new());
     }
 
     /// What the simulator holds against the cluster: members that ended by themselves, states that differ at one

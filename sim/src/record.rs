@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    Contender, Fault, History, Incarnation, Logged, Observer, Operation, Outcome, Settled, Watch, WatchEnd,
+    Contender, Fault, History, Incarnation, Logged, Observer, Operation, Outcome, Request, Settled, Watch, WatchEnd,
     WatchReceived,
 };
 use quorate_check::types::{MemberId, Nanos, OpId, WatchNo};
@@ -255,6 +255,17 @@ impl Record {
         answers.map(|(header, _)| header.revision).max().unwrap_or_default()
     }
 
+    /// The largest revision that an answered compaction asked for.
+    pub fn last_compaction(&self) -> quorate_check::types::Revision {
+        let inner = self.inner();
+        let answered = inner.history.operations.iter().filter(|operation| operation.answer().is_some());
+        let compacted = answered.filter_map(|operation| match &operation.request {
+            Request::Compact(compact) => Some(compact.revision),
+            _ => None,
+        });
+        compacted.max().unwrap_or_default()
+    }
+
     /// Takes everything out.
     pub fn take(&self) -> Written {
         let mut inner = std::mem::take(&mut *self.inner());
@@ -282,7 +293,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_check::history::{MemberAsked, Request};
+    use quorate_check::history::MemberAsked;
     use quorate_check::types::ClientId;
 
     fn operation(id: u64, invoked: u64) -> Operation {

@@ -15,14 +15,16 @@ pub(super) fn draw(seed: u64) -> Knobs {
     let lossy = dice.permille(300);
     let late = dice.permille(500);
     let disturbed = dice.permille(700);
+    // Then a follower that lags a little needs a snapshot, and there is always a newer one.
+    let tiny_log = dice.permille(200);
     Knobs {
         heartbeat_ms: (election_ms / dice.between(5, 10)).max(40),
         election_ms,
         wal_segment_bytes: 64 << 10,
-        snapshot_entries: dice.between(30, 80),
+        snapshot_entries: if tiny_log { dice.between(5, 20) } else { dice.between(30, 80) },
         snapshot_wal_bytes: dice.between(128, 1024) << 10,
-        // Next to nothing, now and then: then a follower that lags a little needs a snapshot.
-        keep_entries: if dice.permille(250) { dice.between(0, 4) } else { dice.between(5, 60) },
+        // Next to nothing, now and then.
+        keep_entries: if tiny_log || dice.permille(200) { dice.between(0, 4) } else { dice.between(5, 60) },
         batch_requests_max: dice.weighted(&[(3, 1), (3, 4), (6, 64)]).unwrap_or(64),
         latency_us: if far { Span::new(1_000, dice.between(5, 20) * 1000) } else { Span::new(100, 1_500) },
         loss_permille: if lossy { dice.between(1, 10) } else { 0 },

@@ -22,7 +22,8 @@ impl World {
                 broken.push((member, *how));
             }
         }
-        self.heal_but(|index| {
+        let members: Vec<MemberIndex> = broken.iter().map(|(member, _)| *member).collect();
+        self.heal_but(&members, |index| {
             broken.iter().any(|(member, how)| *member == index && matches!(how, Breakage::Down { .. }))
         });
         let quorum =
@@ -50,19 +51,18 @@ impl World {
             }
             Breakage::Slow { least_us, most_us } => {
                 let weather = Weather::Delay(Span::new(least_us, most_us));
-                self.network().open_window(event, self.around(member), weather);
+                self.network().open_window(event, Scope::Links(self.around(member)), weather);
             }
             Breakage::Lossy { permille } => {
-                self.network().open_window(event, self.around(member), Weather::Loss(permille));
+                self.network().open_window(event, Scope::Links(self.around(member)), Weather::Loss(permille));
             }
         }
         open
     }
 
     /// All links of a member to others, both ways.
-    fn around(&self, member: MemberIndex) -> Scope {
+    pub(super) fn around(&self, member: MemberIndex) -> Vec<Link> {
         let others = self.members().filter(|other| *other != member);
-        let links: Vec<Link> = others.map(|other| World::link(member, other)).collect();
-        Scope::Links(links.iter().copied().chain(links.iter().map(|link| link.back())).collect())
+        others.map(|other| World::link(member, other)).flat_map(|link| [link, link.back()]).collect()
     }
 }

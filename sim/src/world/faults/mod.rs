@@ -8,6 +8,7 @@ mod ending;
 mod flap;
 mod partition;
 mod process;
+mod succession;
 mod weather;
 
 use std::time::Duration;
@@ -37,13 +38,14 @@ impl World {
     /// Ends everything that is wrong with the world: links, weather, clocks, holds, pauses, armed disks. What
     /// disks have lost stays lost, and clocks keep their own rates.
     pub fn heal(&self) {
-        self.heal_but(|_| false);
+        self.heal_but(&[], |_| false);
     }
 
-    /// As [`World::heal`], but some members stay down.
-    fn heal_but(&self, stays_down: impl Fn(MemberIndex) -> bool) {
+    /// As [`World::heal`], but the links of some members are about to be broken anew, and some stay down.
+    fn heal_but(&self, broken: &[MemberIndex], stays_down: impl Fn(MemberIndex) -> bool) {
         self.inner.record.note(self.now(), format_args!("heal"));
-        self.inner.network.heal();
+        let bad = broken.iter().flat_map(|member| self.around(*member)).collect();
+        self.inner.network.heal(bad);
         for seat in &self.inner.seats {
             seat.clock.set_rate(None);
         }
@@ -68,6 +70,7 @@ impl World {
             }
             Family::Flap => flap::strike(&strike, planned.fault).await,
             Family::Reset | Family::Client => calls::strike(&strike, planned.fault).await,
+            Family::Succession => succession::strike(&strike, planned.fault).await,
             Family::Clock => clock::strike(&strike, planned.fault).await,
             Family::DiskDeath | Family::DiskError | Family::DiskStall => {
                 disk::strike(&strike, planned.fault).await;
