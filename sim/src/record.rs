@@ -9,8 +9,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    Contender, Fault, History, Incarnation, Logged, Observer, Operation, Outcome, Request, Settled, Watch, WatchEnd,
-    WatchReceived,
+    Contender, Fault, History, Incarnation, Logged, Observer, Operation, Outcome, Request, Settled, Watch,
+    WatchEnd, WatchReceived,
 };
 use quorate_check::types::{MemberId, Nanos, OpId, WatchNo};
 use quorate_check::verdict::Class;

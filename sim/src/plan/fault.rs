@@ -78,8 +78,7 @@ impl Family {
     ];
 
     /// Families that can take a leader away.
-    pub const UNSEATING: [Family; 4] =
-        [Family::Kill, Family::Power, Family::Partition, Family::Succession];
+    pub const UNSEATING: [Family; 4] = [Family::Kill, Family::Power, Family::Partition, Family::Succession];
 }
 
 /// Whom a fault strikes.

@@ -89,8 +89,8 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
             _ => (Fault::KillAll, dice.between(20, 1_000)),
         },
         Family::Power => match if unseat { 0 } else { dice.below(10) } {
-            0..=3 => (Fault::PowerLoss { target }, down),
-            4 => (Fault::PowerLossInStall { target, stall_ms: dice.between(50, 1_500) }, down),
+            0..=2 => (Fault::PowerLoss { target }, down),
+            3 | 4 => (Fault::PowerLossInStall { target, stall_ms: dice.between(50, 1_500) }, down),
             5..=7 => (Fault::KillThenPowerLoss { target, after_ms: dice.between(1, 1_500) }, down),
             _ => (Fault::PowerLossAll, dice.between(20, 1_000)),
         },
