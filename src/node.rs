@@ -21,6 +21,7 @@ use crate::raft::core::{CoreConfig, start_core};
 use crate::raft::lease::keeper::LeaseKeeper;
 use crate::raft::lease::requests::LeaseRequests;
 use crate::raft::log_store::LogStore;
+use crate::raft::membership::Steward;
 use crate::raft::network::{Network, NetworkTimeouts};
 use crate::raft::pending::Pending;
 use crate::raft::proposer::{Proposer, ProposerLimits};
@@ -76,6 +77,17 @@ pub enum StartError {
         member: MemberId,
         /// The peer that knows it.
         peer: MemberId,
+    },
+    /// The member has no place in the cluster any more.
+    #[error(
+        "member {member} was removed from the cluster: its data directory {dir} is of no use; add a member anew, with \
+         an empty one"
+    )]
+    Removed {
+        /// This member.
+        member: MemberId,
+        /// The data directory.
+        dir: String,
     },
     /// The consensus core refused.
     #[error("consensus: {0}")]
@@ -140,6 +152,12 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         return Err(StartError::Mismatch { dir, what });
     }
 
+    if state.members().is_removed(config.member)
+        && membership.membership().get_node(&config.member.0).is_none()
+    {
+        return Err(StartError::Removed { member: config.member, dir });
+    }
+
     let blank = recovered.vote.is_none() && log_end.is_none() && state.applied().is_none();
     let incarnation = recovered.incarnation;
     let pending = Arc::new(Pending::default());
@@ -157,8 +175,10 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         pending.clone(),
     ));
     let peers = Peers::new(env.clock.clone(), config.cluster, config.member);
-    for member in &config.members {
-        peers.learn(member.id, member.peer_urls.clone());
+    if replica.state().members().is_bootstrapped() {
+        replica.state().members().iter().for_each(|member| peers.learn(member.id, member.peer_urls.clone()));
+    } else {
+        config.members.iter().for_each(|member| peers.learn(member.id, member.peer_urls.clone()));
     }
     if blank {
         refuse_if_wiped(&config, &peers).await?;
@@ -171,19 +191,16 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         snapshot: config.knobs.election_timeout * 60,
     };
     let network = Network::new(peers.clone(), env.clock.clone(), timeouts, log_store.refusals());
-    let voters = config
-        .members
-        .iter()
-        .filter(|member| !member.is_learner)
-        .map(|member| (member.id.0, PeerNode { urls: member.peer_urls.clone() }))
-        .collect();
+    let founders = config.members.iter().filter(|member| !member.is_learner);
+    let founders =
+        founders.map(|member| (member.id.0, PeerNode { urls: member.peer_urls.clone() })).collect();
     let core_config = CoreConfig {
         member: config.member,
         heartbeat_interval: config.knobs.heartbeat_interval,
         election_timeout: config.knobs.election_timeout,
         snapshot_entries: config.knobs.snapshot_entries,
         keep_entries: config.knobs.keep_entries,
-        voters,
+        founders: (!config.joins).then_some(founders),
     };
     let state_machine = StateMachine::new(replica.clone(), wal.clone());
     let raft = start_core(core_config, network, log_store, state_machine).await.map_err(StartError::Core)?;
@@ -226,8 +243,14 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         proposer.clone(),
         reads.clone(),
     );
-    let leases =
-        LeaseRequests::start(env.clone(), config.member, read_limits, raft.clone(), peers, keeper.clone());
+    let leases = LeaseRequests::start(
+        env.clone(),
+        config.member,
+        read_limits,
+        raft.clone(),
+        peers.clone(),
+        keeper.clone(),
+    );
     let front = PeerFront {
         cluster: config.cluster,
         member: config.member,
@@ -243,10 +266,20 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         .await
         .map_err(|source| StartError::Listen { address: config.peer_listen, source })?;
     abdication::start(raft.clone(), env.clock.clone(), config.knobs.election_timeout);
+    let steward = Steward {
+        clock: env.clock.clone(),
+        raft: raft.clone(),
+        replica: replica.clone(),
+        peers: peers.clone(),
+        interval: config.knobs.heartbeat_interval,
+        election_timeout: config.knobs.election_timeout,
+        change_timeout: config.knobs.request_timeout,
+    };
+    steward.start();
     watch_driver::start(&env, &replica, config.knobs.watch_catch_up, config.knobs.watch_progress_interval);
     let listen = config.client_listen.clone();
     let member =
-        Member::start(Parts { config, env: env.clone(), raft, replica, proposer, reads, leases, wal });
+        Member::start(Parts { config, env: env.clone(), raft, replica, proposer, reads, leases, wal, peers });
     for address in listen {
         service::serve(member.clone(), &env, address)
             .await

@@ -7,6 +7,7 @@
 mod leadership;
 mod life;
 mod notify;
+mod place;
 mod plan;
 
 use crate::cli::log::{self, LogError};
@@ -114,18 +115,21 @@ enum ServeError {
 
 /// Serves until a signal; `manager` is the socket of a service manager that waits for the member to be ready.
 fn serve(config: &ServeConfig, env: &Env, manager: Option<&str>) -> Result<(), ServeError> {
-    let member = member_config(config)?;
-    say_hello(&member, config);
     if let Some(warning) = prepare_data_dir(config)? {
         tracing::warn!("{warning}");
     }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
-    Ok(runtime.block_on(run_members(vec![member], env, || {
-        if let Some(socket) = manager {
-            notify::ready(socket);
-        }
-    }))?)
+    runtime.block_on(async {
+        let member = place::member(config, env).await?;
+        say_hello(&member, config);
+        let tell = || {
+            if let Some(socket) = manager {
+                notify::ready(socket);
+            }
+        };
+        Ok(run_members(vec![member], env, tell).await?)
+    })
 }
 
 /// The first line of a log: who this is.

@@ -395,7 +395,7 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
                 "strict-reconfig-check",
                 Switch,
                 "true",
-                Ignored("members cannot be changed at run time yet"),
+                Used,
                 "refuse a membership change that would cost the quorum",
             ),
             flag(
@@ -631,13 +631,7 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
                 Ignored("free space is reused without defragmentation"),
                 "defragment at start above this",
             ),
-            flag(
-                "max-learners",
-                Number,
-                "1",
-                Ignored("members cannot be changed at run time yet"),
-                "learners in the cluster",
-            ),
+            flag("max-learners", Number, "1", Used, "learners in the cluster"),
             flag(
                 "compaction-sleep-interval",
                 Duration,

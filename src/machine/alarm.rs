@@ -84,6 +84,7 @@ impl Alarms {
             | Command::Alarm { .. }
             | Command::MemberAttributes { .. }
             | Command::Bootstrap { .. }
+            | Command::ChangeMembers(_)
             | Command::Noop => false,
         };
         if touches_keys && self.is_active(AlarmKind::Corrupt) {

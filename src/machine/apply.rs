@@ -3,14 +3,10 @@
 //! Every decision here depends on the state and the batch alone.
 
 use crate::machine::alarm::alarm_key;
-use crate::machine::codec::items::encode_member;
-use crate::machine::command::{
-    AlarmKind, Answer, Batch, Command, CommandError, Compact, Member, Put, Reply, Txn,
-};
+use crate::machine::command::{AlarmKind, Answer, Batch, Command, CommandError, Compact, Put, Reply, Txn};
 use crate::machine::dedupe::dedupe_key;
 use crate::machine::effects::{Effects, Records, RecordsError};
 use crate::machine::lease::lease_key;
-use crate::machine::members::MemberKey;
 use crate::machine::overlay::Overlay;
 use crate::machine::persist::Bucket;
 use crate::machine::state::State;
@@ -130,6 +126,7 @@ impl State {
                 self.bootstrap(effects, members);
                 Ok(Ok(Reply::Done))
             }
+            Command::ChangeMembers(change) => Ok(self.change_members(effects, change)),
             Command::Noop => Ok(Ok(Reply::Done)),
         }
     }
@@ -211,35 +208,5 @@ impl State {
         for (kind, member) in self.alarms.clear(kind, member) {
             self.replace(effects, Bucket::Alarms, alarm_key(kind, member), empty.clone(), None);
         }
-    }
-
-    fn member_attributes(
-        &mut self,
-        effects: &mut Effects,
-        id: MemberId,
-        name: &str,
-        client_urls: &[String],
-    ) -> Result<Reply, CommandError> {
-        let before = self.members.get(id).ok_or(CommandError::MemberNotFound)?;
-        let mut member = before.clone();
-        name.clone_into(&mut member.name);
-        client_urls.clone_into(&mut member.client_urls);
-        self.put_member(effects, member);
-        Ok(Reply::Done)
-    }
-
-    fn bootstrap(&mut self, effects: &mut Effects, members: &[Member]) {
-        if self.members.is_bootstrapped() {
-            return;
-        }
-        for member in members {
-            self.put_member(effects, member.clone());
-        }
-    }
-
-    fn put_member(&mut self, effects: &mut Effects, member: Member) {
-        let (key, new) = (MemberKey::Present(member.id).encode(), encode_member(&member));
-        let old = self.members.put(member).as_ref().map(encode_member);
-        self.replace(effects, Bucket::Members, key, old, Some(new));
     }
 }

@@ -87,8 +87,28 @@ pub enum Command {
         /// Every initial member.
         members: Vec<Member>,
     },
+    /// Change the member list. Who votes follows it, in the consensus core's own entries.
+    ChangeMembers(MemberChange),
     /// Does nothing: used to learn that the log moves.
     Noop,
+}
+
+/// One change of the member list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// Add a member, under an id that no member has or had.
+    Add(Member),
+    /// Remove a member. Its id never comes back.
+    Remove(MemberId),
+    /// Let a member be reached elsewhere by its peers.
+    Update {
+        /// The member.
+        member: MemberId,
+        /// Where its peers reach it from now on.
+        peer_urls: Vec<String>,
+    },
+    /// Give a learner its vote.
+    Promote(MemberId),
 }
 
 /// Write one key.
@@ -323,6 +343,8 @@ pub enum Reply {
         /// Number of keys deleted.
         deleted: i64,
     },
+    /// Of ChangeMembers: the list after it, by id.
+    Members(Vec<Member>),
     /// Of every command that answers nothing else.
     Done,
 }
@@ -377,6 +399,18 @@ pub enum CommandError {
     /// No such member.
     #[error("member not found")]
     MemberNotFound,
+    /// The id belongs to a member, or to one that was removed.
+    #[error("member ID already exist")]
+    MemberExists,
+    /// A member has one of these peer URLs.
+    #[error("Peer URLs already exists")]
+    PeerUrlExists,
+    /// The member votes already.
+    #[error("can only promote a learner member")]
+    MemberNotLearner,
+    /// Nobody would be left to vote.
+    #[error("re-configuration failed due to not enough started members")]
+    NoVoterLeft,
     /// More operations than `max_txn_ops` at one level.
     #[error("too many operations in txn request")]
     TooManyOps,
@@ -396,6 +430,7 @@ impl Command {
                 | Command::Compact(_)
                 | Command::LeaseGrant { .. }
                 | Command::LeaseRevoke { .. }
+                | Command::ChangeMembers(_)
         )
     }
 
@@ -410,12 +445,32 @@ impl Command {
             Command::MemberAttributes { name, client_urls, .. } => {
                 name.len() + client_urls.iter().map(String::len).sum::<usize>()
             }
-            Command::Bootstrap { members } => members.len() * size_of::<Member>(),
+            Command::Bootstrap { members } => members.iter().map(Member::size_bytes).sum(),
+            Command::ChangeMembers(change) => change.size_bytes(),
             Command::Compact(_)
             | Command::LeaseGrant { .. }
             | Command::LeaseRevoke { .. }
             | Command::Alarm { .. }
             | Command::Noop => 0,
+        }
+    }
+}
+
+impl Member {
+    fn size_bytes(&self) -> usize {
+        let urls = self.peer_urls.iter().chain(&self.client_urls).map(String::len).sum::<usize>();
+        size_of::<MemberId>() + self.name.len() + urls
+    }
+}
+
+impl MemberChange {
+    fn size_bytes(&self) -> usize {
+        match self {
+            MemberChange::Add(member) => member.size_bytes(),
+            MemberChange::Update { peer_urls, .. } => {
+                size_of::<MemberId>() + peer_urls.iter().map(String::len).sum::<usize>()
+            }
+            MemberChange::Remove(_) | MemberChange::Promote(_) => size_of::<MemberId>(),
         }
     }
 }

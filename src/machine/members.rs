@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::machine::command::Member;
+use crate::machine::command::{CommandError, Member};
 use crate::types::MemberId;
 
 const PRESENT: u8 = 0;
@@ -63,6 +63,18 @@ impl Members {
         self.by_id.values()
     }
 
+    /// How many of them may vote.
+    pub fn voters(&self) -> usize {
+        self.by_id.values().filter(|member| !member.is_learner).count()
+    }
+
+    /// Whether a member of this id can be reached at these URLs: no other is.
+    pub(crate) fn free_for(&self, id: MemberId, peer_urls: &[String]) -> Result<(), CommandError> {
+        let taken =
+            |other: &Member| other.id != id && other.peer_urls.iter().any(|url| peer_urls.contains(url));
+        if self.by_id.values().any(taken) { Err(CommandError::PeerUrlExists) } else { Ok(()) }
+    }
+
     /// Whether this id belonged to a member that was removed.
     pub fn is_removed(&self, id: MemberId) -> bool {
         self.removed.contains(&id)
@@ -77,6 +89,13 @@ impl Members {
     pub(crate) fn put(&mut self, member: Member) -> Option<Member> {
         assert!(!self.is_removed(member.id), "a removed id never comes back");
         self.by_id.insert(member.id, member)
+    }
+
+    /// Takes a member out; its id never comes back.
+    pub(crate) fn remove(&mut self, id: MemberId) -> Option<Member> {
+        let member = self.by_id.remove(&id)?;
+        self.removed.insert(id);
+        Some(member)
     }
 
     /// Takes over a removed id.

@@ -21,6 +21,7 @@ pub mod hash;
 pub mod lease;
 pub mod load;
 pub mod members;
+pub mod membership;
 pub mod mvcc;
 pub mod overlay;
 pub mod persist;

@@ -21,8 +21,11 @@ pub struct MemberConfig {
     pub cluster: ClusterId,
     /// Where it keeps its data.
     pub data_dir: PathBuf,
-    /// The initial cluster, the same on every member.
+    /// The members that it starts with: the initial cluster, the same on every member, or those of the cluster that
+    /// it joins. What its disk knows is newer.
     pub members: Vec<MemberInfo>,
+    /// Whether it joins a cluster that runs already: with an empty disk it then waits to be led, and founds nothing.
+    pub joins: bool,
     /// Where its peers reach it.
     pub peer_listen: SocketAddr,
     /// Where its clients reach it: the addresses to bind.
@@ -66,6 +69,10 @@ pub struct Knobs {
     pub open_requests_max: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// Whether changes of the members are refused that would leave too few of them started or in touch.
+    pub strict_reconfig: bool,
+    /// Learners in the cluster.
+    pub learners_max: u32,
     /// What watches may hold in memory.
     pub watch_limits: WatchLimits,
     /// How much history one step of a watch's catch-up reads.
@@ -96,6 +103,8 @@ impl Default for Knobs {
             batches_in_flight_max: 4,
             open_requests_max: 5_000,
             request_timeout: Duration::from_secs(7),
+            strict_reconfig: true,
+            learners_max: 1,
             watch_limits: WatchLimits::default(),
             watch_catch_up: CatchUpBudget::default(),
             watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,

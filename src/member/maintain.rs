@@ -23,6 +23,12 @@ impl Member {
             if let Some(reason) = self.raft.failure() {
                 return self.replica.fatal(&reason);
             }
+            if self.is_removed() {
+                // Who asked this member for its own removal is still to be answered.
+                self.env.clock.sleep(self.config.knobs.election_timeout).await;
+                let member = self.config.member;
+                return self.replica.fatal(&format!("member {member} was removed from the cluster"));
+            }
             self.bootstrap().await;
             self.announce().await;
             self.sweep().await;
@@ -44,10 +50,17 @@ impl Member {
         }
     }
 
+    /// Whether the cluster goes on without this member: as it knows itself, or as a peer has told it.
+    fn is_removed(&self) -> bool {
+        let member = self.config.member;
+        let listed = self.replica.state().members().is_removed(member);
+        (listed && !self.replica.has_a_say(member)) || self.peers.removed_by().is_some()
+    }
+
     /// As the first leader: writes the initial member list into the state.
     async fn bootstrap(&self) {
         let bootstrapped = self.replica.state().members().is_bootstrapped();
-        if !bootstrapped && self.raft.status().is_leader {
+        if !bootstrapped && self.raft.is_leader() {
             // Names and client addresses come from the members themselves, once they have started.
             let unnamed = |member: &MemberInfo| MemberInfo {
                 name: String::new(),

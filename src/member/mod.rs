@@ -6,6 +6,7 @@
 mod config;
 mod leases;
 mod maintain;
+mod membership;
 mod reads;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::env::Env;
 use crate::machine::command::{AlarmKind, Answer, Command, CommandError};
 use crate::machine::effects::RecordsError;
 use crate::machine::quota;
+use crate::peer::Peers;
 use crate::raft::handle::{RaftHandle, RaftStatus, Reign};
 use crate::raft::lease::requests::LeaseRequests;
 use crate::raft::pending::ProposeError;
@@ -28,6 +30,7 @@ use crate::types::{ClusterId, LogId, MemberId, Revision, Term};
 
 pub use config::{Knobs, MemberConfig};
 pub use leases::LeaseLife;
+pub use membership::ChangeError;
 pub use reads::{Piece, Pieces, Read};
 
 /// What a member is made of, all of it started.
@@ -48,6 +51,8 @@ pub struct Parts {
     pub leases: LeaseRequests,
     /// Its log.
     pub wal: WalHandle,
+    /// Its address book.
+    pub peers: Peers,
 }
 
 /// A running member.
@@ -60,6 +65,7 @@ pub struct Member {
     reads: ReadIndex,
     leases: LeaseRequests,
     wal: WalHandle,
+    peers: Peers,
     stopping: AtomicBool,
 }
 
@@ -87,9 +93,10 @@ pub struct MemberStatus {
 impl Member {
     /// Begins the member's own chores over started parts.
     pub fn start(parts: Parts) -> Arc<Member> {
-        let Parts { config, env, raft, replica, proposer, reads, leases, wal } = parts;
+        let Parts { config, env, raft, replica, proposer, reads, leases, wal, peers } = parts;
         let stopping = AtomicBool::new(false);
-        let member = Arc::new(Member { config, env, raft, replica, proposer, reads, leases, wal, stopping });
+        let member =
+            Arc::new(Member { config, env, raft, replica, proposer, reads, leases, wal, peers, stopping });
         tokio::spawn(member.clone().maintain());
         member
     }

@@ -1,6 +1,7 @@
 //! Calls to peers: an address book and one channel a peer.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ pub enum PeerError {
         /// What the transport said.
         what: String,
     },
-    /// The peer refused, for good: it knows this member as removed, or belongs to another cluster.
+    /// The peer refused, for good: it belongs to another cluster.
     #[error("member {member} refused: {what}")]
     Refused {
         /// The peer.
@@ -47,6 +48,9 @@ pub enum PeerError {
         /// What it said.
         what: String,
     },
+    /// The peer knows this member as one that was removed.
+    #[error("this member was removed from the cluster, says member {0}")]
+    Removed(MemberId),
 }
 
 /// The peers of one member. Cheap to clone; clones share channels.
@@ -60,6 +64,8 @@ struct Inner {
     cluster: ClusterId,
     member: MemberId,
     book: Mutex<BTreeMap<MemberId, Known>>,
+    /// A peer that said that this member was removed; 0 is none. No cluster takes it back.
+    removed_by: AtomicU64,
 }
 
 struct Known {
@@ -70,7 +76,15 @@ struct Known {
 impl Peers {
     /// An empty address book for `member` of `cluster`.
     pub fn new(clock: Arc<dyn Clock>, cluster: ClusterId, member: MemberId) -> Peers {
-        Peers { inner: Arc::new(Inner { clock, cluster, member, book: Mutex::default() }) }
+        Peers {
+            inner: Arc::new(Inner {
+                clock,
+                cluster,
+                member,
+                book: Mutex::default(),
+                removed_by: AtomicU64::new(0),
+            }),
+        }
     }
 
     /// Learns, or corrects, where a peer is reached.
@@ -82,6 +96,22 @@ impl Peers {
                 book.insert(member, Known { urls, client: None });
             }
         }
+    }
+
+    /// As [`Peers::learn`], for who looks often and rarely finds anything new.
+    pub fn learn_if_new(&self, member: MemberId, urls: &[String]) {
+        let known = {
+            let book = self.inner.book.lock().unwrap_or_else(PoisonError::into_inner);
+            book.get(&member).is_some_and(|known| known.urls == urls)
+        };
+        if !known {
+            self.learn(member, urls.to_vec());
+        }
+    }
+
+    /// The peer that said that this member was removed, if one has.
+    pub fn removed_by(&self) -> Option<MemberId> {
+        Some(MemberId(self.inner.removed_by.load(Ordering::Relaxed))).filter(|peer| peer.0 != 0)
     }
 
     /// The members in the address book.
@@ -100,17 +130,8 @@ impl Peers {
         if let Some(client) = &known.client {
             return Ok(client.clone());
         }
-        let url = known.urls.first().cloned().ok_or(PeerError::UnknownMember(member))?;
-        let endpoint = Endpoint::from_shared(url)
-            .map_err(|error| PeerError::Unreachable { member, what: error.to_string() })?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        let client = PeerClient::new(endpoint.connect_lazy())
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let url = known.urls.first().ok_or(PeerError::UnknownMember(member))?;
+        let client = connect(url).map_err(|what| PeerError::Unreachable { member, what })?;
         known.client = Some(client.clone());
         Ok(client)
     }
@@ -125,11 +146,16 @@ impl Peers {
         F: Future<Output = Result<tonic::Response<T>, Status>>,
     {
         let client = self.client(member)?;
-        match within(&*self.inner.clock, timeout, call(client)).await {
-            Some(Ok(response)) => Ok(response.into_inner()),
-            Some(Err(status)) => Err(peer_error(member, &status)),
-            None => Err(PeerError::Timeout(member)),
+        let answered = within(&*self.inner.clock, timeout, call(client)).await;
+        let error = match answered {
+            Some(Ok(response)) => return Ok(response.into_inner()),
+            Some(Err(status)) => peer_error(member, &status),
+            None => PeerError::Timeout(member),
+        };
+        if matches!(error, PeerError::Removed(_)) {
+            self.inner.removed_by.store(member.0, Ordering::Relaxed);
         }
+        Err(error)
     }
 
     /// Opens an append stream; `timeout` bounds the opening alone.
@@ -266,6 +292,19 @@ impl Peers {
         self.call(member, timeout, |mut client| async move { client.lease_remaining(request).await }).await
     }
 
+    /// Asks the leader how its followers stand.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn followers(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+    ) -> Result<pb::FollowersResponse, PeerError> {
+        let request = pb::FollowersRequest { sender: self.sender() };
+        self.call(member, timeout, |mut client| async move { client.followers(request).await }).await
+    }
+
     /// Asks a peer what it knows of this member.
     ///
     /// # Errors
@@ -276,11 +315,44 @@ impl Peers {
     }
 }
 
+/// A client for what is reached at `url`, which connects when it is first used.
+fn connect(url: &str) -> Result<PeerClient<Channel>, String> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| error.to_string())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    Ok(PeerClient::new(endpoint.connect_lazy())
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX))
+}
+
+/// Asks whoever is reached at `url` which cluster it belongs to and who its members are. Anybody may ask: it is what
+/// a member does that is about to join.
+///
+/// # Errors
+/// Why there was no answer.
+pub async fn discover(
+    clock: &dyn Clock,
+    url: &str,
+    timeout: Duration,
+) -> Result<pb::DiscoverResponse, String> {
+    let mut client = connect(url)?;
+    match within(clock, timeout, client.discover(pb::DiscoverRequest {})).await {
+        Some(Ok(response)) => Ok(response.into_inner()),
+        Some(Err(status)) => Err(status.message().to_owned()),
+        None => Err("no answer in time".to_owned()),
+    }
+}
+
 /// What a peer's status means to the caller.
 pub fn peer_error(member: MemberId, status: &Status) -> PeerError {
     let what = status.message().to_owned();
     match status.code() {
-        Code::PermissionDenied | Code::FailedPrecondition => PeerError::Refused { member, what },
+        Code::PermissionDenied => PeerError::Removed(member),
+        Code::FailedPrecondition => PeerError::Refused { member, what },
         _ => PeerError::Unreachable { member, what },
     }
 }

@@ -5,6 +5,7 @@
 //! delays it.
 
 mod client;
+pub mod join;
 pub mod listen;
 mod server;
 

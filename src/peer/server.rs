@@ -22,7 +22,7 @@ pub type SnapshotParts = Pin<Box<dyn Stream<Item = Result<pb::SnapshotPart, Stat
 pub trait PeerApi: Send + Sync + 'static {
     /// The cluster this member belongs to.
     fn cluster(&self) -> ClusterId;
-    /// Whether the member was removed from the cluster.
+    /// Whether the member was removed from the cluster and has no say in it any more.
     fn is_removed(&self, member: MemberId) -> bool;
     /// Takes entries into the log.
     async fn append(&self, requests: AppendRequests) -> Result<AppendAnswers, Status>;
@@ -54,6 +54,10 @@ pub trait PeerApi: Send + Sync + 'static {
         &self,
         request: pb::LeaseRemainingRequest,
     ) -> Result<pb::LeaseRemainingResponse, Status>;
+    /// Tells how the followers stand.
+    async fn followers(&self) -> Result<pb::FollowersResponse, Status>;
+    /// Tells a stranger which cluster this is.
+    async fn discover(&self) -> Result<pb::DiscoverResponse, Status>;
     /// Tells what this member knows of the asking one.
     async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status>;
 }
@@ -72,6 +76,15 @@ impl PeerServer {
 
     /// Refuses strangers and members that were removed.
     fn admit(&self, sender: Option<&pb::Sender>) -> Result<MemberId, Status> {
+        let member = self.recognise(sender)?;
+        if self.api.is_removed(member) {
+            return Err(Status::permission_denied(format!("member {member} was removed from the cluster")));
+        }
+        Ok(member)
+    }
+
+    /// Refuses strangers.
+    fn recognise(&self, sender: Option<&pb::Sender>) -> Result<MemberId, Status> {
         let sender = sender.ok_or_else(|| Status::invalid_argument("the request names no sender"))?;
         let cluster = self.api.cluster();
         if sender.cluster != cluster.0 {
@@ -80,11 +93,7 @@ impl PeerServer {
                 "cluster id mismatch: {theirs} is not {cluster}"
             )));
         }
-        let member = MemberId(sender.member);
-        if self.api.is_removed(member) {
-            return Err(Status::permission_denied(format!("member {member} was removed from the cluster")));
-        }
-        Ok(member)
+        Ok(MemberId(sender.member))
     }
 }
 
@@ -142,7 +151,8 @@ impl Peer for PeerServer {
         request: Request<pb::TransferLeaderRequest>,
     ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
         let request = request.into_inner();
-        self.admit(request.sender.as_ref())?;
+        // A leader that was removed hands over as its last act.
+        self.recognise(request.sender.as_ref())?;
         Ok(Response::new(self.api.transfer_leader(request).await?))
     }
 
@@ -188,6 +198,21 @@ impl Peer for PeerServer {
         let request = request.into_inner();
         self.admit(request.sender.as_ref())?;
         Ok(Response::new(self.api.lease_remaining(request).await?))
+    }
+
+    async fn followers(
+        &self,
+        request: Request<pb::FollowersRequest>,
+    ) -> Result<Response<pb::FollowersResponse>, Status> {
+        self.admit(request.into_inner().sender.as_ref())?;
+        Ok(Response::new(self.api.followers().await?))
+    }
+
+    async fn discover(
+        &self,
+        _: Request<pb::DiscoverRequest>,
+    ) -> Result<Response<pb::DiscoverResponse>, Status> {
+        Ok(Response::new(self.api.discover().await?))
     }
 
     async fn hello(&self, request: Request<pb::HelloRequest>) -> Result<Response<pb::HelloResponse>, Status> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::errors::{InitializeError, RaftError};
-use openraft::{Config, Raft, SnapshotPolicy};
+use openraft::{Config, Raft, SnapshotPolicy, StepDownPolicy};
 
 use crate::raft::contact::Contact;
 use crate::raft::handle::RaftHandle;
@@ -29,16 +29,16 @@ pub struct CoreConfig {
     pub snapshot_entries: u64,
     /// Entries kept behind a snapshot.
     pub keep_entries: u64,
-    /// The voters of a new cluster, with where they are reached.
-    pub voters: BTreeMap<u64, PeerNode>,
+    /// The voters of a new cluster, with where they are reached; `None` for who joins one that runs already.
+    pub founders: Option<BTreeMap<u64, PeerNode>>,
 }
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Starts the core; a member whose log is empty takes the initial voters for its first entry, the same on every
-/// member.
+/// Starts the core; a founder whose log is empty takes the initial voters for its first entry, the same on every
+/// founder.
 ///
 /// # Errors
 /// One line that says what was refused.
@@ -64,6 +64,8 @@ pub async fn start_core(
         // A restarted leader asks for votes again: what it had not made durable may be gone.
         enable_leader_restore: Some(false),
         allow_log_reversion: Some(false),
+        // A leader that was removed hands over before it falls silent, and no later than this after it.
+        removed_leader_step_down: StepDownPolicy::After(millis(config.heartbeat_interval)),
         ..Config::default()
     };
     let core = Arc::new(core.validate().map_err(|error| error.to_string())?);
@@ -73,8 +75,8 @@ pub async fn start_core(
             .await
             .map_err(|error| error.to_string())?;
     let initialized = raft.is_initialized().await.map_err(|error| error.to_string())?;
-    if !initialized {
-        match raft.initialize(config.voters).await {
+    if let Some(founders) = config.founders.filter(|_| !initialized) {
+        match raft.initialize(founders).await {
             // A peer's message came first: the cluster is there already.
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
             Err(error) => return Err(error.to_string()),

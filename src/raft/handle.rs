@@ -10,9 +10,10 @@ use openraft::{Raft, RaftMetrics, ServerState};
 
 use crate::raft::contact::Contact;
 use crate::raft::leadership::Leadership;
+use crate::raft::membership::{Configuration, Follower, Followers};
 use crate::raft::proposer::WriteError;
 use crate::raft::state_machine::StateMachine;
-use crate::raft::types::{LogBatch, RaftLogId, RaftVote, TypeConfig, log_id};
+use crate::raft::types::{LogBatch, PeerNode, RaftLogId, RaftVote, TypeConfig, log_id};
 use crate::types::{LogId, MemberId, Term};
 
 /// The core itself; only this module names it.
@@ -137,6 +138,69 @@ impl RaftHandle {
         }
     }
 
+    /// Whether this member leads, as far as it knows.
+    pub fn is_leader(&self) -> bool {
+        let metrics = self.core.metrics();
+        let state = metrics.borrow_watched().state;
+        state == ServerState::Leader
+    }
+
+    /// Who votes and who only follows: the newest configuration in the log.
+    pub fn configuration(&self) -> Configuration {
+        let metrics = self.core.server_metrics();
+        Configuration::from(&*metrics.borrow_watched().membership_config)
+    }
+
+    /// Waits until `holds` is true of the configuration; for ever, when the member stops before.
+    pub async fn configuration_when(&self, mut holds: impl FnMut(&Configuration) -> bool) {
+        let mut metrics = self.core.server_metrics();
+        loop {
+            // Marked as seen while it is looked at, so that no change is missed.
+            let newest = Configuration::from(&*metrics.borrow_and_update().membership_config);
+            if holds(&newest) {
+                return;
+            }
+            if metrics.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// How the others stand; `None` when this member does not lead.
+    pub fn followers(&self) -> Option<Followers> {
+        let metrics = self.core.metrics();
+        let metrics = metrics.borrow_watched();
+        let (matched, heard) = (metrics.replication.as_ref()?, metrics.heartbeat.as_ref()?);
+        let follower = |id: &u64| Follower {
+            matched: matched.get(id).and_then(|id| id.as_ref()).map(|id| id.index),
+            silent_for: heard.get(id).and_then(|at| at.as_ref()).map(|at| at.elapsed()),
+        };
+        let others = metrics.membership_config.nodes().map(|(id, _)| id).filter(|id| **id != metrics.id);
+        Some(Followers {
+            last: metrics.last_log_index.unwrap_or(0),
+            by_id: others.map(|id| (MemberId(*id), follower(id))).collect(),
+        })
+    }
+
+    /// As the leader: changes the configuration, and returns when the change is applied here.
+    ///
+    /// # Errors
+    /// Why not; a change of voters may have been made by half.
+    pub async fn change_configuration(
+        &self,
+        change: openraft::ChangeMembers<u64, PeerNode>,
+    ) -> Result<(), String> {
+        let changed = self.core.change_membership(change, false).await;
+        changed.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// As the leader: asks a voter to take over. From here on this member refuses writes until somebody leads anew.
+    pub async fn hand_over(&self, to: MemberId) {
+        if let Err(error) = self.core.trigger().transfer_leader(to.0).await {
+            tracing::warn!(%error, "leadership cannot be handed over");
+        }
+    }
+
     /// Who leads, as far as this member knows.
     pub fn leader(&self) -> Option<MemberId> {
         let metrics = self.core.metrics();
@@ -184,13 +248,6 @@ impl RaftHandle {
         next.or_else(|| others().min()).map(MemberId)
     }
 
-    /// As the leader: takes no more entries and asks this voter to stand for election at once.
-    pub async fn hand_over(&self, to: MemberId) {
-        if let Err(error) = self.core.trigger().transfer_leader(to.0).await {
-            tracing::warn!(%error, "the office cannot be handed over");
-        }
-    }
-
     /// Why the core has stopped by itself, if it has: its storage failed.
     pub fn failure(&self) -> Option<String> {
         let metrics = self.core.metrics();
@@ -199,6 +256,13 @@ impl RaftHandle {
             Ok(()) | Err(openraft::errors::Fatal::Stopped) => None,
             Err(error) => Some(format!("consensus: {error}")),
         }
+    }
+
+    /// Whether the core has ended, asked to or by itself.
+    pub fn has_ended(&self) -> bool {
+        let metrics = self.core.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.running_state.is_err()
     }
 
     /// Appends a batch and waits until it is committed and applied here.

@@ -12,6 +12,7 @@ pub mod handle;
 pub mod leadership;
 pub mod lease;
 pub mod log_store;
+pub mod membership;
 pub mod network;
 pub mod pending;
 pub mod pins;

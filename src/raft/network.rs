@@ -91,7 +91,9 @@ impl Connection {
         match error {
             PeerError::Timeout(member) => Timeout { action, id: 0, target: member.0, timeout }.into(),
             PeerError::Unreachable { .. } => NetworkError::new(error).into(),
-            PeerError::UnknownMember(_) | PeerError::Refused { .. } => Unreachable::new(error).into(),
+            PeerError::UnknownMember(_) | PeerError::Refused { .. } | PeerError::Removed(_) => {
+                Unreachable::new(error).into()
+            }
         }
     }
 }

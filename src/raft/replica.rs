@@ -144,6 +144,11 @@ impl Replica {
         self.membership.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether the last applied membership has to do with this member at all.
+    pub fn has_a_say(&self, member: MemberId) -> bool {
+        self.membership().membership().get_node(&member.0).is_some()
+    }
+
     /// Applies committed entries in order and publishes what they did.
     ///
     /// # Errors

@@ -22,8 +22,8 @@ use crate::raft::proposer::WriteError;
 use crate::raft::replica::Replica;
 use crate::raft::snapshot::{Receiving, SnapshotData};
 use crate::raft::wire::{
-    append_in, append_result_out, log_id_in, own_log_id_in, vote_in, vote_out, vote_request_in,
-    vote_response_out,
+    append_in, append_result_out, followers_out, log_id_in, own_log_id_in, vote_in, vote_out,
+    vote_request_in, vote_response_out,
 };
 use crate::storage::state_dir::StateDir;
 use crate::storage::wal::WalHandle;
@@ -98,7 +98,9 @@ impl PeerApi for PeerFront {
     }
 
     fn is_removed(&self, member: MemberId) -> bool {
-        self.replica.state().members().is_removed(member)
+        // The list says first that a member is gone; until the configuration follows, it has a say, and without it
+        // there may be no quorum to let it go.
+        self.replica.state().members().is_removed(member) && !self.replica.has_a_say(member)
     }
 
     async fn append(&self, requests: AppendRequests) -> Result<AppendAnswers, Status> {
@@ -267,6 +269,25 @@ impl PeerApi for PeerFront {
             remaining: remaining.map(remaining_out).unwrap_or_default(),
             leader: self.leader_hint(),
         })
+    }
+
+    async fn followers(&self) -> Result<pb::FollowersResponse, Status> {
+        let followers = self.raft.followers();
+        Ok(pb::FollowersResponse {
+            leading: followers.is_some(),
+            leader: self.leader_hint(),
+            ..followers.map(followers_out).unwrap_or_default()
+        })
+    }
+
+    async fn discover(&self) -> Result<pb::DiscoverResponse, Status> {
+        let state = self.replica.state();
+        let members = state.members().iter().map(|member| pb::PeerMember {
+            id: member.id.0,
+            name: member.name.clone(),
+            peer_urls: member.peer_urls.clone(),
+        });
+        Ok(pb::DiscoverResponse { cluster: self.cluster.0, members: members.collect() })
     }
 
     async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status> {

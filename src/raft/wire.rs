@@ -1,9 +1,12 @@
 //! The consensus core's messages as peers exchange them.
 
+use std::time::Duration;
+
 use crate::pb::peer as pb;
 use crate::raft::codec::{encode_payload, from_wal};
+use crate::raft::membership::{Follower, Followers};
 use crate::raft::types::{RaftLogId, RaftVote, TypeConfig};
-use crate::types::{LogId, LogIndex, Term};
+use crate::types::{LogId, LogIndex, MemberId, Term};
 
 /// An append request of the core.
 pub type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
@@ -102,6 +105,37 @@ pub fn append_result_in(response: &pb::AppendResponse) -> Option<AppendResult> {
         Outcome::Conflict(at) => Err(openraft::raft::StreamAppendError::Conflict(log_id_in(at))),
         Outcome::Higher(vote) => Err(openraft::raft::StreamAppendError::HigherVote(vote_in(Some(vote)))),
     })
+}
+
+/// How followers stand, for the wire; whether and who leads is the caller's to add.
+pub fn followers_out(followers: Followers) -> pb::FollowersResponse {
+    let follower = |(member, follower): (MemberId, Follower)| pb::Follower {
+        member: member.0,
+        matched: follower.matched.unwrap_or(0),
+        silent_ms_plus_one: follower.silent_for.map_or(0, |silence| millis(silence).saturating_add(1)),
+    };
+    pb::FollowersResponse {
+        last: followers.last,
+        followers: followers.by_id.into_iter().map(follower).collect(),
+        ..pb::FollowersResponse::default()
+    }
+}
+
+/// How followers stand, from the wire; `None` when the answering member does not lead.
+pub fn followers_in(response: &pb::FollowersResponse) -> Option<Followers> {
+    let follower = |follower: &pb::Follower| {
+        let seen = Follower {
+            matched: Some(follower.matched).filter(|matched| *matched > 0),
+            silent_for: follower.silent_ms_plus_one.checked_sub(1).map(Duration::from_millis),
+        };
+        (MemberId(follower.member), seen)
+    };
+    let by_id = response.followers.iter().map(follower).collect();
+    response.leading.then_some(Followers { last: response.last, by_id })
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A vote request for the wire.

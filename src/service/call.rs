@@ -56,11 +56,24 @@ impl Calls {
         self.header(self.member.revision())
     }
 
+    /// Answers a unary call of which a learner does not answer: as [`Calls::unary_on_learner`] otherwise.
+    ///
+    /// # Errors
+    /// What `answer` says; this member is a learner; no leader; deadline exceeded.
+    pub async fn unary<T>(
+        &self,
+        metadata: &MetadataMap,
+        answer: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        self.refuse_on_learner()?;
+        self.unary_on_learner(metadata, answer).await
+    }
+
     /// Answers a unary call: at once when the client wants a leader and there is none, and within its deadline.
     ///
     /// # Errors
     /// What `answer` says; no leader; deadline exceeded.
-    pub async fn unary<T>(
+    pub async fn unary_on_learner<T>(
         &self,
         metadata: &MetadataMap,
         answer: impl Future<Output = Result<T, Status>>,
@@ -78,14 +91,19 @@ impl Calls {
         }
     }
 
+    fn refuse_on_learner(&self) -> Result<(), Status> {
+        if self.member.is_learner() { Err(ApiError::NOT_FOR_LEARNER.into()) } else { Ok(()) }
+    }
+
     /// Completes when a stream must end because its client wants a leader and there was none for too long.
     ///
     /// # Errors
-    /// At once, when there is none now.
+    /// At once, when there is none now, or this member is a learner.
     pub fn leaderless(
         &self,
         metadata: &MetadataMap,
     ) -> Result<impl Future<Output = Status> + Send + use<>, Status> {
+        self.refuse_on_learner()?;
         let wanted = wants_leader(metadata);
         if wanted && !self.member.has_leader() {
             return Err(ApiError::NO_LEADER.into());

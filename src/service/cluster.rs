@@ -1,12 +1,14 @@
-//! The cluster's members. Changing them is not offered yet.
+//! The cluster's members: the list, and its changes.
 
 use tonic::{Request, Response, Status};
 
+use crate::machine::command::Member;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::cluster_server::Cluster;
 use crate::service::call::Calls;
 use crate::service::convert;
-use crate::service::status::{ApiError, unimplemented};
+use crate::service::status::ApiError;
+use crate::types::{MemberId, Revision};
 
 /// The service.
 pub struct ClusterService {
@@ -21,11 +23,45 @@ impl ClusterService {
 
     async fn list(&self, request: pb::MemberListRequest) -> Result<pb::MemberListResponse, Status> {
         let members = self.calls.member().members(request.linearizable).await.map_err(ApiError::from)?;
-        Ok(pb::MemberListResponse {
-            header: Some(self.calls.header_now()),
-            members: members.into_iter().map(convert::member).collect(),
+        Ok(pb::MemberListResponse { header: Some(self.header()), members: listed(members) })
+    }
+
+    async fn add(&self, request: pb::MemberAddRequest) -> Result<pb::MemberAddResponse, Status> {
+        let added = self.calls.member().member_add(&request.peer_ur_ls, request.is_learner).await;
+        let (member, members) = added.map_err(ApiError::from)?;
+        Ok(pb::MemberAddResponse {
+            header: Some(self.header()),
+            member: Some(convert::member(member)),
+            members: listed(members),
         })
     }
+
+    async fn remove(&self, request: pb::MemberRemoveRequest) -> Result<pb::MemberRemoveResponse, Status> {
+        let members = self.calls.member().member_remove(MemberId(request.id)).await;
+        let members = members.map_err(ApiError::from)?;
+        Ok(pb::MemberRemoveResponse { header: Some(self.header()), members: listed(members) })
+    }
+
+    async fn update(&self, request: pb::MemberUpdateRequest) -> Result<pb::MemberUpdateResponse, Status> {
+        let members = self.calls.member().member_update(MemberId(request.id), &request.peer_ur_ls).await;
+        let members = members.map_err(ApiError::from)?;
+        Ok(pb::MemberUpdateResponse { header: Some(self.header()), members: listed(members) })
+    }
+
+    async fn promote(&self, request: pb::MemberPromoteRequest) -> Result<pb::MemberPromoteResponse, Status> {
+        let members = self.calls.member().member_promote(MemberId(request.id)).await;
+        let members = members.map_err(ApiError::from)?;
+        Ok(pb::MemberPromoteResponse { header: Some(self.header()), members: listed(members) })
+    }
+
+    /// The header of these answers. They tell of no revision: the member list has none.
+    fn header(&self) -> pb::ResponseHeader {
+        self.calls.header(Revision::default())
+    }
+}
+
+fn listed(members: Vec<Member>) -> Vec<pb::Member> {
+    members.into_iter().map(convert::member).collect()
 }
 
 #[tonic::async_trait]
@@ -40,29 +76,33 @@ impl Cluster for ClusterService {
 
     async fn member_add(
         &self,
-        _: Request<pb::MemberAddRequest>,
+        request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
-        unimplemented("MemberAdd")
+        let (metadata, _, request) = request.into_parts();
+        self.calls.unary(&metadata, self.add(request)).await.map(Response::new)
     }
 
     async fn member_remove(
         &self,
-        _: Request<pb::MemberRemoveRequest>,
+        request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
-        unimplemented("MemberRemove")
+        let (metadata, _, request) = request.into_parts();
+        self.calls.unary(&metadata, self.remove(request)).await.map(Response::new)
     }
 
     async fn member_update(
         &self,
-        _: Request<pb::MemberUpdateRequest>,
+        request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
-        unimplemented("MemberUpdate")
+        let (metadata, _, request) = request.into_parts();
+        self.calls.unary(&metadata, self.update(request)).await.map(Response::new)
     }
 
     async fn member_promote(
         &self,
-        _: Request<pb::MemberPromoteRequest>,
+        request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-        unimplemented("MemberPromote")
+        let (metadata, _, request) = request.into_parts();
+        self.calls.unary(&metadata, self.promote(request)).await.map(Response::new)
     }
 }

@@ -81,7 +81,13 @@ pub(super) fn unexpected(reply: &Reply) -> Status {
 impl Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.read(request)).await.map(Response::new)
+        // The one read that a learner answers: from its own state, as the client has asked for.
+        let answer = if request.serializable {
+            self.calls.unary_on_learner(&metadata, self.read(request)).await
+        } else {
+            self.calls.unary(&metadata, self.read(request)).await
+        };
+        answer.map(Response::new)
     }
 
     type RangeStreamStream = RangeAnswers;

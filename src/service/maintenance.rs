@@ -1,5 +1,5 @@
-//! The state of one member: status, checksums, alarms. Images, defragmentation and leader transfer are not
-//! offered yet.
+//! The state of one member: status, checksums, alarms, and the hand-over of leadership. Images and
+//! defragmentation are not offered yet.
 
 use futures_util::stream::Empty;
 use tonic::{Request, Response, Status};
@@ -156,9 +156,16 @@ impl Maintenance for MaintenanceService {
 
     async fn move_leader(
         &self,
-        _: Request<pb::MoveLeaderRequest>,
+        request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        unimplemented("MoveLeader")
+        let (metadata, _, request) = request.into_parts();
+        let moving = async {
+            let moved = self.calls.member().move_leader(MemberId(request.target_id)).await;
+            moved.map_err(ApiError::from)?;
+            // The API gives this answer no header.
+            Ok(pb::MoveLeaderResponse { header: None })
+        };
+        self.calls.unary(&metadata, moving).await.map(Response::new)
     }
 
     async fn downgrade(

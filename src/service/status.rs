@@ -6,6 +6,7 @@
 use tonic::{Code, Status};
 
 use crate::machine::command::CommandError;
+use crate::member::ChangeError;
 use crate::raft::pending::ProposeError;
 use crate::raft::read_index::ReadError;
 
@@ -58,6 +59,30 @@ table! {
     LEASE_TTL_TOO_LARGE = OutOfRange, "etcdserver: too large lease TTL";
     /// No such member.
     MEMBER_NOT_FOUND = NotFound, "etcdserver: member not found";
+    /// The id of a member, or of one that was removed, is taken for a new one.
+    MEMBER_EXISTS = FailedPrecondition, "etcdserver: member ID already exist";
+    /// Another member has one of the peer URLs.
+    PEER_URL_EXISTS = FailedPrecondition, "etcdserver: Peer URLs already exists";
+    /// A change of the member list would leave too few started members to be a quorum.
+    NOT_ENOUGH_STARTED = FailedPrecondition, "etcdserver: re-configuration failed due to not enough started members";
+    /// The peer URLs of a member are none, or are no URLs.
+    BAD_MEMBER_URLS = InvalidArgument, "etcdserver: given member URLs are invalid";
+    /// A member that votes cannot be promoted.
+    MEMBER_NOT_LEARNER = FailedPrecondition, "etcdserver: can only promote a learner member";
+    /// The learner lags too far behind the leader to be given a vote.
+    LEARNER_NOT_READY = FailedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader";
+    /// There are as many learners as there may be.
+    TOO_MANY_LEARNERS = FailedPrecondition, "etcdserver: too many learner members in cluster";
+    /// Too few members are in touch with the leader for a change of the member list.
+    UNHEALTHY = Unavailable, "etcdserver: unhealthy cluster";
+    /// Only the leader can hand its office over.
+    NOT_LEADER = FailedPrecondition, "etcdserver: not leader";
+    /// The member that leadership should go to is not one that can take it.
+    BAD_TRANSFEREE = FailedPrecondition, "etcdserver: bad leader transferee";
+    /// A learner does not serve this.
+    NOT_FOR_LEARNER = FailedPrecondition, "etcdserver: rpc not supported for learner";
+    /// The member that leadership should go to did not take it in time.
+    TIMEOUT_TRANSFER = Unknown, "etcdserver: request timed out, leader transfer took too long";
     /// The request is larger than the limit.
     REQUEST_TOO_LARGE = InvalidArgument, "etcdserver: request is too large";
     /// Too many requests wait.
@@ -96,6 +121,10 @@ impl From<CommandError> for ApiError {
             CommandError::NoSpace => ApiError::NO_SPACE,
             CommandError::Corrupt => ApiError::CORRUPT,
             CommandError::MemberNotFound => ApiError::MEMBER_NOT_FOUND,
+            CommandError::MemberExists => ApiError::MEMBER_EXISTS,
+            CommandError::PeerUrlExists => ApiError::PEER_URL_EXISTS,
+            CommandError::MemberNotLearner => ApiError::MEMBER_NOT_LEARNER,
+            CommandError::NoVoterLeft => ApiError::NOT_ENOUGH_STARTED,
             CommandError::TooManyOps => ApiError::TOO_MANY_OPS,
             CommandError::DuplicateKey => ApiError::DUPLICATE_KEY,
         }
@@ -120,6 +149,24 @@ impl From<ReadError> for ApiError {
             ReadError::Timeout => ApiError::TIMEOUT,
             ReadError::Replaced => ApiError::LEADER_CHANGED,
             ReadError::Stopped => ApiError::STOPPED,
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> ApiError {
+        match error {
+            ChangeError::Refused(refused) => refused.into(),
+            ChangeError::Propose(error) => error.into(),
+            ChangeError::Timeout => ApiError::TIMEOUT,
+            ChangeError::BadUrls => ApiError::BAD_MEMBER_URLS,
+            ChangeError::Unhealthy => ApiError::UNHEALTHY,
+            ChangeError::NotEnoughStarted => ApiError::NOT_ENOUGH_STARTED,
+            ChangeError::TooManyLearners => ApiError::TOO_MANY_LEARNERS,
+            ChangeError::LearnerNotReady => ApiError::LEARNER_NOT_READY,
+            ChangeError::NotLeader => ApiError::NOT_LEADER,
+            ChangeError::BadTransferee => ApiError::BAD_TRANSFEREE,
+            ChangeError::TransferTimeout => ApiError::TIMEOUT_TRANSFER,
         }
     }
 }

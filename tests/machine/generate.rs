@@ -116,6 +116,35 @@ pub fn command() -> impl Strategy<Value = Command> {
         1 => vec((lease(), ttl()), 0..3).prop_map(|remaining| Command::LeaseCheckpoint { remaining }),
         1 => (prop::bool::weighted(0.2), 0_u64..3, kind)
             .prop_map(|(raise, member, kind)| Command::Alarm { raise, member: MemberId(member), kind }),
+        2 => member_change().prop_map(Command::ChangeMembers),
+        1 => (member(), lease()).prop_map(|(member, name)| Command::MemberAttributes {
+            member: member.id,
+            name: name.0.to_string(),
+            client_urls: member.peer_urls,
+        }),
+        1 => vec(member(), 1..3).prop_map(|mut members| {
+            members.sort_by_key(|member| member.id);
+            members.dedup_by_key(|member| member.id);
+            Command::Bootstrap { members }
+        }),
         1 => Just(Command::Noop),
+    ]
+}
+
+fn member() -> impl Strategy<Value = Member> {
+    (1_u64..5, 1_u8..6, any::<bool>()).prop_map(|(id, url, is_learner)| Member {
+        id: MemberId(id),
+        peer_urls: vec![format!("http://host{url}:2380")],
+        is_learner,
+        ..Member::default()
+    })
+}
+
+fn member_change() -> impl Strategy<Value = MemberChange> {
+    prop_oneof![
+        3 => member().prop_map(MemberChange::Add),
+        1 => member().prop_map(|member| MemberChange::Remove(member.id)),
+        1 => member().prop_map(|Member { id, peer_urls, .. }| MemberChange::Update { member: id, peer_urls }),
+        1 => member().prop_map(|member| MemberChange::Promote(member.id)),
     ]
 }

@@ -117,6 +117,7 @@ fn parse(line: &str) -> Command {
             let member = |id: &&str| Member { id: MemberId(id.parse().unwrap()), ..Member::default() };
             Command::Bootstrap { members: ids.iter().map(member).collect() }
         }
+        ["member", change @ ..] => Command::ChangeMembers(member_change(change)),
         ["name", id, name] => Command::MemberAttributes {
             member: MemberId(id.parse().unwrap()),
             name: (*name).to_owned(),
@@ -127,6 +128,25 @@ fn parse(line: &str) -> Command {
             TxnOp::DeleteRange(delete) => Command::DeleteRange(delete),
             other => panic!("{other:?} is no command of its own"),
         },
+    }
+}
+
+/// `add 7 URL [learner]`, `remove 7`, `update 7 URL`, `promote 7`.
+fn member_change(words: &[&str]) -> MemberChange {
+    let id = |text: &str| MemberId(text.parse().unwrap());
+    match words {
+        ["add", member, url, flags @ ..] => MemberChange::Add(Member {
+            id: id(member),
+            peer_urls: vec![(*url).to_owned()],
+            is_learner: flags.contains(&"learner"),
+            ..Member::default()
+        }),
+        ["remove", member] => MemberChange::Remove(id(member)),
+        ["update", member, url] => {
+            MemberChange::Update { member: id(member), peer_urls: vec![(*url).to_owned()] }
+        }
+        ["promote", member] => MemberChange::Promote(id(member)),
+        _ => panic!("unknown change: {words:?}"),
     }
 }
 
@@ -259,6 +279,13 @@ fn write_reply(told: &mut String, reply: &Reply, indent: usize) {
         }
         Reply::LeaseGrant { id, ttl } => writeln!(told, "{pad}lease {} for {} s", id.0, ttl.0).unwrap(),
         Reply::LeaseRevoke { deleted } => writeln!(told, "{pad}deleted {deleted}").unwrap(),
+        Reply::Members(members) => {
+            for member in members {
+                let votes = if member.is_learner { ", a learner" } else { "" };
+                let (name, urls) = (&member.name, member.peer_urls.join(" "));
+                writeln!(told, "{pad}member {} '{name}' at {urls}{votes}", member.id).unwrap();
+            }
+        }
     }
 }
 

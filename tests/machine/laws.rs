@@ -110,6 +110,7 @@ proptest! {
                 prop_assert_eq!(loaded.logical_size(), node.state.logical_size());
                 prop_assert_eq!(loaded.leases(), node.state.leases());
                 prop_assert_eq!(loaded.alarms(), node.state.alarms());
+                prop_assert_eq!(loaded.members(), node.state.members());
                 node.state = loaded;
                 let before = node.state.hash();
                 node.sweep_torn(8, deletions);

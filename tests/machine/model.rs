@@ -20,6 +20,8 @@ pub struct Model {
     pub compacted: i64,
     pub leases: BTreeMap<LeaseId, (TtlSecs, i64)>,
     pub alarms: BTreeSet<(AlarmKind, MemberId)>,
+    pub members: Vec<Member>,
+    pub removed: BTreeSet<MemberId>,
 }
 
 impl Default for Model {
@@ -30,6 +32,8 @@ impl Default for Model {
             compacted: -1,
             leases: BTreeMap::new(),
             alarms: BTreeSet::new(),
+            members: Vec::new(),
+            removed: BTreeSet::new(),
         }
     }
 }
@@ -129,9 +133,68 @@ impl Model {
                 self.alarms.retain(|alarm| alarm.0 != *kind || (member.0 != 0 && alarm.1 != *member));
                 Ok(Reply::Done)
             }
-            Command::MemberAttributes { .. } => Err(CommandError::MemberNotFound),
-            Command::Bootstrap { .. } | Command::Noop => Ok(Reply::Done),
+            Command::MemberAttributes { member, name, client_urls } => {
+                let member = self.member(*member)?;
+                (member.name, member.client_urls) = (name.clone(), client_urls.clone());
+                Ok(Reply::Done)
+            }
+            Command::Bootstrap { members } => {
+                if self.members.is_empty() && self.removed.is_empty() {
+                    self.members.clone_from(members);
+                }
+                Ok(Reply::Done)
+            }
+            Command::ChangeMembers(change) => self.change_members(change),
+            Command::Noop => Ok(Reply::Done),
         }
+    }
+
+    fn member(&mut self, id: MemberId) -> Result<&mut Member, CommandError> {
+        self.members.iter_mut().find(|member| member.id == id).ok_or(CommandError::MemberNotFound)
+    }
+
+    fn change_members(&mut self, change: &MemberChange) -> Result<Reply, CommandError> {
+        let others = |id: MemberId| self.members.iter().filter(move |member| member.id != id);
+        let taken = |id, urls: &[String]| {
+            others(id).any(|other| other.peer_urls.iter().any(|url| urls.contains(url)))
+        };
+        match change {
+            MemberChange::Add(member) => {
+                if self.removed.contains(&member.id) || self.members.iter().any(|other| other.id == member.id)
+                {
+                    return Err(CommandError::MemberExists);
+                }
+                if taken(member.id, &member.peer_urls) {
+                    return Err(CommandError::PeerUrlExists);
+                }
+                self.members.push(member.clone());
+            }
+            MemberChange::Remove(id) => {
+                let votes = !self.member(*id)?.is_learner;
+                if votes && !self.members.iter().any(|other| other.id != *id && !other.is_learner) {
+                    return Err(CommandError::NoVoterLeft);
+                }
+                self.members.retain(|member| member.id != *id);
+                self.removed.insert(*id);
+            }
+            MemberChange::Update { member: id, peer_urls } => {
+                let taken = taken(*id, peer_urls);
+                let member = self.member(*id)?;
+                if taken {
+                    return Err(CommandError::PeerUrlExists);
+                }
+                member.peer_urls.clone_from(peer_urls);
+            }
+            MemberChange::Promote(id) => {
+                let member = self.member(*id)?;
+                if !member.is_learner {
+                    return Err(CommandError::MemberNotLearner);
+                }
+                member.is_learner = false;
+            }
+        }
+        self.members.sort_by_key(|member| member.id);
+        Ok(Reply::Members(self.members.clone()))
     }
 
     fn end_lease(&mut self, id: LeaseId) -> i64 {

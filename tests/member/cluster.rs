@@ -12,6 +12,7 @@ use quorate::machine::effects::Event;
 use quorate::machine::watch::{Body, Response, WatchSpec};
 use quorate::member::{Knobs, Member, MemberConfig};
 use quorate::node::{StartError, start};
+use quorate::peer::join::{self, JoinError, find_place};
 use quorate::raft::watch_stream::WatchStream;
 use quorate::storage::engine::EngineKind;
 use quorate::types::{ClusterId, KeyRange, LeaseId, MemberId, Revision};
@@ -72,6 +73,7 @@ impl Place {
             engine: self.engine,
             knobs: self.knobs.clone(),
             members: infos,
+            joins: false,
         }
     }
 
@@ -81,6 +83,24 @@ impl Place {
         let env = Env::real().unwrap();
         until("the log's lock", || (!lock.exists() || env.disk.lock(&lock).is_ok()).then_some(())).await;
         start(self.config(number), env).await
+    }
+
+    /// What the first member is started with when it founds its cluster alone.
+    pub fn founder(&self) -> MemberConfig {
+        let config = self.config(1);
+        MemberConfig { members: config.members[..1].to_vec(), ..config }
+    }
+
+    /// What the member of this number, from 1, is started with when it joins a cluster that the others run: what
+    /// they say of it.
+    pub async fn joiner(&self, number: usize) -> Result<MemberConfig, JoinError> {
+        let infos = self.infos();
+        let asked: Vec<String> = infos.iter().flat_map(|info| info.peer_urls.clone()).collect();
+        let env = Env::real().unwrap();
+        let own = &infos[number - 1].peer_urls;
+        let found = find_place(&*env.clock, &asked, own, Duration::from_secs(1)).await?;
+        let join::Place { cluster, member, members } = found;
+        Ok(MemberConfig { cluster, member, members, joins: true, ..self.config(number) })
     }
 
     /// Starts all members and waits until they have a leader.

@@ -13,6 +13,7 @@
 
 mod api;
 mod cluster;
+mod membership;
 mod restarts;
 
 use std::sync::Arc;

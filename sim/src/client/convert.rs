@@ -183,9 +183,10 @@ fn inner(reply: product::Reply) -> Option<seen::Response> {
             let responses = responses.collect::<Option<Vec<_>>>()?;
             seen::Response::Txn(seen::TxnResponse { succeeded: reply.succeeded, responses })
         }
-        product::Reply::LeaseGrant { .. } | product::Reply::LeaseRevoke { .. } | product::Reply::Done => {
-            return None;
-        }
+        product::Reply::LeaseGrant { .. }
+        | product::Reply::LeaseRevoke { .. }
+        | product::Reply::Members(_)
+        | product::Reply::Done => return None,
     })
 }
 
@@ -270,6 +271,19 @@ pub fn refusal(error: product::CommandError) -> (Code, String) {
         product::CommandError::NoSpace => (Code::ResourceExhausted, error_table::NO_SPACE),
         product::CommandError::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
         product::CommandError::MemberNotFound => (Code::NotFound, "etcdserver: member not found"),
+        product::CommandError::MemberExists => {
+            (Code::FailedPrecondition, "etcdserver: member ID already exist")
+        }
+        product::CommandError::PeerUrlExists => {
+            (Code::FailedPrecondition, "etcdserver: Peer URLs already exists")
+        }
+        product::CommandError::MemberNotLearner => {
+            (Code::FailedPrecondition, "etcdserver: can only promote a learner member")
+        }
+        product::CommandError::NoVoterLeft => (
+            Code::FailedPrecondition,
+            "etcdserver: re-configuration failed due to not enough started members",
+        ),
         product::CommandError::TooManyOps => {
             (Code::InvalidArgument, "etcdserver: too many operations in txn request")
         }
@@ -297,6 +311,10 @@ mod tests {
             product::CommandError::NoSpace,
             product::CommandError::Corrupt,
             product::CommandError::MemberNotFound,
+            product::CommandError::MemberExists,
+            product::CommandError::PeerUrlExists,
+            product::CommandError::MemberNotLearner,
+            product::CommandError::NoVoterLeft,
             product::CommandError::TooManyOps,
             product::CommandError::DuplicateKey,
         ] {

@@ -83,6 +83,7 @@ fn config(plan: &Plan, index: MemberIndex) -> MemberConfig {
         cluster: CLUSTER,
         data_dir: PathBuf::from(DATA_DIR),
         members: members.collect(),
+        joins: false,
         peer_listen: SocketAddr::new(IpAddr::V4(own_address(index)), PEER_PORT),
         client_listen: vec![SocketAddr::new(IpAddr::V4(own_address(index)), CLIENT_PORT)],
         client_urls: vec![client_url(index)],

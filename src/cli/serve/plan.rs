@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
-use crate::config::{ClusterState, ConfigError, ServeConfig, StorageEngine, Url};
+use crate::config::{ConfigError, ServeConfig, StorageEngine, Url};
 use crate::machine::command::Member as MemberInfo;
-use crate::node::{Knobs, MemberConfig, wal_dir};
+use crate::node::{Knobs, MemberConfig};
+use crate::peer::join::{JoinError, Place};
 use crate::storage::engine::EngineKind;
 
 /// Why no member can be made of the options.
@@ -34,6 +35,9 @@ pub enum PlanError {
         /// What is wrong with it.
         why: String,
     },
+    /// The cluster that it was told to join does not take it.
+    #[error("--initial-cluster-state=existing: {0}")]
+    Join(JoinError),
     /// Somebody else listens there, or nobody may.
     #[error("cannot listen to {whom} on {address}: {why}")]
     Listen {
@@ -46,11 +50,19 @@ pub enum PlanError {
     },
 }
 
-/// The member that `config` describes.
+/// The founder of a new cluster that `config` describes.
 ///
 /// # Errors
 /// See [`PlanError`].
 pub fn member_config(config: &ServeConfig) -> Result<MemberConfig, PlanError> {
+    config_of(config, founder(config)?, false)
+}
+
+/// The place of a founder, as the initial cluster has it.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn founder(config: &ServeConfig) -> Result<Place, PlanError> {
     config.verify_bootstrap()?;
     let token = &config.initial_cluster_token;
     let ids = config.initial_cluster.member_ids(token);
@@ -69,6 +81,15 @@ pub fn member_config(config: &ServeConfig) -> Result<MemberConfig, PlanError> {
     let not_there = || {
         ConfigError::Contradiction(format!("--initial-cluster does not list this member, {:?}", config.name))
     };
+    let member = member.ok_or_else(not_there)?;
+    Ok(Place { cluster: config.initial_cluster.cluster_id(token), member, members })
+}
+
+/// The member that `config` describes, in its place. `joins` tells that the cluster is there without it.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn config_of(config: &ServeConfig, place: Place, joins: bool) -> Result<MemberConfig, PlanError> {
     let peer_listen = addresses("listen-peer-urls", &config.listen_peer_urls)?;
     let [peer_listen] = peer_listen.as_slice() else {
         let why = format!("one address is supported yet, found {}", peer_listen.len());
@@ -76,10 +97,11 @@ pub fn member_config(config: &ServeConfig) -> Result<MemberConfig, PlanError> {
     };
     Ok(MemberConfig {
         name: config.name.clone(),
-        member: member.ok_or_else(not_there)?,
-        cluster: config.initial_cluster.cluster_id(token),
+        member: place.member,
+        cluster: place.cluster,
         data_dir: config.data_dir.clone(),
-        members,
+        members: place.members,
+        joins,
         peer_listen: *peer_listen,
         client_listen: addresses("listen-client-urls", &config.listen_client_urls)?,
         client_urls: texts(&config.advertise_client_urls),
@@ -96,6 +118,8 @@ pub fn member_config(config: &ServeConfig) -> Result<MemberConfig, PlanError> {
             max_txn_ops: config.txn_ops_max,
             request_bytes_max: config.request_bytes_max,
             request_timeout: config.request_timeout(),
+            strict_reconfig: config.strict_reconfig,
+            learners_max: config.learners_max,
             watch_progress_interval: config.watch_progress_interval,
             ..Knobs::default()
         },
@@ -123,34 +147,14 @@ fn addresses(flag: &'static str, urls: &[Url]) -> Result<Vec<SocketAddr>, PlanEr
     Ok(found.into_iter().collect())
 }
 
-/// Makes the data directory, readable by its owner alone, and checks that it fits `--initial-cluster-state`. What
-/// is to be warned about is answered.
+/// Makes the data directory, readable by its owner alone. What is to be warned about is answered.
 ///
 /// # Errors
 /// See [`PlanError`].
 pub fn prepare_data_dir(config: &ServeConfig) -> Result<Option<String>, PlanError> {
     let dir = &config.data_dir;
     let failed = |why: std::io::Error| PlanError::DataDir { dir: dir.clone(), why: why.to_string() };
-    if config.initial_cluster_state == ClusterState::Existing && !holds_a_log(dir).map_err(failed)? {
-        let why = format!(
-            "existing: joining a running cluster is not supported yet, and data directory {} holds no member \
-             to restart",
-            dir.display()
-        );
-        return Err(PlanError::NotYet { flag: "initial-cluster-state", why });
-    }
     make_private_dir(dir).map_err(failed)
-}
-
-/// Whether a member has begun a log under `dir`.
-fn holds_a_log(dir: &Path) -> std::io::Result<bool> {
-    match std::fs::read_dir(wal_dir(dir)) {
-        Ok(mut names) => Ok(names.any(|name| {
-            name.is_ok_and(|name| Path::new(&name.file_name()).extension().is_some_and(|kind| kind == "wal"))
-        })),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Makes `dir` with mode 0700; one that exists stays as it is, and is warned about when others may read it.

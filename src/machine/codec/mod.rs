@@ -2,7 +2,9 @@
 //!
 //! Equal batches give equal bytes. Keys and values of a decoded batch share the buffer it came in. Reading is
 //! strict: a format number above [`BATCH_FORMAT`], a command or an enum value unknown here is an error, because
-//! skipping it would let this member's state part from the others'. So any addition raises the format number.
+//! skipping it would let this member's state part from the others'. So any addition raises the format number. A batch
+//! carries the lowest one that holds its commands: members of an older version read it for as long as nobody asks
+//! for what they do not know.
 
 pub mod items;
 pub mod record;
@@ -13,14 +15,16 @@ use prost::Message;
 
 use crate::machine::codec::items::{member_from_pb, member_to_pb};
 use crate::machine::command::{
-    AlarmKind, Batch, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, Put, Range,
-    Request, SortOrder, SortTarget, Txn, TxnOp,
+    AlarmKind, Batch, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, MemberChange,
+    Put, Range, Request, SortOrder, SortTarget, Txn, TxnOp,
 };
 use crate::pb::record as pb;
 use crate::types::{Incarnation, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
 
-/// The newest format this version reads, and the one it writes.
-pub const BATCH_FORMAT: u32 = 1;
+/// The newest format this version reads.
+pub const BATCH_FORMAT: u32 = 2;
+/// The first format that holds changes of the member list.
+const MEMBER_CHANGES_FORMAT: u32 = 2;
 
 /// Transactions nest at most this deep: deeper ones could be written, but not read back, because the decoder
 /// bounds its recursion. [`crate::machine::check::check_txn`] refuses them before they are proposed.
@@ -52,7 +56,7 @@ pub enum CodecError {
 /// A batch as bytes.
 pub fn encode_batch(batch: &Batch) -> Bytes {
     let encoded = pb::Batch {
-        format: BATCH_FORMAT,
+        format: format_of(batch),
         member: batch.member.0,
         incarnation: batch.incarnation.0,
         lowest_unanswered: batch.lowest_unanswered,
@@ -60,6 +64,12 @@ pub fn encode_batch(batch: &Batch) -> Bytes {
         requests: batch.requests.iter().map(request_to_pb).collect(),
     };
     encoded.encode_to_vec().into()
+}
+
+/// The lowest format that holds the batch.
+fn format_of(batch: &Batch) -> u32 {
+    let changes = |request: &Request| matches!(request.command, Command::ChangeMembers(_));
+    if batch.requests.iter().any(changes) { MEMBER_CHANGES_FORMAT } else { 1 }
 }
 
 /// A batch from bytes.
@@ -118,6 +128,7 @@ fn request_to_pb(request: &Request) -> pb::Request {
         Command::Bootstrap { members } => {
             Pb::Bootstrap(pb::Bootstrap { members: members.iter().map(member_to_pb).collect() })
         }
+        Command::ChangeMembers(change) => Pb::MemberChange(change_to_pb(change)),
         Command::Noop => Pb::Noop(pb::Noop {}),
     };
     pb::Request { sequence: request.sequence, command: Some(command) }
@@ -158,9 +169,35 @@ fn request_from_pb(request: pb::Request) -> Result<Request, CodecError> {
         Pb::Bootstrap(bootstrap) => {
             Command::Bootstrap { members: bootstrap.members.into_iter().map(member_from_pb).collect() }
         }
+        Pb::MemberChange(change) => Command::ChangeMembers(change_from_pb(change)?),
         Pb::Noop(pb::Noop {}) => Command::Noop,
     };
     Ok(Request { sequence: request.sequence, command })
+}
+
+fn change_to_pb(change: &MemberChange) -> pb::MemberChange {
+    use pb::member_change::Change as Pb;
+    let change = match change {
+        MemberChange::Add(member) => Pb::Add(member_to_pb(member)),
+        MemberChange::Remove(member) => Pb::Remove(member.0),
+        MemberChange::Update { member, peer_urls } => {
+            Pb::Update(pb::MemberUpdate { member: member.0, peer_urls: peer_urls.clone() })
+        }
+        MemberChange::Promote(member) => Pb::Promote(member.0),
+    };
+    pb::MemberChange { change: Some(change) }
+}
+
+fn change_from_pb(change: pb::MemberChange) -> Result<MemberChange, CodecError> {
+    use pb::member_change::Change as Pb;
+    Ok(match change.change.ok_or(CodecError::Unknown { what: "change of the member list" })? {
+        Pb::Add(member) => MemberChange::Add(member_from_pb(member)),
+        Pb::Remove(member) => MemberChange::Remove(MemberId(member)),
+        Pb::Update(update) => {
+            MemberChange::Update { member: MemberId(update.member), peer_urls: update.peer_urls }
+        }
+        Pb::Promote(member) => MemberChange::Promote(MemberId(member)),
+    })
 }
 
 fn put_to_pb(put: &Put) -> pb::Put {
@@ -342,7 +379,7 @@ fn compare_from_pb(compare: pb::Compare) -> Result<Compare, CodecError> {
 mod tests {
     use super::*;
     use crate::machine::check::check_txn;
-    use crate::machine::command::CommandError;
+    use crate::machine::command::{CommandError, Member};
 
     fn nested(depth: usize) -> Txn {
         let leaf = Txn { success: vec![TxnOp::Put(Put::default())], ..Txn::default() };
@@ -377,13 +414,32 @@ mod tests {
         let noop = || Some(pb::request::Command::Noop(pb::Noop {}));
         assert!(decode_batch(stored(noop(), BATCH_FORMAT)).is_ok());
         let newer = decode_batch(stored(noop(), BATCH_FORMAT + 1));
-        assert_eq!(newer, Err(CodecError::NewerFormat { found: 2 }));
+        assert_eq!(newer, Err(CodecError::NewerFormat { found: BATCH_FORMAT + 1 }));
         assert_eq!(decode_batch(stored(None, BATCH_FORMAT)), Err(CodecError::Unknown { what: "command" }));
         let alarm = pb::Alarm { raise: true, member: 1, kind: 9 };
         let unknown = decode_batch(stored(Some(pb::request::Command::Alarm(alarm)), BATCH_FORMAT));
         assert_eq!(unknown, Err(CodecError::Unknown { what: "alarm" }));
         assert!(matches!(decode_batch(Bytes::from_static(b"\xff\xff")), Err(CodecError::Unreadable(_))));
         assert!(decode_batch(Bytes::new()).is_err(), "nothing at all is no batch");
+    }
+
+    #[test]
+    fn a_batch_carries_the_lowest_format_that_holds_it() {
+        let format = |command| pb::Batch::decode(encode_batch(&batch(command))).unwrap().format;
+        assert_eq!(format(Command::Noop), 1, "an older member reads what it knows");
+        for change in [
+            MemberChange::Add(Member { id: MemberId(7), is_learner: true, ..Member::default() }),
+            MemberChange::Remove(MemberId(7)),
+            MemberChange::Update { member: MemberId(7), peer_urls: vec!["http://seven:2380".to_owned()] },
+            MemberChange::Promote(MemberId(7)),
+        ] {
+            let entry = batch(Command::ChangeMembers(change.clone()));
+            assert_eq!(decode_batch(encode_batch(&entry)).unwrap(), entry);
+            assert_eq!(format(Command::ChangeMembers(change)), 2, "an older member would misread it");
+        }
+        let nothing = pb::request::Command::MemberChange(pb::MemberChange { change: None });
+        let nothing = decode_batch(stored(Some(nothing), BATCH_FORMAT));
+        assert_eq!(nothing, Err(CodecError::Unknown { what: "change of the member list" }));
     }
 
     #[test]

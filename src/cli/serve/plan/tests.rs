@@ -75,21 +75,6 @@ fn a_new_data_directory_is_private_and_an_open_one_is_warned_about() {
 }
 
 #[test]
-fn an_existing_cluster_is_rejoined_only_with_data() {
-    let parent = tempfile::tempdir().unwrap();
-    let dir = parent.path().join("m");
-    let config = config(&[&format!("--data-dir={}", dir.display()), "--initial-cluster-state=existing"]);
-    let error = prepare_data_dir(&config).unwrap_err().to_string();
-    assert!(error.starts_with("--initial-cluster-state: existing: joining a running cluster"), "{error}");
-    assert!(!dir.exists(), "nothing was made");
-    std::fs::create_dir_all(wal_dir(&dir)).unwrap();
-    std::fs::write(wal_dir(&dir).join("lock"), "").unwrap();
-    assert!(prepare_data_dir(&config).is_err(), "a lock is no log");
-    std::fs::write(wal_dir(&dir).join("0000000000000001.wal"), "").unwrap();
-    prepare_data_dir(&config).unwrap();
-}
-
-#[test]
 fn a_file_in_the_place_of_the_data_directory_is_named() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("f");

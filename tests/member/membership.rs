@@ -1,0 +1,259 @@
+//! Clusters that grow, shrink and change their leader, asked for through real gRPC.
+
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use quorate::env::{Env, Process};
+use quorate::member::{Member, MemberConfig};
+use quorate::node::{StartError, start};
+use quorate::pb::etcdserverpb as pb;
+use quorate::pb::etcdserverpb::cluster_client::ClusterClient;
+use quorate::pb::etcdserverpb::kv_client::KvClient;
+use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate::storage::engine::EngineKind;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use crate::cluster::{Place, quick, until};
+
+/// A process that says why it was to end, and goes on.
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Process for Told {
+    fn fatal(&self, reason: &str) {
+        self.0.lock().unwrap().push(reason.to_owned());
+    }
+}
+
+/// A member, where its clients reach it, and what its process said at the end.
+struct Running {
+    member: Arc<Member>,
+    url: String,
+    told: Arc<Told>,
+}
+
+impl Running {
+    async fn start(config: MemberConfig) -> Result<Running, StartError> {
+        let told = Arc::new(Told::default());
+        let env = Env { process: told.clone(), ..Env::real().unwrap() };
+        let url = config.client_urls[0].clone();
+        Ok(Running { member: start(config, env).await?, url, told })
+    }
+
+    fn id(&self) -> u64 {
+        self.member.config().member.0
+    }
+
+    async fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.url.clone()).unwrap().connect().await.unwrap()
+    }
+
+    async fn cluster(&self) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel().await)
+    }
+
+    async fn add(
+        &self,
+        place: &Place,
+        number: usize,
+        is_learner: bool,
+    ) -> Result<pb::MemberAddResponse, Status> {
+        let peer_ur_ls = vec![format!("http://{}", place.addresses[number - 1])];
+        let request = pb::MemberAddRequest { peer_ur_ls, is_learner };
+        self.cluster().await.member_add(request).await.map(tonic::Response::into_inner)
+    }
+
+    async fn remove(&self, id: u64) -> Result<pb::MemberRemoveResponse, Status> {
+        let removed = self.cluster().await.member_remove(pb::MemberRemoveRequest { id }).await;
+        removed.map(tonic::Response::into_inner)
+    }
+
+    async fn put(&self, key: &str) -> Result<(), Status> {
+        let key = Bytes::copy_from_slice(key.as_bytes());
+        let request = pb::PutRequest { key, ..pb::PutRequest::default() };
+        KvClient::new(self.channel().await).put(request).await.map(drop)
+    }
+
+    async fn move_leader(&self, target_id: u64) -> Result<(), Status> {
+        let request = pb::MoveLeaderRequest { target_id };
+        MaintenanceClient::new(self.channel().await).move_leader(request).await.map(drop)
+    }
+
+    /// Waits until this member votes and the cluster knows its name.
+    async fn votes(&self) {
+        until("a vote", || {
+            let state = self.member.replica().state();
+            let known =
+                state.members().iter().any(|member| member.id.0 == self.id() && !member.name.is_empty());
+            (known && !self.member.status().raft.is_learner && self.member.has_leader()).then_some(())
+        })
+        .await;
+    }
+}
+
+fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
+    let status = answer.unwrap_err();
+    (status.code(), status.message().to_owned())
+}
+
+fn error(code: Code, text: &str) -> (Code, String) {
+    (code, format!("etcdserver: {text}"))
+}
+
+#[tokio::test]
+async fn a_cluster_grows_from_one_to_three_and_shrinks_to_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 4, EngineKind::Redb, quick());
+    let first = Running::start(place.founder()).await.unwrap();
+    first.votes().await;
+    first.put("a").await.unwrap();
+
+    // The second is added before it can be started, and starts by what the first tells it.
+    let not_listed = place.joiner(2).await.unwrap_err().to_string();
+    assert!(not_listed.contains("add this member first"), "{not_listed}");
+    let added = first.add(&place, 2, false).await.unwrap();
+    assert_eq!(added.members.len(), 2);
+    let header = added.header.unwrap();
+    assert_eq!((header.cluster_id, header.member_id, header.revision), (7, 1, 0));
+    first.put("b").await.expect("one that has not appeared costs no quorum");
+    let taken = refused(first.add(&place, 2, false).await);
+    assert_eq!(
+        taken,
+        error(Code::FailedPrecondition, "re-configuration failed due to not enough started members")
+    );
+    let second = Running::start(place.joiner(2).await.unwrap()).await.unwrap();
+    assert_eq!(second.id(), added.member.unwrap().id);
+    second.votes().await;
+    second.put("c").await.unwrap();
+    let taken = refused(first.add(&place, 2, false).await);
+    assert_eq!(taken, error(Code::FailedPrecondition, "Peer URLs already exists"));
+
+    // A learner hears everything, answers little, and is promoted.
+    let added = second.add(&place, 3, true).await.unwrap();
+    assert!(added.member.unwrap().is_learner);
+    let too_many = refused(second.add(&place, 4, true).await);
+    assert_eq!(too_many, error(Code::FailedPrecondition, "too many learner members in cluster"));
+    let promote = |id| pb::MemberPromoteRequest { id };
+    let third_id = place.joiner(3).await.unwrap().member.0;
+    let early = refused(first.cluster().await.member_promote(promote(third_id)).await);
+    let not_ready = "can only promote a learner member which is in sync with leader";
+    assert_eq!(early, error(Code::FailedPrecondition, not_ready));
+    let third = Running::start(place.joiner(3).await.unwrap()).await.unwrap();
+    let revision = first.member.revision();
+    until("the learner to catch up", || (third.member.revision() == revision).then_some(())).await;
+    assert_eq!(
+        refused(third.put("d").await),
+        error(Code::FailedPrecondition, "rpc not supported for learner")
+    );
+    let everything = Bytes::from_static(&[0]);
+    let range = |serializable| pb::RangeRequest {
+        key: everything.clone(),
+        range_end: everything.clone(),
+        serializable,
+        ..pb::RangeRequest::default()
+    };
+    let mut kv = KvClient::new(third.channel().await);
+    assert_eq!(kv.range(range(true)).await.unwrap().into_inner().count, 3);
+    assert_eq!(refused(kv.range(range(false)).await).0, Code::FailedPrecondition);
+    until("the learner's name", || {
+        let state = first.member.replica().state();
+        state.members().iter().find(|member| member.id.0 == third_id && !member.name.is_empty()).map(drop)
+    })
+    .await;
+    let promoted = first.cluster().await.member_promote(promote(third_id)).await.unwrap().into_inner();
+    assert!(promoted.members.iter().all(|member| !member.is_learner));
+    third.put("d").await.unwrap();
+    let again = refused(first.cluster().await.member_promote(promote(third_id)).await);
+    assert_eq!(again, error(Code::FailedPrecondition, "can only promote a learner member"));
+
+    // Leadership goes where it is wanted.
+    assert!(first.member.status().raft.is_leader, "nobody had a reason to take over");
+    assert_eq!(refused(third.move_leader(second.id()).await), error(Code::FailedPrecondition, "not leader"));
+    let stranger = refused(first.move_leader(99).await);
+    assert_eq!(stranger, error(Code::FailedPrecondition, "bad leader transferee"));
+    first.move_leader(second.id()).await.unwrap();
+    assert!(second.member.status().raft.is_leader);
+    first.put("e").await.unwrap();
+
+    // The leader itself is removed: another leads, and it ends and cannot come back.
+    let left = third.remove(second.id()).await.unwrap();
+    assert_eq!(left.members.len(), 2);
+    until("the removed member's end", || {
+        let told = second.told.0.lock().unwrap();
+        told.first().map(|why| assert!(why.contains("was removed from the cluster"), "{why}"))
+    })
+    .await;
+    first.put("f").await.unwrap();
+    assert_eq!(refused(first.remove(second.id()).await), error(Code::NotFound, "member not found"));
+
+    first.remove(third.id()).await.unwrap();
+    first.put("g").await.expect("one is a quorum again");
+    let last = refused(first.remove(first.id()).await);
+    assert_eq!(
+        last,
+        error(Code::FailedPrecondition, "re-configuration failed due to not enough started members")
+    );
+    let mut kv = KvClient::new(first.channel().await);
+    assert_eq!(kv.range(range(false)).await.unwrap().into_inner().count, 7);
+    for running in [&first, &second, &third] {
+        running.member.stop().await;
+    }
+}
+
+/// A member in a process of its own, as far as one test can have several: a runtime of its own, on a thread.
+struct Elsewhere {
+    end: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Elsewhere {
+    fn start(config: MemberConfig) -> Elsewhere {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let _running = Running::start(config).await.unwrap();
+                // A sender that is gone ends it as well.
+                let _ended = ended.await;
+            });
+        });
+        Elsewhere { end, thread }
+    }
+
+    fn end(self) {
+        self.end.send(()).unwrap();
+        self.thread.join().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_removed_member_that_was_away_ends_when_it_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
+    let away = Elsewhere::start(place.config(3));
+    let mut running = Vec::new();
+    for number in 1..=2 {
+        running.push(Running::start(place.config(number)).await.unwrap());
+    }
+    until("names", || {
+        let state = running[0].member.replica().state();
+        (state.members().iter().filter(|member| !member.name.is_empty()).count() == 3).then_some(())
+    })
+    .await;
+    running[0].put("a").await.unwrap();
+    away.end();
+    let left = running[1].remove(3).await.unwrap();
+    assert_eq!(left.members.iter().map(|member| member.id).collect::<Vec<_>>(), [1, 2]);
+    running[0].put("b").await.unwrap();
+
+    let back = Running::start(place.config(3)).await.unwrap();
+    until("the removed member's end", || {
+        let told = back.told.0.lock().unwrap();
+        told.first().map(|why| assert!(why.contains("was removed from the cluster"), "{why}"))
+    })
+    .await;
+    for running in running.iter().chain([&back]) {
+        running.member.stop().await;
+    }
+}
