@@ -33,14 +33,12 @@ pub fn start(raft: RaftHandle, clock: Arc<dyn Clock>, election_timeout: Duration
 /// Returns when `term` is over.
 async fn preside(raft: &RaftHandle, clock: &dyn Clock, election_timeout: Duration, term: Term) {
     let patience = election_timeout * PATIENCE_TIMEOUTS;
-    let mut answered = clock.monotonic();
+    let begun = clock.monotonic();
     let mut successor: Option<MemberId> = None;
     while raft.leads_in(term) {
-        if raft.is_answered_within(election_timeout) {
-            answered = clock.monotonic();
-        }
         // The planted bug stays in office, answered or not.
-        let unanswered = clock.monotonic().saturating_sub(answered) >= patience
+        let unanswered = clock.monotonic().saturating_sub(begun) >= patience
+            && !raft.is_answered_within(patience)
             && !crate::mutant!("raft-leader-stays-unanswered");
         if successor.is_some() || unanswered {
             let Some(next) = raft.voter_after(successor) else { return };
