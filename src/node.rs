@@ -15,6 +15,7 @@ use crate::machine::state::State;
 use crate::member::Parts;
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
 use crate::peer::{PeerServer, Peers, listen};
+use crate::raft::abdication;
 use crate::raft::applied::Applied;
 use crate::raft::core::{CoreConfig, start_core};
 use crate::raft::lease::keeper::LeaseKeeper;
@@ -268,6 +269,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     serve_peers(&config, &env, front)
         .await
         .map_err(|source| StartError::Listen { address: config.peer_listen, source })?;
+    abdication::start(raft.clone(), env.clock.clone(), config.knobs.election_timeout);
     let steward = Steward {
         clock: env.clock.clone(),
         raft: raft.clone(),

@@ -16,6 +16,9 @@ use crate::plan::dice::{Dice, Purpose};
 /// it is not taken goes on.
 const HARD_PERMILLE: u64 = 300;
 
+/// Places of a thousand that are slow in a seed: what passes there takes as long as a tick, a heartbeat or an election.
+const SLOW_PERMILLE: u64 = 90;
+
 /// Seeds of a thousand that press all places of one file.
 const PRESSED_FILE_PERMILLE: u64 = 500;
 
@@ -37,6 +40,8 @@ struct Place {
     permille: u64,
     /// Whether delays may be long enough for an election.
     long: bool,
+    /// Whether most are.
+    slow: bool,
     offers: u64,
 }
 
@@ -81,7 +86,8 @@ impl Place {
         }
         // Offers count from 1: this draw is none of theirs.
         let mut dice = Dice::keyed_twice(seed, Purpose::Disturbance, key, 0);
-        let permille = dice
+        let slow = dice.permille(SLOW_PERMILLE);
+        let drawn = dice
             .weighted(&[
                 (if hard { 0 } else { 4 }, 0),
                 (3, permille),
@@ -90,11 +96,13 @@ impl Place {
             ])
             .unwrap_or(0)
             .min(HARD_PERMILLE);
-        Place { key, permille, long: dice.permille(300), offers: 0 }
+        let permille = if slow { dice.between(50, 200) } else { drawn };
+        Place { key, permille, long: dice.permille(if hard { 600 } else { 300 }), slow, offers: 0 }
     }
 
     fn delay(&self, dice: &mut Dice) -> Duration {
         let micros = match dice.below(100) {
+            0..=79 if self.slow => dice.between(20_000, 400_000),
             0..=69 => dice.between(500, 5_000),
             99 if self.long => dice.between(300_000, 2_000_000),
             94..=99 if self.long => dice.between(50_000, 300_000),

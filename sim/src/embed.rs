@@ -35,7 +35,7 @@ use crate::net::Link;
 use crate::net::cuts::{Pair, between};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::Direction;
-use crate::plan::{ClientPath, Knobs, MemberIndex, MemberPlan, Plan, Span, VERSION};
+use crate::plan::{ClientPath, Ending, Knobs, MemberIndex, MemberPlan, Plan, Span, VERSION};
 use crate::record::Record;
 use crate::trace::Trace;
 use crate::world::{World, product};
@@ -149,6 +149,7 @@ impl Builder {
                 late_job_us: Span::new(1_000, 1_000),
                 disturbance_permille: 0,
                 engine_cache_bytes: None,
+                settle_ms: 0,
                 quota_bytes: None,
             },
             families: BTreeSet::new(),
@@ -156,6 +157,7 @@ impl Builder {
             observer_path: ClientPath::Wire,
             clients: Vec::new(),
             faults: Vec::new(),
+            ending: Ending::default(),
         }
     }
 }
@@ -296,7 +298,7 @@ impl Cluster {
 
     /// Mends every link. Members that are down or paused stay so.
     pub fn heal(&self) {
-        self.world.network().heal();
+        self.world.network().heal(BTreeSet::new());
     }
 
     /// What the simulator holds against the cluster: members that ended by themselves, states that differ at one

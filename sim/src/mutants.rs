@@ -77,9 +77,9 @@ pub struct Mutant {
     pub breaks: &'static str,
 }
 
-/// Planted bugs that no seed tried so far has caught. What is drawn for a verification leaves them out, so that it
-/// tells of what the simulator has lost; the table leaves nothing out. Each is owed a catch: a richer workload, a
-/// fault that is missing, or an oracle that sees more.
+/// Planted bugs that were not caught in each of two ranges of seeds so far. What is drawn for a verification leaves
+/// them out, so that it tells of what the simulator has lost; the table leaves nothing out. Each is owed a catch: a
+/// richer workload, a fault that is missing, or an oracle that sees more.
 pub const UNCAUGHT: &[&str] = &[
     "compact-sweeps-under-a-read",
     "engine-fed-during-a-flush",

@@ -9,7 +9,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    Fault, History, Incarnation, Logged, Operation, Outcome, Settled, Watch, WatchEnd, WatchReceived,
+    Contender, Fault, History, Incarnation, Logged, Observer, Operation, Outcome, Request, Settled, Watch,
+    WatchEnd, WatchReceived,
 };
 use quorate_check::types::{MemberId, Nanos, OpId, WatchNo};
 use quorate_check::verdict::Class;
@@ -191,6 +192,22 @@ impl Record {
         self.inner().history.log.push(logged);
     }
 
+    /// Writes down one attempt to hold a lock.
+    pub fn contended(&self, at: Nanos, contender: Contender) {
+        let mut inner = self.inner();
+        inner.event(
+            at,
+            &("contender", format!("{contender:?}")),
+            format_args!("contender {} {}", contender.client, contender.key),
+        );
+        inner.history.contenders.push(contender);
+    }
+
+    /// Writes down what an observer of an election saw.
+    pub fn observed(&self, observer: Observer) {
+        self.inner().history.observers.push(observer);
+    }
+
     /// Writes down the end of the liveness phase.
     pub fn settled(&self, settled: Settled) {
         self.inner().history.settled = Some(settled);
@@ -238,6 +255,17 @@ impl Record {
         answers.map(|(header, _)| header.revision).max().unwrap_or_default()
     }
 
+    /// The largest revision that an answered compaction asked for.
+    pub fn last_compaction(&self) -> quorate_check::types::Revision {
+        let inner = self.inner();
+        let answered = inner.history.operations.iter().filter(|operation| operation.answer().is_some());
+        let compacted = answered.filter_map(|operation| match &operation.request {
+            Request::Compact(compact) => Some(compact.revision),
+            _ => None,
+        });
+        compacted.max().unwrap_or_default()
+    }
+
     /// Takes everything out.
     pub fn take(&self) -> Written {
         let mut inner = std::mem::take(&mut *self.inner());
@@ -265,7 +293,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_check::history::{MemberAsked, Request};
+    use quorate_check::history::MemberAsked;
     use quorate_check::types::ClientId;
 
     fn operation(id: u64, invoked: u64) -> Operation {

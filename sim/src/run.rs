@@ -186,6 +186,7 @@ async fn story(plan: Plan, record: Arc<Record>) {
         .into_iter()
         .map(|client| {
             let mut session = Session::new(client.id, ways.api(), record.clone(), time.clone());
+            session = session.watching(&world);
             ways.host(client.id).spawn(async move { session.run(&client, until).await })
         })
         .collect();
@@ -204,7 +205,7 @@ async fn story(plan: Plan, record: Arc<Record>) {
         fault.abort();
     }
     if !record.is_over() {
-        Settle::new(world.clone(), ways).run().await;
+        Settle::new(world.clone(), &ways).run().await;
     }
 }
 

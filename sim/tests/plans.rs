@@ -87,12 +87,18 @@ fn the_swarm_covers_every_family_and_every_kind_and_leaves_each_out_too() {
             Ask::LeaseKeepAlive { .. } => "keep-alive",
             Ask::LeaseTimeToLive { .. } => "time-to-live",
             Ask::LeaseList => "leases",
+            Ask::Stream { .. } => "stream",
+            Ask::HashKv { .. } => "hash",
+            Ask::Status => "status",
+            Ask::MakeRoom => "make room",
+            Ask::Hold(_) => "hold",
+            Ask::Lead { .. } => "lead",
         }));
     }
     assert_eq!(drawn.into_iter().collect::<Vec<_>>(), Family::ALL);
     assert_eq!(left_out.into_iter().collect::<Vec<_>>(), Family::ALL);
-    assert_eq!(kinds.len(), 41, "{kinds:?}");
-    assert_eq!(calls.len(), 10, "{calls:?}");
+    assert_eq!(kinds.len(), 43, "{kinds:?}");
+    assert_eq!(calls.len(), 16, "{calls:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use openraft::async_runtime::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::RaftError;
 use openraft::impls::ProgressResponder;
-use openraft::{ChangeMembers, Raft, ServerState};
+use openraft::{ChangeMembers, Raft, RaftMetrics, ServerState};
 
 use crate::raft::contact::Contact;
 use crate::raft::leadership::Leadership;
@@ -220,14 +220,38 @@ impl RaftHandle {
         let metrics = self.core.metrics();
         let metrics = metrics.borrow_watched();
         let present = if metrics.state == ServerState::Leader {
-            let silence = metrics.last_quorum_acked.map(|acked| acked.elapsed());
-            // One that is a quorum by itself is never answered.
-            let alone = metrics.membership_config.membership().voter_ids().count() == 1;
-            silence.map_or(alone, |silence| alone || self.contact.is_recent(silence))
+            is_answered(&metrics, |silence| self.contact.is_recent(silence))
         } else {
             self.contact.is_fresh()
         };
         metrics.current_leader.map(MemberId).filter(|_| present)
+    }
+
+    /// Whether this member leads, in this term and no other.
+    pub fn leads_in(&self, term: Term) -> bool {
+        let metrics = self.core.metrics();
+        let metrics = metrics.borrow_watched();
+        let runs = metrics.running_state.is_ok();
+        runs && metrics.state == ServerState::Leader && metrics.current_term == term.0
+    }
+
+    /// As the leader: whether a quorum has answered within this time.
+    pub fn is_answered_within(&self, span: Duration) -> bool {
+        let metrics = self.core.metrics();
+        is_answered(&metrics.borrow_watched(), |silence| silence <= span)
+    }
+
+    /// The voter that comes after another one, or after this member; `None` when there is no other voter.
+    pub fn voter_after(&self, voter: Option<MemberId>) -> Option<MemberId> {
+        let metrics = self.core.metrics();
+        let metrics = metrics.borrow_watched();
+        let after = voter.map_or(metrics.id, |voter| voter.0);
+        let others = || {
+            let voters = metrics.membership_config.membership().voter_ids();
+            voters.filter(|voter| *voter != metrics.id)
+        };
+        let next = others().filter(|voter| *voter > after).min();
+        next.or_else(|| others().min()).map(MemberId)
     }
 
     /// Why the core has stopped by itself, if it has: its storage failed.
@@ -294,4 +318,11 @@ impl RaftHandle {
             tracing::warn!(%error, "the consensus core did not end cleanly");
         }
     }
+}
+
+/// Whether a leader was last answered by a quorum not longer ago than `is_recent` accepts.
+fn is_answered(metrics: &RaftMetrics<TypeConfig>, is_recent: impl Fn(Duration) -> bool) -> bool {
+    // One that is a quorum by itself is never answered.
+    let alone = metrics.membership_config.membership().voter_ids().count() == 1;
+    alone || metrics.last_quorum_acked.is_some_and(|acked| is_recent(acked.elapsed()))
 }

@@ -153,6 +153,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry>, io::Error> {
+        crate::disturb!("entries are read late for a peer", &*self.wal.clock());
         // Bounded, so that one message stays small; at least one entry always goes.
         const BATCH_BYTES_MAX: usize = 1 << 20;
         let bytes_max = if crate::buggify!("one entry in a message") { 0 } else { BATCH_BYTES_MAX };

@@ -3,6 +3,7 @@
 //! Only this module names openraft: the core is young, and every byte on disk and on the wire is ours, so that
 //! it can be followed, or left, without touching a user's data.
 
+pub mod abdication;
 pub mod applied;
 pub mod codec;
 pub mod contact;

@@ -150,6 +150,32 @@ fn both_header_copies_bad_is_a_refusal_in_every_segment() {
 }
 
 #[test]
+fn a_header_copy_of_the_files_earlier_use_is_passed_over() {
+    let fixture = fixture(true);
+    let numbers: Vec<u64> = fixture.ends.keys().copied().collect();
+    let [older, newer] = numbers[..2] else { panic!("the fixture has two segments") };
+    let copy_of = |number: u64| {
+        let (_, bytes) = fixture.files.iter().find(|(path, _)| *path == segment(number)).unwrap();
+        bytes[..4096].to_vec()
+    };
+    // The write of one copy has not come to the medium: what stood there is still there.
+    for stale in [&[0][..], &[4096], &[0, 4096]] {
+        let mut files = fixture.files.clone();
+        let (_, bytes) = files.iter_mut().find(|(path, _)| *path == segment(newer)).unwrap();
+        for offset in stale {
+            bytes[*offset..offset + 4096].copy_from_slice(&copy_of(older));
+        }
+        let opened = content(open_on(&disk_of(&files), IDENTITY));
+        if stale.len() == 1 {
+            assert_eq!(opened.unwrap(), fixture.whole, "stale copies at {stale:?}");
+        } else {
+            let error = opened.unwrap_err();
+            assert!(names(&error, &segment(newer)) && error.to_string().contains("sequence"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_segment_that_vanished_is_missed_wherever_it_stood() {
     for seal in [true, false] {
         let fixture = fixture(seal);

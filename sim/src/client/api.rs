@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use quorate_check::error_table::Code;
-use quorate_check::history::{Header, Request, Response};
+use quorate_check::history::{Header, Range, Request, Response};
 use quorate_check::types::{MemberId, OpId};
 
 use crate::plan::MemberIndex;
@@ -32,6 +33,19 @@ pub trait Api: Send + Sync {
         attempt: u64,
         request: Request,
     ) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+    /// Reads a range piece by piece, with this pause after each.
+    fn stream(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        attempt: u64,
+        range: Range,
+        pause: Duration,
+    ) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+    /// Clears the alarm about space, as well as it goes; nobody writes down what comes of it.
+    fn disarm(&self, member: MemberIndex, id: OpId) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
     /// How many members there are.
     fn members(&self) -> u8;

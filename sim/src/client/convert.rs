@@ -82,7 +82,8 @@ fn delete(ask: &seen::DeleteRange) -> product::DeleteRange {
     product::DeleteRange { range: keys(&ask.key, &ask.range_end), prev_kv: ask.prev_kv }
 }
 
-fn range(ask: &seen::Range) -> product::Range {
+/// The product's form of a read.
+pub fn range(ask: &seen::Range) -> product::Range {
     product::Range {
         range: keys(&ask.key, &ask.range_end),
         limit: ask.limit,

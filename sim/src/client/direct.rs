@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use quorate::raft::read_index::ReadError;
 use quorate_check::error_table::Code;
-use quorate_check::history::{Header, Request};
+use quorate_check::history::{Header, Range, Request};
 use quorate_check::types::{MemberId, OpId, Revision};
 
 use super::api::{Api, Reply};
@@ -58,6 +58,31 @@ impl Api for Direct {
         })
     }
 
+    fn stream(
+        &self,
+        member: MemberIndex,
+        _id: OpId,
+        _attempt: u64,
+        range: Range,
+        pause: Duration,
+    ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+        let reached = self.world.reach(member);
+        Box::pin(async move {
+            let Some((node, object)) = reached else { return Reply::NotSent };
+            let task = node.spawn(async move { streamed(&object, range, pause).await });
+            task.await.unwrap_or_else(|_| Reply::Unknown("the member died".to_owned()))
+        })
+    }
+
+    fn disarm(&self, member: MemberIndex, _id: OpId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let reached = self.world.reach(member);
+        Box::pin(async move {
+            let Some((node, object)) = reached else { return };
+            // What is refused now is asked again with the next of these operations.
+            drop(node.spawn(async move { product::disarm(&object).await }).await);
+        })
+    }
+
     fn members(&self) -> u8 {
         u8::try_from(self.world.plan().members.len()).unwrap_or(u8::MAX)
     }
@@ -67,17 +92,48 @@ impl Api for Direct {
     }
 }
 
+/// A range put together of its pieces, each taken slowly.
+async fn streamed(member: &Member, range: Range, pause: Duration) -> Reply {
+    let linearizable = !range.serializable;
+    let (revision, begun) = match member.range_pieces(convert::range(&range), linearizable).await {
+        Ok(begun) => begun,
+        Err(error) => return Reply::Unknown(error.to_string()),
+    };
+    let mut pieces = match begun {
+        Ok(pieces) => pieces,
+        Err(error) => return refused(error),
+    };
+    let (mut kvs, mut total) = (Vec::new(), None);
+    loop {
+        match member.next_piece(&mut pieces).await {
+            Ok(Ok(Some(piece))) => {
+                kvs.extend(piece.kvs);
+                total = piece.total.or(total);
+            }
+            Ok(Ok(None)) => break,
+            Ok(Err(error)) => return refused(error),
+            Err(error) => return Reply::Unknown(error.to_string()),
+        }
+        madsim::time::sleep(pause).await;
+    }
+    let Some((count, more)) = total else { return Reply::Unknown("the last piece did not come".to_owned()) };
+    let reply = quorate::machine::command::RangeReply { kvs, more, count };
+    Reply::Answered(header(member, revision), convert::range_response(reply))
+}
+
+fn header(member: &Member, revision: quorate::types::Revision) -> Header {
+    let status = product::status(member);
+    Header {
+        cluster_id: quorate_check::types::ClusterId(status.cluster.0),
+        member_id: MemberId(status.member.0),
+        revision: Revision(revision.0),
+        raft_term: quorate_check::types::Term(status.term.0),
+    }
+}
+
 /// What the member says, in the history's terms.
 async fn answer(member: &Member, id: OpId, request: &Request) -> Reply {
-    let header = |revision: quorate::types::Revision| {
-        let status = product::status(member);
-        Header {
-            cluster_id: quorate_check::types::ClusterId(status.cluster.0),
-            member_id: MemberId(status.member.0),
-            revision: Revision(revision.0),
-            raft_term: quorate_check::types::Term(status.term.0),
-        }
-    };
+    let header = |revision| header(member, revision);
     match convert::call(request) {
         Call::Propose(command) => match asking(id, product::propose(member, command)).await {
             Ok(answer) => match answer.result {

@@ -23,7 +23,7 @@ mod wire;
 #[cfg(madsim)]
 pub use api::{Api, Reply};
 pub use memory::Memory;
-pub use resolve::{key_name, resolve};
+pub use resolve::{key_name, resolve, value_of};
 #[cfg(madsim)]
 pub use session::Session;
 #[cfg(madsim)]

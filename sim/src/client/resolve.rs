@@ -5,8 +5,8 @@
 
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    Compact, Compare, CompareTarget, DeleteRange, LeaseGrant, LeaseRef, LeaseTimeToLive, Put, Range, Request,
-    Txn, TxnOp,
+    Compact, Compare, CompareTarget, DeleteRange, HashKv, LeaseGrant, LeaseRef, LeaseTimeToLive, Put, Range,
+    Request, SortOrder, SortTarget, Txn, TxnOp,
 };
 use quorate_check::types::{LeaseId, OpId, Revision};
 
@@ -53,6 +53,37 @@ pub fn resolve(op: &PlannedOp, memory: &Memory) -> Request {
             Request::LeaseTimeToLive(LeaseTimeToLive { id: lease_id(*grant), keys: *keys })
         }
         Ask::LeaseList => Request::LeaseLeases,
+        Ask::Stream { range, .. } => Request::Range(resolver.range(range)),
+        Ask::HashKv { at } => Request::HashKv(HashKv { revision: resolver.revision(*at) }),
+        Ask::Status => Request::Status,
+        Ask::MakeRoom => {
+            Request::Compact(Compact { revision: resolver.compaction(RevisionAt::Now), physical: true })
+        }
+        Ask::Hold(hold) => Request::LeaseGrant(LeaseGrant { id: lease_id(op.id), ttl_secs: hold.ttl_secs }),
+        Ask::Lead { lock } => Request::Range(holder_of(*lock)),
+    }
+}
+
+/// What all keys of a lock begin with.
+pub fn lock_prefix(lock: u16) -> Bytes {
+    Bytes::from(format!("lock{lock}/").as_str())
+}
+
+/// The end of the range of all keys of a lock.
+pub fn lock_end(lock: u16) -> Bytes {
+    // The byte behind the slash.
+    Bytes::from(format!("lock{lock}0").as_str())
+}
+
+/// Reads a lock's holder.
+fn holder_of(lock: u16) -> Range {
+    Range {
+        key: lock_prefix(lock),
+        range_end: lock_end(lock),
+        limit: 1,
+        sort_order: SortOrder::Ascend,
+        sort_target: SortTarget::Create,
+        ..Range::default()
     }
 }
 
@@ -97,6 +128,7 @@ impl Resolver<'_> {
             RevisionAt::Now => Revision(0),
             RevisionAt::Back(by) => Revision(newest.saturating_sub(by).max(1)),
             RevisionAt::Ahead(by) => Revision(newest.saturating_add(by)),
+            RevisionAt::Round(to) => Revision((newest - newest.checked_rem(to).unwrap_or(0)).max(1)),
         }
     }
 

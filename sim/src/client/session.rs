@@ -1,18 +1,23 @@
 //! One client: asks its operations one after the other, none before its time, and writes each down.
 
+mod hold;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_check::error_table::{self, Dialect, Fate};
-use quorate_check::history::{MemberAsked, Operation, Outcome, Request};
+use quorate_check::history::{
+    Header, LeaderSeen, MemberAsked, Observer, Operation, Outcome, RangeResponse, Request, Response,
+};
 use quorate_check::types::{ClientId, Nanos, OpId};
 
 use super::api::{Api, Reply};
 use super::memory::Memory;
-use super::resolve::resolve;
-use crate::plan::{ClientPlan, MemberIndex};
+use super::resolve::{lock_prefix, resolve};
+use crate::plan::{Ask, ClientPlan, MemberIndex, PlannedOp};
 use crate::record::Record;
-use crate::world::Time;
+use crate::world::{Time, World};
 
 /// A client that finds no member asks again after this long.
 const NOBODY_THERE_PAUSE: Duration = Duration::from_millis(50);
@@ -24,12 +29,30 @@ pub struct Session {
     record: Arc<Record>,
     time: Time,
     memory: Memory,
+    /// Who was seen to lead, by election.
+    seen: BTreeMap<u16, Observer>,
+    /// Where deletions are waited for; a session without it holds no locks.
+    watches: Option<World>,
+}
+
+/// How an answer comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Whole,
+    Streamed(Duration),
 }
 
 impl Session {
     /// A client of this name.
     pub fn new(id: ClientId, api: Arc<dyn Api>, record: Arc<Record>, time: Time) -> Session {
-        Session { id, api, record, time, memory: Memory::default() }
+        let (memory, seen) = (Memory::default(), BTreeMap::new());
+        Session { id, api, record, time, memory, seen, watches: None }
+    }
+
+    /// The client, able to wait for a lock: it watches members of this world.
+    #[must_use]
+    pub fn watching(self, world: &World) -> Session {
+        Session { watches: Some(world.clone()), ..self }
     }
 
     /// Runs the client's plan; stops early at `until`, or when the run is over.
@@ -39,14 +62,74 @@ impl Session {
             if self.time.now() >= until || self.record.is_over() {
                 break;
             }
-            let request = resolve(op, &self.memory);
-            self.ask(op.id, op.member, Duration::from_millis(op.timeout_ms), request).await;
+            self.perform(op).await;
+        }
+        for observer in std::mem::take(&mut self.seen).into_values() {
+            self.record.observed(observer);
         }
     }
 
-    /// Asks once and writes it down; true when an answer came. When no member can be reached within the time,
-    /// nothing was asked and nothing is written down.
-    pub async fn ask(&mut self, id: OpId, first: MemberIndex, timeout: Duration, request: Request) -> bool {
+    async fn perform(&mut self, op: &PlannedOp) {
+        let request = resolve(op, &self.memory);
+        let timeout = Duration::from_millis(op.timeout_ms);
+        let how = match op.ask {
+            Ask::Stream { pause_ms, .. } => How::Streamed(Duration::from_millis(pause_ms)),
+            _ => How::Whole,
+        };
+        if let Ask::Hold(hold) = &op.ask {
+            return self.hold(op, hold).await;
+        }
+        let answer = self.ask_how(op.id, op.member, timeout, request, how).await;
+        match (&op.ask, answer) {
+            (Ask::MakeRoom, Some(_)) => {
+                // No longer than for an answer: the member may have died.
+                drop(madsim::time::timeout(timeout, self.api.disarm(op.member, op.id)).await);
+            }
+            (Ask::Lead { lock }, Some((header, Response::Range(range)))) => {
+                self.sees(op, *lock, &header, &range)
+            }
+            _ => {}
+        }
+    }
+
+    /// Notes who leads.
+    fn sees(&mut self, op: &PlannedOp, lock: u16, header: &Header, range: &RangeResponse) {
+        let Some(first) = range.kvs.first() else { return };
+        let observer = self.seen.entry(lock).or_insert_with(|| Observer {
+            client: self.id,
+            member: MemberAsked { id: self.api.member_id(op.member), index: u32::from(op.member.0) },
+            prefix: lock_prefix(lock),
+            seen: Vec::new(),
+        });
+        observer.seen.push(LeaderSeen {
+            at: self.time.now(),
+            revision: header.revision,
+            key: first.key.clone(),
+            created: first.create_revision,
+            value: first.value.clone(),
+        });
+    }
+
+    /// Asks once and writes it down; the answer, when one came. When no member can be reached within the time, nothing
+    /// was asked and nothing is written down.
+    pub async fn ask(
+        &mut self,
+        id: OpId,
+        first: MemberIndex,
+        timeout: Duration,
+        request: Request,
+    ) -> Option<(Header, Response)> {
+        self.ask_how(id, first, timeout, request, How::Whole).await
+    }
+
+    async fn ask_how(
+        &mut self,
+        id: OpId,
+        first: MemberIndex,
+        timeout: Duration,
+        request: Request,
+        how: How,
+    ) -> Option<(Header, Response)> {
         let deadline = self.time.now().0 + u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         let members = self.api.members();
         let mut member = first;
@@ -65,7 +148,12 @@ impl Session {
                 request: request.clone(),
                 outcome: Outcome::Unknown { reason: "no answer yet".to_owned() },
             });
-            let call = self.api.call(member, id, attempt, request.clone());
+            let call = match (&request, how) {
+                (Request::Range(range), How::Streamed(pause)) => {
+                    self.api.stream(member, id, attempt, range.clone(), pause)
+                }
+                _ => self.api.call(member, id, attempt, request.clone()),
+            };
             let reply = madsim::time::timeout(left, call)
                 .await
                 .unwrap_or_else(|_| Reply::Unknown("no answer in time".to_owned()));
@@ -74,9 +162,9 @@ impl Session {
             match outcome {
                 Some(Outcome::Ok { header, response }) => {
                     self.memory.learn(&request, &header, &response);
-                    return true;
+                    return Some((header, response));
                 }
-                Some(_) => return false,
+                Some(_) => return None,
                 None => {}
             }
             member = MemberIndex((member.0 + 1) % members);
@@ -84,7 +172,7 @@ impl Session {
                 madsim::time::sleep(NOBODY_THERE_PAUSE).await;
             }
         }
-        false
+        None
     }
 }
 

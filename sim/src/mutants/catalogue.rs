@@ -162,6 +162,11 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Raft,
+        name: "raft-leader-stays-unanswered",
+        breaks: "a leader that is heard and hears nothing stays in office, and the cluster stands still for ever",
+    },
+    Mutant {
+        area: Area::Raft,
         name: "raft-uncommitted-tail-applied-at-start",
         breaks: "a member applies its whole log when it starts, entries that were never committed included",
     },

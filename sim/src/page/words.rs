@@ -10,7 +10,7 @@ use quorate_check::history::{
 use quorate_check::types::{LeaseId, Revision};
 
 use crate::plan::Fault;
-use crate::plan::fault::{DamageArea, Direction, DiskArea, DiskCall, LogMoment};
+use crate::plan::fault::{DamageArea, Direction, DiskArea, DiskCall, LogMoment, Unseat};
 
 /// Items of a list that are shown.
 const ITEMS_MAX: usize = 12;
@@ -287,6 +287,18 @@ pub(super) fn fault(fault: &Fault) -> String {
         Fault::PromoteMember => "a learner gets its vote".to_owned(),
         Fault::RemoveMember { .. } => "member removed".to_owned(),
         Fault::ReplaceMember { .. } => "disk lost: member removed, another added".to_owned(),
+        Fault::PowerLossInStall { stall_ms, .. } => {
+            format!("next sync of the log stands still, power lost {stall_ms} ms later")
+        }
+        Fault::Succession { first, second, dwell_ms, gap_ms, .. } => {
+            let falls = |how| match how {
+                Unseat::Kill => "killed",
+                Unseat::Isolate => "cut off",
+                Unseat::Pause => "stands still",
+            };
+            let next = second.map_or("stays".to_owned(), |how| format!("{} after {dwell_ms} ms", falls(how)));
+            format!("leader {}, its successor {next}, it comes back {gap_ms} ms later", falls(first))
+        }
         Fault::DiskStall { call, .. } => format!("next {} stands still", calls(call, DiskArea::Any)),
         Fault::DiskFull { free_bytes, .. } => format!("disk full, {} KiB left", free_bytes >> 10),
         Fault::Rot { area, down, .. } => format!("{} rots{}", damaged(area), while_down(down)),

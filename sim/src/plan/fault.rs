@@ -64,11 +64,13 @@ pub enum Family {
     Edge,
     /// Members come and go, and leadership is handed over.
     Cluster,
+    /// Leaders that fall one after the other, and come back.
+    Succession,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 21] = [
+    pub const ALL: [Family; 22] = [
         Family::Kill,
         Family::Power,
         Family::Pause,
@@ -90,6 +92,7 @@ impl Family {
         Family::Astray,
         Family::Edge,
         Family::Cluster,
+        Family::Succession,
     ];
 
     /// Families of the disk atlas: their faults go beyond what the product may assume of a disk, take its space,
@@ -97,7 +100,7 @@ impl Family {
     pub const ATLAS: [Family; 5] = [Family::Space, Family::Rot, Family::Latent, Family::Astray, Family::Edge];
 
     /// Families that can take a leader away.
-    pub const UNSEATING: [Family; 3] = [Family::Kill, Family::Power, Family::Partition];
+    pub const UNSEATING: [Family; 4] = [Family::Kill, Family::Power, Family::Partition, Family::Succession];
 }
 
 /// Whom a fault strikes.
@@ -167,6 +170,18 @@ pub enum LogMoment {
     Recycled,
     /// A segment was brought into use, and nothing has been written to it for a while.
     Unused,
+}
+
+/// How a leader is taken away for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unseat {
+    /// Its process dies.
+    Kill,
+    /// Its links to all other members are cut; its clients still reach it.
+    Isolate,
+    /// It stands still.
+    Pause,
 }
 
 /// What happens.
@@ -365,6 +380,29 @@ pub enum Fault {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         power_after_ms: Option<u64>,
     },
+    /// The leader falls; when another one leads and has done so for a while, that one may fall too; then the first comes
+    /// back, while the others are without a leader or have just got one, and knows of nothing.
+    Succession {
+        /// How the first falls.
+        first: Unseat,
+        /// How the second does, if it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        second: Option<Unseat>,
+        /// How long the second leads before anything else happens, milliseconds.
+        dwell_ms: u64,
+        /// How long after that the first comes back, milliseconds.
+        gap_ms: u64,
+        /// How long messages between members take meanwhile at most, microseconds; 0 is as always.
+        most_us: u64,
+    },
+    /// The next sync of the write-ahead log takes long, and before it has ended the power goes: what came after the sync
+    /// before was never durable, however far the member went on.
+    PowerLossInStall {
+        /// Whose.
+        target: Target,
+        /// How long the sync takes, until the power goes, milliseconds.
+        stall_ms: u64,
+    },
     /// The next call of the disk takes long: as long as the fault lasts.
     DiskStall {
         /// Whose.
@@ -486,7 +524,9 @@ impl Fault {
             | Fault::ClientReset { target, .. }
             | Fault::MoveLeader { target }
             | Fault::RemoveMember { target }
-            | Fault::ReplaceMember { target } => Some(target),
+            | Fault::ReplaceMember { target }
+            | Fault::PowerLossInStall { target, .. } => Some(target),
+            Fault::Succession { .. } => Some(Target::Leader),
             Fault::AddMember { .. }
             | Fault::PromoteMember
             | Fault::KillAll
@@ -506,7 +546,11 @@ impl Fault {
     pub fn family(&self) -> Family {
         match self {
             Fault::Kill { .. } | Fault::KillAll | Fault::KillInStart { .. } => Family::Kill,
-            Fault::PowerLoss { .. } | Fault::PowerLossAll | Fault::KillThenPowerLoss { .. } => Family::Power,
+            Fault::PowerLoss { .. }
+            | Fault::PowerLossAll
+            | Fault::KillThenPowerLoss { .. }
+            | Fault::PowerLossInStall { .. } => Family::Power,
+            Fault::Succession { .. } => Family::Succession,
             Fault::Pause { .. } => Family::Pause,
             Fault::Isolate { .. } | Fault::Split { .. } | Fault::Bridge { .. } | Fault::Ring { .. } => {
                 Family::Partition
@@ -544,6 +588,8 @@ impl Fault {
             Fault::PowerLoss { .. } => "power/one",
             Fault::PowerLossAll => "power/all",
             Fault::KillThenPowerLoss { .. } => "power/after-kill",
+            Fault::PowerLossInStall { .. } => "power/in-stall",
+            Fault::Succession { .. } => "succession/leaders",
             Fault::Pause { .. } => "pause/one",
             Fault::Isolate { .. } => "partition/isolate",
             Fault::Split { .. } => "partition/split",

@@ -65,6 +65,9 @@ pub struct Knobs {
     /// that nothing is ever read from the disk again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_cache_bytes: Option<u64>,
+    /// How long the cluster has at the end for each thing that it must come to: one state, or an answer. What has not
+    /// come by then is a violation of liveness.
+    pub settle_ms: u64,
     /// Logical bytes that the state may take; none is the product's own default, which no run comes near to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_bytes: Option<u64>,
@@ -90,6 +93,7 @@ impl Default for Knobs {
             late_job_us: Span::new(1_000, 1_000),
             disturbance_permille: 0,
             engine_cache_bytes: None,
+            settle_ms: 20_000,
             quota_bytes: None,
         }
     }

@@ -8,6 +8,7 @@
 //! Plain data: nothing here runs anything.
 
 pub mod dice;
+pub mod ending;
 pub mod fault;
 pub mod generate;
 mod knobs;
@@ -18,6 +19,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use ending::Ending;
 pub use fault::{Family, Fault, PlannedFault, Target};
 pub use knobs::{Knobs, Span};
 pub use operation::{Ask, ClientPlan, PlannedOp};
@@ -72,6 +74,9 @@ pub struct Plan {
     /// The faults, by time.
     #[serde(default)]
     pub faults: Vec<PlannedFault>,
+    /// What stays broken at the end, while a quorum is healed.
+    #[serde(default)]
+    pub ending: Ending,
 }
 
 /// How clients reach members.
@@ -166,6 +171,7 @@ impl Plan {
         if self.founders.is_some_and(|founders| founders == 0 || usize::from(founders) > members) {
             return Err(format!("its founders do not fit into {members} places"));
         }
+        self.ending.check(members)?;
         let mut ids = BTreeSet::new();
         for (client, op) in self.operations() {
             if usize::from(op.member.0) >= members {

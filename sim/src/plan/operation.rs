@@ -73,6 +73,61 @@ pub enum Ask {
     },
     /// Ask for all leases.
     LeaseList,
+    /// Read a range piece by piece, and slowly; only in key order and without filters on revisions.
+    Stream {
+        /// What is read.
+        range: RangeAsk,
+        /// How long the client takes over a piece, milliseconds.
+        pause_ms: u64,
+    },
+    /// Ask one member for the hash of its history.
+    HashKv {
+        /// Up to when.
+        at: RevisionAt,
+    },
+    /// Ask one member how it is.
+    Status,
+    /// Compact to the newest revision and clear the alarm about space.
+    MakeRoom,
+    /// Hold a lock, or lead, by recipe.
+    Hold(HoldAsk),
+    /// Look who leads.
+    Lead {
+        /// The number of the election.
+        lock: u16,
+    },
+}
+
+/// One attempt to hold a lock by recipe: a lease, a key of one's own if it is not there yet, a wait for the key before
+/// it to be deleted, writes guarded by the key's create revision, and an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldAsk {
+    /// The number of the lock.
+    pub lock: u16,
+    /// Seconds that the lease lives; renewed while waiting, and no more afterwards.
+    pub ttl_secs: i64,
+    /// Guarded writes.
+    #[serde(default, skip_serializing_if = "is_zero_number")]
+    pub guarded: u64,
+    /// The pause before each, milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero_number")]
+    pub pause_ms: u64,
+    /// How it ends.
+    #[serde(default)]
+    pub release: Release,
+}
+
+/// How a lock is let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Release {
+    /// The key is deleted.
+    #[default]
+    Delete,
+    /// The lease is revoked.
+    Revoke,
+    /// Not at all: the lease runs out.
+    Abandon,
 }
 
 /// A set of keys, by their numbers.
@@ -102,6 +157,8 @@ pub enum RevisionAt {
     Back(i64),
     /// This many above the newest that this client has seen.
     Ahead(i64),
+    /// The newest that this client has seen, rounded down to a multiple: several askers mean the same one.
+    Round(i64),
 }
 
 /// A put.
@@ -235,6 +292,18 @@ pub fn op_id(client: ClientId, nth: u64) -> OpId {
     OpId(client.0 * OPS_PER_CLIENT + nth)
 }
 
+/// Names for what a `nth` operation of a client asks one after the other: a hundred each.
+const PART_NAMES: u64 = 10_000;
+/// How many operations of a client may have parts.
+pub const OPS_WITH_PARTS: u64 = 600;
+
+/// The name of a part of an operation.
+pub fn part_id(id: OpId, part: u64) -> OpId {
+    let (client, nth) = op_parts(id);
+    assert!(nth < OPS_WITH_PARTS && part < 100, "a part has a name of its own");
+    op_id(client, PART_NAMES + nth * 100 + part)
+}
+
 /// The client that an operation's name belongs to, and its number there.
 pub fn op_parts(id: OpId) -> (ClientId, u64) {
     (ClientId(id.0 / OPS_PER_CLIENT), id.0 % OPS_PER_CLIENT)
@@ -245,6 +314,11 @@ pub const PATIENCE_MS: u64 = 5_000;
 
 fn patience() -> u64 {
     PATIENCE_MS
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+fn is_zero_number(value: &u64) -> bool {
+    *value == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]

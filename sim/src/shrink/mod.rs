@@ -113,6 +113,7 @@ impl<'t> Shrink<'t> {
         self.take_out(Part::Faults);
         self.take_out(Part::Operations);
         self.make_plainer(plainer::fewer_members(&self.plan), true);
+        self.make_plainer(plainer::plainer_ending(&self.plan), false);
         self.make_plainer(plainer::plain_knobs(), false);
         self.make_plainer(plainer::exact_clocks(&self.plan), false);
         self.make_plainer(plainer::simpler_requests(&self.plan), false);

@@ -36,6 +36,8 @@ pub(super) struct Life {
     phase: Phase,
     /// Faults that hold it down.
     holds: u32,
+    /// It stays down whoever lets go of it, until everything is healed.
+    barred: bool,
     /// Faults that pause it.
     pauses: u32,
     /// Disk errors were injected: until the counter of struck faults passes what was excused, ends are not ours
@@ -160,7 +162,7 @@ impl World {
         let start = {
             let mut life = seat.life();
             life.holds = life.holds.saturating_sub(1);
-            life.holds == 0 && life.phase == Phase::Down
+            life.holds == 0 && !life.barred && life.phase == Phase::Down
         };
         if start && seat.tenant().standing != Standing::Vacant {
             self.start(seat);
@@ -172,8 +174,9 @@ impl World {
         self.inner.healed.load(Ordering::Relaxed)
     }
 
-    /// Lets go of every member, for good: nothing armed, nobody paused, everybody up.
-    pub(super) fn release_all(&self) {
+    /// Lets go of every member, for good: nothing armed, nobody paused, everybody up, except who stays down until the
+    /// next call.
+    pub(super) fn release_all(&self, stays_down: impl Fn(MemberIndex) -> bool) {
         self.inner.healed.store(true, Ordering::Relaxed);
         self.waiting().clear();
         for seat in &self.inner.seats {
@@ -183,7 +186,8 @@ impl World {
             let (resume, start) = {
                 let mut life = seat.life();
                 life.holds = 0;
-                (std::mem::take(&mut life.pauses) > 0, life.phase == Phase::Down)
+                life.barred = stays_down(seat.index);
+                (std::mem::take(&mut life.pauses) > 0, !life.barred && life.phase == Phase::Down)
             };
             if resume {
                 self.inner.handle.resume(seat.node);

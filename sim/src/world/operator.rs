@@ -2,7 +2,8 @@
 //! refused for good, or the time for it is over.
 //!
 //! Changes are made one after the other. A member whose disk is lost is removed before another may lose its own:
-//! losing one at a time, each while all others have their disks, is what a cluster must survive.
+//! losing one at a time, each while all others are up with sound disks and a quorum by themselves, is what a cluster
+//! must survive.
 //!
 //! Invariant: a place is given away only when nobody of the cluster sits there any more.
 
@@ -25,9 +26,6 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
 /// How long operators try before they give a change up.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// A disk is lost only while at least so many members are up, the struck one among them.
-const UP_FOR_A_LOSS_MIN: usize = 3;
-
 /// What operators know.
 #[derive(Default)]
 pub(super) struct Operators {
@@ -136,15 +134,10 @@ impl World {
             return self.finish_replacement(key, index, id).await;
         }
         let seat = self.seat(index);
-        let all_others_are_up = self.seated().into_iter().all(|other| other == index || !self.is_down(other));
-        let up = self.statuses().len();
-        // Nor while another disk is damaged.
+        let others: Vec<MemberIndex> = self.seated().into_iter().filter(|other| *other != index).collect();
+        let all_are_up = others.iter().all(|other| !self.is_down(*other));
         let sound = self.damaged().is_empty();
-        if seat.tenant().standing != Standing::Member
-            || !all_others_are_up
-            || !sound
-            || up < UP_FOR_A_LOSS_MIN
-        {
+        if seat.tenant().standing != Standing::Member || !all_are_up || !sound || !self.is_a_quorum(&others) {
             return;
         }
         self.crash_again(index, Crash::PowerLoss, key);
@@ -197,6 +190,21 @@ impl World {
     fn listed(&self) -> Option<Vec<product::Listed>> {
         let (_, member) = self.leader().and_then(|leader| self.reach(leader))?;
         Some(product::listed(&member))
+    }
+
+    /// Every set of voters that counts, as the members that are up know: those of their configurations, and those of
+    /// their lists, to which the configurations are on their way.
+    fn electorates(&self) -> BTreeSet<BTreeSet<MemberId>> {
+        let up = self.seated().into_iter().filter_map(|index| self.reach(index));
+        up.flat_map(|(_, member)| product::electorates(&member)).collect()
+    }
+
+    /// Whether these are a majority of every set of voters that counts; never, when nobody can say which do.
+    pub(super) fn is_a_quorum(&self, members: &[MemberIndex]) -> bool {
+        let ids: BTreeSet<MemberId> = members.iter().map(|index| self.member_id(*index)).collect();
+        let electorates = self.electorates();
+        let majority = |set: &BTreeSet<MemberId>| set.intersection(&ids).count() * 2 > set.len();
+        !electorates.is_empty() && electorates.iter().all(majority)
     }
 
     /// Those who follow without a vote.

@@ -3,6 +3,7 @@
 //! Nothing else in the world names the product's own types of requests, statuses or errors, except where clients
 //! convert them.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -230,6 +231,18 @@ pub async fn range(
     member.range(range, linearizable).await.map_err(|error| Refusal::Unknown(error.to_string()))
 }
 
+/// Clears the alarm about space, whoever raised it.
+///
+/// # Errors
+/// [`Refusal`].
+pub async fn disarm(member: &Member) -> Result<(), Refusal> {
+    let alarms = member.alarms().await.map_err(|error| Refusal::Unknown(error.to_string()))?;
+    for (kind, by) in alarms.into_iter().filter(|(kind, _)| *kind == command::AlarmKind::NoSpace) {
+        propose(member, Command::Alarm { raise: false, member: by, kind }).await?;
+    }
+    Ok(())
+}
+
 /// What is watched of a member.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {
@@ -359,6 +372,19 @@ fn outcome(answer: Result<Changed, ChangeError>) -> Changed {
         ) => Changed::Refused(error.to_string()),
         Err(error) => Changed::NotYet(error.to_string()),
     }
+}
+
+/// The sets of voters that count, as this member knows: those of the configuration, and those of the list.
+pub fn electorates(member: &Member) -> Vec<BTreeSet<quorate_check::types::MemberId>> {
+    let known = |id: MemberId| quorate_check::types::MemberId(id.0);
+    let mut sets: Vec<BTreeSet<_>> =
+        member.voters().into_iter().map(|set| set.into_iter().map(known).collect()).collect();
+    let state = member.replica().state();
+    let voting = |member: &&command::Member| !member.is_learner && !member.name.is_empty();
+    let listed: BTreeSet<_> = state.members().iter().filter(voting).map(|member| known(member.id)).collect();
+    // Before the first leader has written the list, and told their names, there is none.
+    sets.extend((!listed.is_empty()).then_some(listed));
+    sets
 }
 
 /// Whether who votes is what the member list says, as this member knows both, and no change is under way.

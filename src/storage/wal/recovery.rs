@@ -232,7 +232,7 @@ impl Opening {
         if length_bytes < SEGMENT_BYTES_MIN {
             return Err(corrupt("the segment is cut short"));
         }
-        let mut valid: Option<SegmentHeader> = None;
+        let (mut valid, mut stale): (Option<SegmentHeader>, _) = (None, false);
         let mut unreadable = None;
         for offset in HEADER_OFFSETS {
             // The planted bug has one copy to go by.
@@ -247,6 +247,8 @@ impl Opening {
                 }
             };
             match SegmentHeader::decode(&block) {
+                // Of an earlier use of the file: a write of this copy has not come to the medium.
+                HeaderRead::Valid(header) if header.id.sequence != sequence => stale = true,
                 HeaderRead::Valid(header) if valid.is_some_and(|other| other != header) => {
                     return Err(corrupt("the two copies of the segment header differ"));
                 }
@@ -259,9 +261,12 @@ impl Opening {
             }
         }
         let Some(header) = valid else {
-            return Err(
-                unreadable.unwrap_or_else(|| corrupt("both copies of the segment header are damaged"))
-            );
+            let what = if stale {
+                "the header's sequence is not the file name's"
+            } else {
+                "both copies of the segment header are damaged"
+            };
+            return Err(unreadable.unwrap_or_else(|| corrupt(what)));
         };
         if header.identity != self.identity {
             return Err(WalError::Foreign {
@@ -272,9 +277,6 @@ impl Opening {
                 cluster: self.identity.cluster,
                 member: self.identity.member,
             });
-        }
-        if header.id.sequence != sequence {
-            return Err(corrupt("the header's sequence is not the file name's"));
         }
         if header.length_bytes != length_bytes {
             return Err(corrupt("the segment is not as long as its header states"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::machine::watch::{Body, EventOptions, Filters, Response, WatchSpec};
-use quorate::types::{KeyRange, RangeEnd, Revision};
+use quorate::types::{KeyRange, Revision};
 use quorate_check::history::{Header, WatchCreate, WatchEnd, WatchReceived};
 use quorate_check::types::{ClusterId, MemberId, Nanos, Revision as Seen, Term};
 
@@ -34,6 +34,10 @@ pub(super) async fn watch(world: &World, index: MemberIndex, mut watching: Watch
         match world.reach(index) {
             Some(reached) => break reached,
             None => world.time().sleep(RETRY_PAUSE).await,
+        }
+        // Nobody may ever come to a place that is free.
+        if watching.patience().is_none() {
+            return watching.over();
         }
     };
     // Another may have moved in while nobody was there.
@@ -79,7 +83,8 @@ pub(super) async fn watch(world: &World, index: MemberIndex, mut watching: Watch
 }
 
 fn spec(create: &WatchCreate) -> WatchSpec {
-    let all = KeyRange { start: bytes::Bytes::from_static(&[0]), end: RangeEnd::Open };
+    let bytes = |bytes: &quorate_check::bytes::Bytes| bytes::Bytes::copy_from_slice(bytes.as_slice());
+    let range = KeyRange::from_wire(bytes(&create.key), bytes(&create.range_end));
     WatchSpec {
         start: Revision(create.start_revision.0),
         options: EventOptions {
@@ -87,7 +92,7 @@ fn spec(create: &WatchCreate) -> WatchSpec {
             prev_kv: create.prev_kv,
         },
         progress_notify: create.progress_notify,
-        ..WatchSpec::new(all)
+        ..WatchSpec::new(range)
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_check::bytes::Bytes;
-use quorate_check::history::{MemberAsked, Watch, WatchCreate, WatchEnd, WatchReceived};
+use quorate_check::history::{EventKind, MemberAsked, Watch, WatchCreate, WatchEnd, WatchReceived};
 use quorate_check::types::{ClientId, Nanos, Revision as Seen, WatchNo};
 
 use crate::plan::dice::{Dice, Purpose};
@@ -49,6 +49,8 @@ struct Order {
     pause: Duration,
     /// How often it asks for progress.
     asks_every: Option<Duration>,
+    /// A deletion ends it.
+    until_deleted: bool,
 }
 
 /// How a watch of an observer ended.
@@ -59,17 +61,69 @@ struct Outcome {
     compacted: Option<Seen>,
 }
 
+/// What latecomers of a run are like.
+#[derive(Clone, Copy, Debug)]
+struct Crowd {
+    /// How many each member has.
+    latecomers: u64,
+    /// How long one stays away, and then watches, milliseconds, at most.
+    ms_max: u64,
+    /// Of a thousand, how many start right above the last compaction, where the next one strikes first.
+    edge_permille: u64,
+    /// Of a thousand, how many are told of progress.
+    told_permille: u64,
+}
+
+impl Crowd {
+    fn of(world: &World) -> Crowd {
+        // No watch has this number.
+        let mut dice = Dice::keyed_twice(world.plan().seed, Purpose::Observer, u64::MAX, 0);
+        let many = dice.permille(400);
+        Crowd {
+            latecomers: if many { dice.between(2, 5) } else { 1 },
+            ms_max: if many { dice.between(250, 1_500) } else { LATE_WATCH_MS_MAX },
+            edge_permille: if dice.permille(400) { dice.between(200, 700) } else { 50 },
+            told_permille: if dice.permille(300) { 900 } else { 400 },
+        }
+    }
+}
+
 /// Starts the observers of every member.
 pub fn start(world: &World, until: Nanos) {
+    let crowd = Crowd::of(world);
     for index in world.members() {
-        let (follower, latecomer) = (world.clone(), world.clone());
+        let follower = world.clone();
         let host = match world.plan().observer_path {
             ClientPath::Direct => world.supervisor().clone(),
             ClientPath::Wire => world.client_host(ClientId(FIRST_CLIENT + u64::from(index.0) * 100)),
         };
         host.spawn(async move { follow(follower, index).await });
-        host.spawn(async move { come_late(latecomer, index, until).await });
+        for nth in 0..crowd.latecomers {
+            let latecomer = world.clone();
+            host.spawn(async move { come_late(latecomer, index, nth, crowd, until).await });
+        }
     }
+}
+
+/// Watches one key from a revision on until it is deleted, `until` has come, or the watch ends in another way.
+pub async fn wait_for_deletion(
+    world: &World,
+    index: MemberIndex,
+    client: ClientId,
+    number: u64,
+    (key, from): (Bytes, Seen),
+    until: Nanos,
+) {
+    let create = WatchCreate { key, start_revision: from, no_put: true, ..WatchCreate::default() };
+    let order = Order {
+        client,
+        create,
+        until: Some(until),
+        pause: Duration::ZERO,
+        asks_every: None,
+        until_deleted: true,
+    };
+    observe(world, index, number, order).await;
 }
 
 async fn follow(world: World, index: MemberIndex) {
@@ -77,7 +131,14 @@ async fn follow(world: World, index: MemberIndex) {
     let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100);
     for watch in 0.. {
         let create = WatchCreate { start_revision: next, prev_kv: true, ..everything() };
-        let order = Order { client, create, until: None, pause: Duration::ZERO, asks_every: None };
+        let order = Order {
+            client,
+            create,
+            until: None,
+            pause: Duration::ZERO,
+            asks_every: None,
+            until_deleted: false,
+        };
         let outcome = observe(&world, index, watch, order).await;
         next = Seen(outcome.reached.0.max(next.0 - 1) + 1);
         if let Some(compacted) = outcome.compacted {
@@ -86,33 +147,38 @@ async fn follow(world: World, index: MemberIndex) {
     }
 }
 
-async fn come_late(world: World, index: MemberIndex, until: Nanos) {
-    let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100 + 1);
+async fn come_late(world: World, index: MemberIndex, nth: u64, crowd: Crowd, until: Nanos) {
+    let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100 + 1 + nth);
     let seed = world.plan().schedule_seed;
     for watch in 0.. {
-        let mut dice = Dice::keyed_twice(seed, Purpose::Observer, u64::from(index.0), watch);
-        world.time().sleep(Duration::from_millis(dice.between(200, LATE_WATCH_MS_MAX))).await;
+        let mut dice = Dice::keyed_twice(seed, Purpose::Observer, u64::from(index.0) + nth * 1_000, watch);
+        world.time().sleep(Duration::from_millis(dice.between(200, crowd.ms_max))).await;
         if world.time().now() >= until {
             return;
         }
         let back = i64::try_from(dice.between(1, LATE_REVISIONS_MAX)).unwrap_or(1);
         let newest = world.record().newest_revision();
         let ahead = i64::try_from(dice.between(1, FUTURE_REVISIONS_MAX)).unwrap_or(1);
-        let start = if dice.permille(FUTURE_PERMILLE) { newest.0 + ahead } else { newest.0 - back };
+        let start = match dice.permille(FUTURE_PERMILLE) {
+            true => newest.0 + ahead,
+            false if dice.permille(crowd.edge_permille) => world.record().last_compaction().0 + ahead / 4,
+            false => newest.0 - back,
+        };
         let create = WatchCreate {
             start_revision: Seen(start.max(1)),
             prev_kv: dice.permille(500),
-            no_put: dice.permille(100),
+            no_put: dice.permille(200),
             no_delete: dice.permille(100),
-            progress_notify: dice.permille(400),
+            progress_notify: dice.permille(crowd.told_permille),
             ..everything()
         };
-        let ends = Nanos(world.time().now().0 + dice.between(100, LATE_WATCH_MS_MAX) * 1_000_000);
+        let ends = Nanos(world.time().now().0 + dice.between(100, crowd.ms_max) * 1_000_000);
         let slow = dice.permille(SLOW_PERMILLE);
         let pause = Duration::from_millis(if slow { dice.between(5, SLOW_PAUSE_MS_MAX) } else { 0 });
         let asks = dice.permille(400).then(|| Duration::from_millis(dice.between(20, PROGRESS_MS_MAX)));
-        observe(&world, index, watch, Order { client, create, until: Some(ends), pause, asks_every: asks })
-            .await;
+        let order =
+            Order { client, create, until: Some(ends), pause, asks_every: asks, until_deleted: false };
+        observe(&world, index, watch, order).await;
     }
 }
 
@@ -130,6 +196,7 @@ struct Watching {
     until: Option<Nanos>,
     pause: Duration,
     asks_every: Option<Duration>,
+    until_deleted: bool,
 }
 
 /// The longest wait for a response before the time is looked at again.
@@ -151,9 +218,13 @@ impl Watching {
     /// Notes a response; the end, when it is one.
     fn received(&self, received: WatchReceived) -> Option<WatchEnd> {
         let canceled = received.canceled;
+        let deleted = received.events.iter().any(|event| event.kind == EventKind::Delete);
         self.record.watch_received(self.watch.id, received);
         if canceled {
             return Some(WatchEnd::ServerCancel { at: self.time.now() });
+        }
+        if self.until_deleted && deleted {
+            return Some(self.over());
         }
         None
     }
@@ -192,6 +263,7 @@ async fn observe(world: &World, index: MemberIndex, number: u64, order: Order) -
         until: order.until,
         pause: order.pause,
         asks_every: order.asks_every,
+        until_deleted: order.until_deleted,
     };
     let end = match world.plan().observer_path {
         ClientPath::Direct => direct::watch(world, index, watching).await,

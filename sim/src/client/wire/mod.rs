@@ -8,13 +8,14 @@ mod ask;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use quorate::pb::etcdserverpb as pb;
 use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::lease_client::LeaseClient;
 use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate_check::error_table::Code;
-use quorate_check::history::{Header, Request, Response};
+use quorate_check::history::{Header, Range, Request, Response};
 use quorate_check::types::{MemberId, OpId};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
@@ -65,6 +66,39 @@ impl Api for Wire {
                 Ok(None) => Reply::Unknown("an answer that says too little".to_owned()),
                 Err(status) => failed(&status),
             }
+        })
+    }
+
+    fn stream(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        attempt: u64,
+        range: Range,
+        pause: Duration,
+    ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+        Box::pin(async move {
+            let call = Call { member, name: format!("{}.{attempt}", id.0) };
+            match call.stream(&range, pause).await {
+                Ok(Some((header, response))) => Reply::Answered(header, response),
+                Ok(None) => Reply::Unknown("an answer that says too little".to_owned()),
+                Err(status) => failed(&status),
+            }
+        })
+    }
+
+    fn disarm(&self, member: MemberIndex, id: OpId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            // A name that is none of an operation.
+            let call = Call { member, name: format!("{} disarm", id.0) };
+            let Ok(channel) = channel(member) else { return };
+            let ask = pb::AlarmRequest {
+                action: pb::alarm_request::AlarmAction::Deactivate.into(),
+                alarm: pb::AlarmType::Nospace.into(),
+                ..pb::AlarmRequest::default()
+            };
+            // What is refused now is asked again with the next of these operations.
+            drop(MaintenanceClient::new(channel).alarm(call.named(ask)).await);
         })
     }
 
@@ -147,6 +181,20 @@ impl Call {
             }
             _ => None,
         })
+    }
+
+    /// Puts the pieces of a range together, each taken slowly.
+    async fn stream(&self, range: &Range, pause: Duration) -> Answer {
+        let mut client = KvClient::new(channel(self.member)?);
+        let mut pieces = client.range_stream(self.named(ask::range(range))).await?.into_inner();
+        let mut whole = pb::RangeResponse::default();
+        while let Some(piece) = pieces.message().await? {
+            let Some(piece) = piece.range_response else { return Ok(None) };
+            let kvs = std::mem::take(&mut whole.kvs).into_iter().chain(piece.kvs).collect();
+            whole = pb::RangeResponse { kvs, ..piece };
+            madsim::time::sleep(pause).await;
+        }
+        Ok(with_header(whole.header, answer::range(whole)))
     }
 
     async fn lease(&self, request: &Request) -> Answer {

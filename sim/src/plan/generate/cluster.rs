@@ -5,7 +5,7 @@ use crate::plan::{Fault, Target};
 
 /// How many places stand free at the start.
 pub(super) fn spares(seed: u64) -> u8 {
-    let mut dice = Dice::keyed(seed, Purpose::Shape, 4);
+    let mut dice = Dice::keyed(seed, Purpose::Shape, 5);
     if dice.permille(500) { 1 } else { 2 }
 }
 

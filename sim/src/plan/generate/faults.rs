@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::{atlas, cluster, links};
 use crate::plan::dice::{Dice, Purpose};
-use crate::plan::fault::{Direction, DiskArea, DiskCall};
+use crate::plan::fault::{Direction, DiskArea, DiskCall, Unseat};
 use crate::plan::{Family, Fault, MemberIndex, PlannedFault, Target};
 
 /// No fault before this: the cluster has to come up first. Milliseconds.
@@ -87,6 +87,10 @@ pub(super) fn direction(dice: &mut Dice) -> Direction {
     dice.weighted(&[(6, Direction::Both), (2, Direction::In), (2, Direction::Out)]).unwrap_or(Direction::Both)
 }
 
+fn unseat_by(dice: &mut Dice) -> Unseat {
+    dice.weighted(&[(5, Unseat::Isolate), (3, Unseat::Pause), (3, Unseat::Kill)]).unwrap_or(Unseat::Isolate)
+}
+
 fn call(dice: &mut Dice) -> DiskCall {
     if dice.permille(500) { DiskCall::Write } else { DiskCall::Sync }
 }
@@ -106,7 +110,8 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
             _ => (Fault::KillAll, dice.between(20, 1_000)),
         },
         Family::Power => match if unseat { 0 } else { dice.below(10) } {
-            0..=4 => (Fault::PowerLoss { target }, down),
+            0..=2 => (Fault::PowerLoss { target }, down),
+            3 | 4 => (Fault::PowerLossInStall { target, stall_ms: dice.between(50, 1_500) }, down),
             5..=7 => (Fault::KillThenPowerLoss { target, after_ms: dice.between(1, 1_500) }, down),
             _ => (Fault::PowerLossAll, dice.between(20, 1_000)),
         },
@@ -154,6 +159,13 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
             links::fault(dice, family, target, members)
         }
         Family::Cluster => cluster::fault(dice, target),
+        Family::Succession => {
+            let first = unseat_by(dice);
+            let second = dice.permille(650).then(|| unseat_by(dice));
+            let (dwell_ms, gap_ms) = (dice.between(50, 1_200), dice.between(50, 2_500));
+            let most_us = if dice.permille(600) { dice.between(20, 400) * 1000 } else { 0 };
+            (Fault::Succession { first, second, dwell_ms, gap_ms, most_us }, dice.between(2_000, 4_000))
+        }
         Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
         Family::Space | Family::Rot | Family::Latent | Family::Astray | Family::Edge => {
             atlas::fault(dice, family, target)

@@ -3,6 +3,9 @@
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::{Knobs, Span};
 
+/// Enough for several elections with the longest time-outs over the slowest links, milliseconds.
+const SETTLE_MS: u64 = 60_000;
+
 /// The knobs of a seed.
 pub(super) fn draw(seed: u64) -> Knobs {
     let mut dice = Dice::keyed(seed, Purpose::Knobs, 0);
@@ -12,14 +15,16 @@ pub(super) fn draw(seed: u64) -> Knobs {
     let lossy = dice.permille(300);
     let late = dice.permille(500);
     let disturbed = dice.permille(700);
+    // Then a follower that lags a little needs a snapshot, and there is always a newer one.
+    let tiny_log = dice.permille(200);
     let mut knobs = Knobs {
         heartbeat_ms: (election_ms / dice.between(5, 10)).max(40),
         election_ms,
         wal_segment_bytes: 64 << 10,
-        snapshot_entries: dice.between(30, 80),
+        snapshot_entries: if tiny_log { dice.between(5, 20) } else { dice.between(30, 80) },
         snapshot_wal_bytes: dice.between(128, 1024) << 10,
-        // Next to nothing, now and then: then a follower that lags a little needs a snapshot.
-        keep_entries: if dice.permille(250) { dice.between(0, 4) } else { dice.between(5, 60) },
+        // Next to nothing, now and then.
+        keep_entries: if tiny_log || dice.permille(200) { dice.between(0, 4) } else { dice.between(5, 60) },
         batch_requests_max: dice.weighted(&[(3, 1), (3, 4), (6, 64)]).unwrap_or(64),
         latency_us: if far { Span::new(1_000, dice.between(5, 20) * 1000) } else { Span::new(100, 1_500) },
         loss_permille: if lossy { dice.between(1, 10) } else { 0 },
@@ -30,8 +35,9 @@ pub(super) fn draw(seed: u64) -> Knobs {
         late_job_us: Span::new(1_000, dice.between(1, 10) * 1000),
         disturbance_permille: if disturbed { dice.between(5, 100) } else { 0 },
         engine_cache_bytes: engine_cache_bytes(seed),
-        // Rare: nobody clears the alarm, so from then on little is written.
-        quota_bytes: dice.permille(80).then(|| dice.between(20, 100) << 10),
+        settle_ms: SETTLE_MS,
+        // Rare: little is written from the alarm until a client makes room and clears it.
+        quota_bytes: dice.permille(120).then(|| dice.between(20, 100) << 10),
     };
     if let Some(entries) = super::atlas::eager_snapshots(seed) {
         (knobs.snapshot_entries, knobs.keep_entries) = (entries, 0);

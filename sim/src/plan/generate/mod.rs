@@ -5,6 +5,7 @@
 
 mod atlas;
 mod cluster;
+mod ending;
 mod faults;
 mod knobs;
 mod links;
@@ -42,6 +43,7 @@ pub fn generate(seed: u64) -> Plan {
         clients: workload::clients(seed, places, duration_ms),
         faults: faults::draw(seed, places, duration_ms, &families),
         families,
+        ending: ending::draw(seed, members),
     }
 }
 

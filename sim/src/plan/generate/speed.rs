@@ -5,7 +5,7 @@
 
 use super::workload;
 use crate::plan::dice::{Dice, Purpose};
-use crate::plan::{ClientPath, Knobs, MemberPlan, Plan, Span, VERSION};
+use crate::plan::{ClientPath, Ending, Knobs, MemberPlan, Plan, Span, VERSION};
 
 /// The seed that draws the operations.
 const SEED: u64 = 0;
@@ -44,12 +44,14 @@ pub fn speed(secs: u64) -> Plan {
             disturbance_permille: 0,
             engine_cache_bytes: None,
             quota_bytes: None,
+            settle_ms: 60_000,
         },
         families: std::collections::BTreeSet::new(),
         client_path: ClientPath::Direct,
         observer_path: ClientPath::Direct,
         clients: workload::steady(SEED, MEMBERS, duration_ms, CLIENTS, 0, GAP_MS),
         faults: Vec::new(),
+        ending: Ending::default(),
     }
 }
 

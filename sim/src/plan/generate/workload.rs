@@ -1,8 +1,13 @@
 //! Draws what clients do: few keys, so that they meet; every seed its own mixture.
 
+mod burst;
+mod contend;
+
 use quorate_check::history::{CompareResult, SortOrder, SortTarget};
 use quorate_check::types::{ClientId, OpId};
 
+use self::burst::Burst;
+use super::knobs;
 use crate::plan::MemberIndex;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::operation::{
@@ -12,6 +17,10 @@ use crate::plan::operation::{
 
 /// Clients wait for the first leader, milliseconds.
 const FIRST_OP_MS: u64 = 1_000;
+/// Seeds of a thousand that have clients which contend for locks.
+const CONTENDED_PERMILLE: u64 = 400;
+/// Seeds of a thousand with so many keys that a range of all is read in many steps.
+const WIDE_PERMILLE: u64 = 120;
 /// How deep transactions within transactions go.
 const TXN_DEPTH_MAX: u32 = 2;
 
@@ -29,13 +38,18 @@ enum Kind {
     LeaseTimeToLive,
     LeaseList,
     LeasedPut,
+    Stream,
+    Status,
+    MakeRoom,
+    /// Several operations in quick succession.
+    Burst(Burst),
 }
 
 /// What one seed's clients are like.
 #[derive(Clone, Debug)]
 struct Mixture {
     keys: u64,
-    kinds: [(u64, Kind); 10],
+    kinds: Vec<(u64, Kind)>,
     serializable_permille: u64,
     old_read_permille: u64,
     leased_permille: u64,
@@ -50,10 +64,14 @@ struct Mixture {
 pub(super) fn clients(seed: u64, members: u8, duration_ms: u64) -> Vec<ClientPlan> {
     let mut shape = Dice::keyed(seed, Purpose::Shape, 1);
     let count = shape.between(6, 10);
+    let contenders = if shape.permille(CONTENDED_PERMILLE) { shape.between(2, 4) } else { 0 };
     let operations = shape.between(3_000, 4_500);
     let gap_ms = ((duration_ms - FIRST_OP_MS) * count / operations).max(1);
     let keepers = if shape.permille(500) { shape.between(1, 2) } else { 0 };
-    steady(seed, members, duration_ms, count, keepers, gap_ms)
+    let steady = steady(seed, members, duration_ms, count, keepers, gap_ms);
+    let contenders =
+        (count + 1..=count + contenders).map(|id| contend::client(seed, ClientId(id), members, duration_ms));
+    steady.into_iter().chain(contenders).collect()
 }
 
 /// So many clients, each with an operation every `gap_ms` in the mean; the last `keepers` only keep leases.
@@ -73,13 +91,16 @@ pub(super) fn steady(
 
 fn mixture(seed: u64, members: u8) -> Mixture {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 1);
-    let keys = dice.between(5, 30);
+    let keys = if dice.permille(WIDE_PERMILLE) { dice.between(100, 300) } else { dice.between(5, 30) };
     let short_history = dice.permille(150);
     let many_leased = dice.permille(250);
     let many_large = dice.permille(400);
     let leases = dice.permille(800);
     let weight = |dice: &mut Dice, least, most| if leases { dice.between(least, most) } else { 0 };
-    let kinds = [
+    let on = |dice: &mut Dice, permille, least, most| {
+        if dice.permille(permille) { dice.between(least, most) } else { 0 }
+    };
+    let kinds = vec![
         (dice.between(250, 450), Kind::Put),
         (dice.between(20, 120), Kind::Delete),
         (dice.between(150, 350), Kind::Range),
@@ -91,6 +112,12 @@ fn mixture(seed: u64, members: u8) -> Mixture {
         (weight(&mut dice, 10, 120), Kind::LeaseKeepAlive),
         (weight(&mut dice, 0, 30), Kind::LeaseTimeToLive),
         (weight(&mut dice, 0, 5), Kind::LeaseList),
+        (on(&mut dice, 500, 5, 60), Kind::Stream),
+        (on(&mut dice, 600, 1, 15), Kind::Status),
+        (if knobs::draw(seed).quota_bytes.is_some() { dice.between(5, 20) } else { 0 }, Kind::MakeRoom),
+        (on(&mut dice, if leases { 400 } else { 0 }, 1, 3), Kind::Burst(Burst::Leases)),
+        (on(&mut dice, 400, 1, 4), Kind::Burst(Burst::Hot)),
+        (on(&mut dice, 600, 1, 8), Kind::Burst(Burst::Hashes)),
     ];
     Mixture {
         keys,
@@ -113,7 +140,7 @@ fn mixture(seed: u64, members: u8) -> Mixture {
 /// The mixture of a client that does nothing but keep its leases: short ones, renewed again and again, on whatever
 /// member it calls home, cut off or not.
 fn keeping(mixture: &Mixture) -> Mixture {
-    let kinds = [
+    let kinds = vec![
         (0, Kind::Put),
         (0, Kind::Delete),
         (50, Kind::Range),
@@ -158,27 +185,33 @@ fn client(seed: u64, id: ClientId, gap_ms: u64, duration_ms: u64, mixture: &Mixt
     let mut past = Past::default();
     let mut operations = Vec::new();
     let mut at_ms = FIRST_OP_MS + own.below(gap_ms);
-    for nth in 1.. {
+    let mut nth = 1;
+    while at_ms < duration_ms {
         let mut dice = Dice::keyed(seed, Purpose::Operation, op_id(id, nth).0);
         let away = dice.permille(mixture.wander_permille);
         let member = if away { dice.below(u64::from(mixture.members)) } else { home };
-        let ask = Draw { dice: &mut dice, mixture, past: &past }.ask();
-        past.note(op_id(id, nth), &ask);
-        operations.push(PlannedOp {
-            id: op_id(id, nth),
-            at_ms,
-            member: MemberIndex(u8::try_from(member).unwrap_or(0)),
-            timeout_ms: if mixture.keeps_leases {
-                dice.between(300, 1_000)
-            } else {
-                dice.between(2_000, 5_000)
-            },
-            ask,
-        });
-        at_ms += dice.between(gap_ms / 4, gap_ms * 7 / 4);
-        if at_ms >= duration_ms {
-            break;
+        let asks = match dice.weighted(&mixture.kinds).unwrap_or(Kind::Put) {
+            Kind::Burst(burst) => {
+                burst.draw(&mut dice, mixture.keys, mixture.members, |part| op_id(id, nth + part))
+            }
+            kind => vec![(None, Draw { dice: &mut dice, mixture, past: &past }.ask(kind))],
+        };
+        for (elsewhere, ask) in asks {
+            past.note(op_id(id, nth), &ask);
+            operations.push(PlannedOp {
+                id: op_id(id, nth),
+                at_ms,
+                member: elsewhere.unwrap_or(MemberIndex(u8::try_from(member).unwrap_or(0))),
+                timeout_ms: if mixture.keeps_leases {
+                    dice.between(300, 1_000)
+                } else {
+                    dice.between(2_000, 5_000)
+                },
+                ask,
+            });
+            nth += 1;
         }
+        at_ms += dice.between(gap_ms / 4, gap_ms * 7 / 4).max(1);
     }
     ClientPlan { id, operations }
 }
@@ -191,13 +224,17 @@ struct Draw<'a> {
 }
 
 impl Draw<'_> {
-    fn ask(&mut self) -> Ask {
-        match self.dice.weighted(&self.mixture.kinds).unwrap_or(Kind::Put) {
-            Kind::Put => Ask::Put(self.put()),
+    fn ask(&mut self, kind: Kind) -> Ask {
+        match kind {
+            Kind::Put | Kind::Burst(_) => Ask::Put(self.put()),
             Kind::Delete => Ask::Delete(self.delete()),
             Kind::Range => Ask::Range(self.range()),
             Kind::Txn => Ask::Txn(self.txn(1)),
-            Kind::Compact => Ask::Compact { at: RevisionAt::Back(self.dice.signed(0, 150)) },
+            Kind::Compact => {
+                // Now and then all but the present: then whoever still reads the past is in its way.
+                let most = if self.dice.permille(350) { 4 } else { 150 };
+                Ask::Compact { at: RevisionAt::Back(self.dice.signed(0, most)) }
+            }
             Kind::LeaseGrant => self.grant(),
             Kind::LeaseRevoke => self.of_a_lease(|grant| Ask::LeaseRevoke { grant }),
             Kind::LeaseKeepAlive => self.of_a_lease(|grant| Ask::LeaseKeepAlive { grant }),
@@ -206,6 +243,23 @@ impl Draw<'_> {
                 self.of_a_lease(|grant| Ask::LeaseTimeToLive { grant, keys })
             }
             Kind::LeaseList => Ask::LeaseList,
+            Kind::Stream => {
+                let range = self.range();
+                // Only in key order, without filters; mostly all there is.
+                let keys = if self.dice.permille(700) { Keys::All } else { range.keys };
+                let sort_order = SortOrder::None;
+                let range = RangeAsk {
+                    keys,
+                    sort_order,
+                    sort_target: SortTarget::Key,
+                    modified_since: None,
+                    ..range
+                };
+                let slow = self.dice.permille(500);
+                Ask::Stream { range, pause_ms: if slow { self.dice.between(10, 300) } else { 0 } }
+            }
+            Kind::Status => Ask::Status,
+            Kind::MakeRoom => Ask::MakeRoom,
             Kind::LeasedPut => {
                 let lease = self.dice.pick(&self.past.grants).copied();
                 Ask::Put(PutAsk { key: self.key(), lease, ..PutAsk::default() })

@@ -7,10 +7,12 @@ mod cluster;
 mod damage;
 mod disk;
 pub(super) mod edge;
+mod ending;
 mod flap;
 mod partition;
 mod process;
 mod space;
+mod succession;
 mod weather;
 
 use std::time::Duration;
@@ -40,12 +42,18 @@ impl World {
     /// Ends everything that is wrong with the world: links, weather, clocks, holds, pauses, armed disks, full
     /// ones. What disks have lost stays lost, damage that nobody has met stays, and clocks keep their own rates.
     pub fn heal(&self) {
+        self.heal_but(&[], |_| false);
+    }
+
+    /// As [`World::heal`], but the links of some members are about to be broken anew, and some stay down.
+    fn heal_but(&self, broken: &[MemberIndex], stays_down: impl Fn(MemberIndex) -> bool) {
         self.inner.record.note(self.now(), format_args!("heal"));
-        self.inner.network.heal();
+        let bad = broken.iter().flat_map(|member| self.around(*member)).collect();
+        self.inner.network.heal(bad);
         for seat in &self.inner.seats {
             seat.clock.set_rate(None);
         }
-        self.release_all();
+        self.release_all(stays_down);
     }
 
     async fn strike(&self, planned: PlannedFault) {
@@ -67,6 +75,7 @@ impl World {
             Family::Flap => flap::strike(&strike, planned.fault).await,
             Family::Reset | Family::Client => calls::strike(&strike, planned.fault).await,
             Family::Cluster => cluster::strike(&strike, planned.fault).await,
+            Family::Succession => succession::strike(&strike, planned.fault).await,
             Family::Clock => clock::strike(&strike, planned.fault).await,
             Family::DiskDeath | Family::DiskError | Family::DiskStall => {
                 disk::strike(&strike, planned.fault).await;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use quorate_disk::Crash;
+use quorate_disk::{Call, Crash, FaultKind};
 
 use super::{SECOND, Strike, unknown};
 use crate::plan::{Fault, MemberIndex};
+use crate::world::product;
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (world, struck) = (strike.world, strike.struck);
@@ -34,6 +35,18 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
             }
             strike.last().await;
             world.release(struck);
+        }
+        Fault::PowerLossInStall { stall_ms, .. } => {
+            let stall = Duration::from_millis(stall_ms);
+            world.seat(struck).disk.inject(quorate_disk::Fault {
+                call: Call::Sync,
+                path: Some(product::wal_dir(world.generation(struck))),
+                nth: 1,
+                // Longer than the power lasts.
+                kind: FaultKind::Stalled(stall + strike.for_),
+            });
+            strike.wait(stall).await;
+            one(strike, Crash::PowerLoss).await;
         }
         Fault::Pause { .. } => {
             world.pause(struck);

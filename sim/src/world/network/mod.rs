@@ -12,7 +12,7 @@
 mod copies;
 mod relay;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -76,6 +76,8 @@ struct State {
     messages: u64,
     /// The time of faults is over.
     healed: bool,
+    /// Links for which it is not.
+    bad: BTreeSet<Link>,
 }
 
 /// A call under way.
@@ -106,6 +108,7 @@ impl Network {
             next_call: 0,
             messages: 0,
             healed: false,
+            bad: BTreeSet::new(),
         };
         let inner = Inner {
             seed,
@@ -182,13 +185,15 @@ impl Network {
         }
     }
 
-    /// Mends every link and ends all bad weather, the base loss included.
-    pub fn heal(&self) {
+    /// Mends every link and ends all bad weather, the base loss included. What was lost before is soon sent again, but
+    /// not over the links in `bad`, which are to be broken anew.
+    pub fn heal(&self, bad: BTreeSet<Link>) {
         {
             let mut state = self.state();
             state.cuts.clear();
             state.sky.clear();
             state.healed = true;
+            state.bad = bad;
         }
         self.inner.opened.notify_waiters();
         self.inner.healed.notify_waiters();
@@ -249,11 +254,17 @@ impl Network {
         }
     }
 
-    /// Completes when everything was healed; at once if that is so.
-    async fn healed(&self) {
-        // Listening begins before the look, so that the change is not missed.
-        let healed = self.inner.healed.notified();
-        if !self.state().healed {
+    /// Completes when this link was healed for good; at once if that is so.
+    async fn healed(&self, link: Link) {
+        loop {
+            // Listening begins before the look, so that the change is not missed.
+            let healed = self.inner.healed.notified();
+            {
+                let state = self.state();
+                if state.healed && !state.bad.contains(&link) {
+                    return;
+                }
+            }
             healed.await;
         }
     }

@@ -179,7 +179,7 @@ impl Lane<'_> {
     /// Waits until it has arrived, and the link is there.
     async fn arrive(&self, number: u64, due: Nanos) {
         let time = &self.network.inner.time;
-        select(pin!(time.alarm(due)), pin!(self.network.healed())).await;
+        select(pin!(time.alarm(due)), pin!(self.network.healed(self.link))).await;
         // Whatever was lost in bad weather is soon sent again in good weather.
         let soon = Nanos(time.now().0 + nanos(AGAIN_HEALED_MAX));
         if due > time.now() {

@@ -153,10 +153,12 @@ impl Store {
     pub fn read<T>(&self, work: impl FnOnce(&Database) -> Result<T, EngineError>) -> Result<T, EngineError> {
         let db = self.db.as_ref().filter(|_| !self.dead.load(Ordering::Acquire));
         let Some(db) = db else {
-            return Err(io_error(
-                &self.path,
-                io::Error::other("an earlier call has failed, or it is closed"),
-            ));
+            // Whoever comes second may be the one who is heard, so the cause goes along.
+            let error = match self.gate.failure() {
+                Some(cause) => io::Error::new(cause.kind(), format!("an earlier call has failed: {cause}")),
+                None => io::Error::other("an earlier call has failed, or it is closed"),
+            };
+            return Err(io_error(&self.path, error));
         };
         let result = catch_unwind(AssertUnwindSafe(|| work(db))).unwrap_or_else(|panic| {
             self.end();

@@ -1,0 +1,174 @@
+//! Locks and elections by the client's own recipe, as a client library does it over plain requests and a watch.
+//!
+//! A contender writes a key of its own below the lock's prefix, on a lease, if it is not there yet; the live key with
+//! the smallest create revision holds. Who does not hold waits for the key before its own to be deleted, then reads
+//! again. What is done under the lock compares the create revision of the key, which fences it.
+
+use std::time::Duration;
+
+use quorate_check::bytes::Bytes;
+use quorate_check::history::{
+    Compare, CompareResult, CompareTarget, Contender, DeleteRange, Granted, Header, KeyValue, LeaseGrant,
+    LeaseRef, Put, Range, Request, Response, Txn, TxnOp,
+};
+use quorate_check::types::{LeaseId, Nanos, OpId, Revision};
+
+use super::Session;
+use crate::client::observer;
+use crate::client::resolve::{lease_id, lock_end, lock_prefix, value_of};
+use crate::plan::PlannedOp;
+use crate::plan::operation::{HoldAsk, Release, part_id};
+
+/// How often who waits for a lock looks again, at most.
+const ROUNDS_MAX: u32 = 12;
+/// How long one wait for a deletion lasts; the lease is renewed in between.
+const WAIT: Duration = Duration::from_millis(700);
+/// Guarded writes, at most: each has a name of its own.
+const GUARDED_MAX: u64 = 40;
+
+/// An attempt under way.
+struct Attempt<'s, 'o> {
+    session: &'s mut Session,
+    op: &'o PlannedOp,
+    hold: &'o HoldAsk,
+    lease: LeaseId,
+    key: Bytes,
+    /// Parts asked so far.
+    parts: u64,
+}
+
+impl Session {
+    pub(super) async fn hold(&mut self, op: &PlannedOp, hold: &HoldAsk) {
+        let lease = lease_id(op.id);
+        let key = Bytes::from(format!("{}{:x}", lock_prefix(hold.lock), lease.0).as_str());
+        let contender = Attempt { session: self, op, hold, lease, key, parts: 0 }.run().await;
+        if let Some(contender) = contender {
+            self.record.contended(self.time.now(), contender);
+        }
+    }
+}
+
+impl Attempt<'_, '_> {
+    /// What became of it; `None` when the key did not come to stand, as far as is known.
+    async fn run(mut self) -> Option<Contender> {
+        let grant = LeaseGrant { id: self.lease, ttl_secs: self.hold.ttl_secs };
+        self.ask_named(self.op.id, Request::LeaseGrant(grant)).await?;
+        let created = self.create().await?;
+        let mut contender = Contender {
+            client: self.session.id,
+            prefix: lock_prefix(self.hold.lock),
+            key: self.key.clone(),
+            created,
+            ..Contender::default()
+        };
+        contender.granted = self.wait(created).await;
+        if contender.granted.is_some() {
+            for _ in 0..self.hold.guarded.min(GUARDED_MAX) {
+                self.session.time.sleep(Duration::from_millis(self.hold.pause_ms)).await;
+                contender.guarded.extend(self.write_guarded(created).await);
+            }
+        }
+        self.release().await;
+        Some(contender)
+    }
+
+    /// Writes the key if it is not there; its create revision.
+    async fn create(&mut self) -> Option<Revision> {
+        let name = self.name();
+        let compare = Compare {
+            key: self.key.clone(),
+            range_end: Bytes::default(),
+            result: CompareResult::Equal,
+            target: CompareTarget::Create(Revision(0)),
+        };
+        let put = Put { key: self.key.clone(), value: value_of(name), lease: self.lease, ..Put::default() };
+        let own = Range { key: self.key.clone(), ..Range::default() };
+        let txn = Txn {
+            compare: vec![compare],
+            success: vec![TxnOp::Put(put)],
+            failure: vec![TxnOp::Range(own.clone())],
+        };
+        match self.ask_named(name, Request::Txn(txn)).await {
+            Some((header, Response::Txn(answer))) if answer.succeeded => Some(header.revision),
+            // It may stand all the same.
+            _ => match self.ask(Request::Range(own)).await? {
+                (_, Response::Range(range)) => range.kvs.first().map(|pair| pair.create_revision),
+                _ => None,
+            },
+        }
+    }
+
+    /// Waits until nobody stands before it.
+    async fn wait(&mut self, created: Revision) -> Option<Granted> {
+        for _ in 0..ROUNDS_MAX {
+            let prefix = lock_prefix(self.hold.lock);
+            let all = Range { key: prefix, range_end: lock_end(self.hold.lock), ..Range::default() };
+            let answer = self.ask(Request::Range(all)).await;
+            if self.session.record.is_over() {
+                return None;
+            }
+            let Some((header, Response::Range(range))) = answer else { continue };
+            let own = |pair: &&KeyValue| pair.key == self.key && pair.create_revision == created;
+            range.kvs.iter().find(own)?;
+            let earlier = range.kvs.iter().filter(|pair| pair.create_revision < created);
+            let Some(before) = earlier.max_by_key(|pair| pair.create_revision) else {
+                return Some(Granted { at: self.session.time.now(), revision: header.revision });
+            };
+            self.wait_behind(before.key.clone(), &header).await;
+            self.ask(Request::LeaseKeepAlive(LeaseRef { id: self.lease })).await;
+        }
+        None
+    }
+
+    async fn wait_behind(&mut self, key: Bytes, header: &Header) {
+        let Some(world) = self.session.watches.clone() else { return };
+        let until = self.session.time.now().0 + u64::try_from(WAIT.as_nanos()).unwrap_or(u64::MAX);
+        // Where the name of a part is unique, so is its number within the client.
+        let number = self.name().0;
+        let from = header.revision.next();
+        let client = self.session.id;
+        observer::wait_for_deletion(&world, self.op.member, client, number, (key, from), Nanos(until)).await;
+    }
+
+    /// One write that holds only as long as the lock does; its name, if it was sent.
+    async fn write_guarded(&mut self, created: Revision) -> Option<OpId> {
+        let name = self.name();
+        let compare = Compare {
+            key: self.key.clone(),
+            range_end: Bytes::default(),
+            result: CompareResult::Equal,
+            target: CompareTarget::Create(created),
+        };
+        let key = Bytes::from(format!("under-lock{}", self.hold.lock).as_str());
+        let put = Put { key, value: value_of(name), ..Put::default() };
+        let txn = Txn { compare: vec![compare], success: vec![TxnOp::Put(put)], failure: Vec::new() };
+        self.ask_named(name, Request::Txn(txn)).await.map(|_| name)
+    }
+
+    async fn release(&mut self) {
+        let request = match self.hold.release {
+            Release::Delete => {
+                Request::DeleteRange(DeleteRange { key: self.key.clone(), ..DeleteRange::default() })
+            }
+            Release::Revoke => Request::LeaseRevoke(LeaseRef { id: self.lease }),
+            Release::Abandon => return,
+        };
+        self.ask(request).await;
+    }
+
+    fn name(&mut self) -> OpId {
+        let part = self.parts;
+        self.parts += 1;
+        part_id(self.op.id, part)
+    }
+
+    async fn ask(&mut self, request: Request) -> Option<(Header, Response)> {
+        let name = self.name();
+        self.ask_named(name, request).await
+    }
+
+    async fn ask_named(&mut self, name: OpId, request: Request) -> Option<(Header, Response)> {
+        let timeout = Duration::from_millis(self.op.timeout_ms);
+        self.session.ask(name, self.op.member, timeout, request).await
+    }
+}

@@ -1,0 +1,70 @@
+//! Draws who stays broken at the end, and how.
+
+use super::faults::direction;
+use crate::plan::dice::{Dice, Purpose};
+use crate::plan::ending::{Breakage, Broken, Ending};
+use crate::plan::fault::Direction;
+use crate::plan::{MemberIndex, Target};
+
+/// Keys these draws among those of shape.
+const ENDING: u64 = 4;
+/// Seeds of a thousand that heal everything at once.
+const WHOLE_PERMILLE: u64 = 150;
+
+/// The ending of a seed: mostly as many stay broken as a quorum can bear.
+pub(super) fn draw(seed: u64, members: u8) -> Ending {
+    let mut dice = Dice::keyed(seed, Purpose::Shape, ENDING);
+    let most = u64::from(members.saturating_sub(1) / 2);
+    let count = match dice.permille(WHOLE_PERMILLE) {
+        true => 0,
+        false if dice.permille(700) => most,
+        false => dice.between(most.min(1), most),
+    };
+    let mut left: Vec<u8> = (0..members).collect();
+    let broken = (0..count).map(|nth| {
+        let place = usize::try_from(dice.below(u64::try_from(left.len()).unwrap_or(1))).unwrap_or(0);
+        let member = Target::Member(MemberIndex(left.remove(place)));
+        // A leader that is half alive is the worst of all.
+        let leads = nth == 0 && dice.permille(400);
+        Broken { target: if leads { Target::Leader } else { member }, how: breakage(&mut dice) }
+    });
+    Ending { broken: broken.collect(), writes: if dice.permille(500) { dice.between(10, 60) } else { 0 } }
+}
+
+fn breakage(dice: &mut Dice) -> Breakage {
+    match dice.below(20) {
+        0 | 1 => Breakage::Down { power: dice.permille(500) },
+        2..=4 => Breakage::Paused,
+        5..=6 => Breakage::Cut { direction: direction(dice), from: u8::MAX },
+        // One way: it hears and is not heard, or the other way round, by all or by some.
+        7..=12 => {
+            let direction = if dice.permille(500) { Direction::In } else { Direction::Out };
+            let some = u8::try_from(dice.below(256)).unwrap_or(u8::MAX);
+            Breakage::Cut { direction, from: if dice.permille(500) { u8::MAX } else { some } }
+        }
+        13..=16 => {
+            let most_us = dice.between(20, 1_500) * 1000;
+            Breakage::Slow { least_us: most_us / 4, most_us }
+        }
+        _ => Breakage::Lossy { permille: dice.between(100, 900) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_quorum_is_left_and_every_breakage_comes_up() {
+        let mut kinds = BTreeSet::new();
+        for seed in 0..200 {
+            for members in [1, 3, 5] {
+                let ending = draw(seed, members);
+                assert_eq!(ending.check(usize::from(members)), Ok(()), "seed {seed}, {members} members");
+                kinds.extend(ending.broken.iter().map(|broken| broken.how.name()));
+            }
+        }
+        assert_eq!(kinds.len(), 5, "{kinds:?}");
+    }
+}

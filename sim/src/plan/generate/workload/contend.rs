@@ -1,0 +1,49 @@
+//! Draws clients that contend for a few locks, and look who holds them.
+
+use quorate_check::types::ClientId;
+
+use super::FIRST_OP_MS;
+use crate::plan::MemberIndex;
+use crate::plan::dice::{Dice, Purpose};
+use crate::plan::operation::{Ask, ClientPlan, HoldAsk, OPS_WITH_PARTS, PlannedOp, Release, op_id};
+
+/// Locks there are.
+const LOCKS: u64 = 2;
+
+/// A client that does nothing else.
+pub(super) fn client(seed: u64, id: ClientId, members: u8, duration_ms: u64) -> ClientPlan {
+    let mut own = Dice::keyed(seed, Purpose::Client, id.0);
+    let home = own.below(u64::from(members));
+    let looks_permille = own.between(100, 600);
+    let mut operations = Vec::new();
+    let mut at_ms = FIRST_OP_MS;
+    for nth in 1..OPS_WITH_PARTS {
+        let mut dice = Dice::keyed(seed, Purpose::Operation, op_id(id, nth).0);
+        at_ms += dice.between(20, 600);
+        if at_ms >= duration_ms {
+            break;
+        }
+        let member = if dice.permille(200) { dice.below(u64::from(members)) } else { home };
+        let lock = u16::try_from(dice.below(LOCKS)).unwrap_or(0);
+        let ask = match dice.permille(looks_permille) {
+            true => Ask::Lead { lock },
+            false => Ask::Hold(HoldAsk {
+                lock,
+                ttl_secs: dice.signed(1, 4),
+                guarded: dice.between(0, 6),
+                pause_ms: if dice.permille(300) { dice.between(100, 900) } else { dice.between(0, 50) },
+                release: dice
+                    .weighted(&[(6, Release::Delete), (2, Release::Revoke), (2, Release::Abandon)])
+                    .unwrap_or_default(),
+            }),
+        };
+        operations.push(PlannedOp {
+            id: op_id(id, nth),
+            at_ms,
+            member: MemberIndex(u8::try_from(member).unwrap_or(0)),
+            timeout_ms: dice.between(1_000, 3_000),
+            ask,
+        });
+    }
+    ClientPlan { id, operations }
+}

@@ -1,0 +1,123 @@
+//! One client at the end of a run: it demands answers, again and again, until they come or the time is up.
+
+use std::time::Duration;
+
+use madsim::runtime::NodeHandle;
+use quorate_check::bytes::Bytes;
+use quorate_check::history::{DeleteRange, Put, Range, Request};
+use quorate_check::types::{ClientId, Nanos, OpId};
+
+use super::{LOOK_INTERVAL, nanos};
+use crate::client::{Session, Ways, value_of};
+use crate::plan::MemberIndex;
+use crate::plan::operation::{OPS_PER_CLIENT, op_id};
+use crate::world::World;
+
+/// How long one attempt may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Names beyond those of planned operations: the last ones of the client's.
+const NAMES: u64 = 20_000;
+
+/// A client at the end of a run.
+pub(super) struct Asker {
+    world: World,
+    host: NodeHandle,
+    session: Session,
+    client: ClientId,
+    asked: u64,
+    /// Who answered last.
+    answered_by: MemberIndex,
+}
+
+/// What is demanded of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Demand {
+    /// Write one key; delete it where there is no space left.
+    Write,
+    /// Read everything.
+    Read,
+}
+
+impl Asker {
+    pub(super) fn new(world: &World, ways: &Ways, client: ClientId) -> Asker {
+        let session = Session::new(client, ways.api(), world.record().clone(), world.time().clone());
+        Asker {
+            world: world.clone(),
+            host: ways.host(client),
+            session,
+            client,
+            asked: 0,
+            answered_by: MemberIndex(0),
+        }
+    }
+
+    /// Where this client's calls come from.
+    pub(super) fn host(&self) -> NodeHandle {
+        self.host.clone()
+    }
+
+    /// Whose it is.
+    pub(super) fn client(&self) -> ClientId {
+        self.client
+    }
+
+    /// Asks these members in turn until there is an answer; false when none came until `deadline`.
+    pub(super) async fn get(&mut self, demand: Demand, members: &[MemberIndex], deadline: Nanos) -> bool {
+        for (attempt, member) in members.iter().cycle().enumerate() {
+            let id = self.name();
+            let request = match demand {
+                Demand::Read => everything(),
+                // Where the quota is used up a deletion is a write that is still allowed.
+                Demand::Write if attempt / members.len() % 2 == 1 => self.delete(),
+                Demand::Write => self.put(id),
+            };
+            if self.session.ask(id, *member, ATTEMPT_TIMEOUT, request).await.is_some() {
+                self.answered_by = *member;
+                return true;
+            }
+            if self.world.time().now() >= deadline || self.world.record().is_over() {
+                break;
+            }
+            self.world.time().sleep(LOOK_INTERVAL).await;
+        }
+        false
+    }
+
+    /// Tries so many writes more where the last was answered, whatever comes of them; not for longer than `most`.
+    pub(super) async fn write_on(&mut self, count: u64, most: Duration) {
+        let deadline = Nanos(self.world.time().now().0 + nanos(most));
+        for _ in 0..count {
+            let left = Duration::from_nanos(deadline.0.saturating_sub(self.world.time().now().0));
+            if left.is_zero() || self.world.record().is_over() {
+                return;
+            }
+            let id = self.name();
+            let put = self.put(id);
+            self.session.ask(id, self.answered_by, left, put).await;
+        }
+    }
+
+    fn delete(&self) -> Request {
+        Request::DeleteRange(DeleteRange { key: self.key(), ..DeleteRange::default() })
+    }
+
+    fn put(&self, id: OpId) -> Request {
+        Request::Put(Put { key: self.key(), value: value_of(id), ..Put::default() })
+    }
+
+    /// A key of the client's own, beyond those of planned operations.
+    fn key(&self) -> Bytes {
+        Bytes::from(format!("last-{}", self.client).as_str())
+    }
+
+    fn name(&mut self) -> OpId {
+        let nth = self.asked.min(NAMES - 1);
+        self.asked += 1;
+        op_id(self.client, OPS_PER_CLIENT - NAMES + nth)
+    }
+}
+
+fn everything() -> Request {
+    let all = Bytes::from(&b"\0"[..]);
+    Request::Range(Range { key: all.clone(), range_end: all, ..Range::default() })
+}
