@@ -34,12 +34,18 @@ fn a_plan_survives_a_file_and_nonsense_is_refused() {
     let mut plan = generate(3);
     plan.save(&path).unwrap();
     assert_eq!(Plan::load(&path).unwrap(), plan);
+    let refused = |plan: &Plan, what: &str| {
+        plan.save(&path).unwrap();
+        let error = Plan::load(&path).unwrap_err().to_string();
+        assert!(error.contains(what), "{error}");
+    };
+    plan.founders = Some(0);
+    refused(&plan, "founders do not fit");
+    (plan.founders, plan.ending.broken) = (None, Vec::new());
     plan.members.truncate(1);
-    plan.save(&path).unwrap();
-    assert!(Plan::load(&path).unwrap_err().to_string().contains("not there"));
+    refused(&plan, "not there");
     plan.version += 1;
-    plan.save(&path).unwrap();
-    assert!(Plan::load(&path).unwrap_err().to_string().contains("version"));
+    refused(&plan, "version");
     std::fs::remove_file(&path).unwrap();
 }
 
@@ -48,7 +54,8 @@ fn every_plan_can_be_run_and_is_eventful() {
     for seed in 0..SEEDS {
         let plan = generate(seed);
         assert_eq!(plan.check(), Ok(()), "seed {seed}");
-        assert!([3, 5].contains(&plan.members.len()), "seed {seed}");
+        let founders = plan.founders.map_or(plan.members.len(), usize::from);
+        assert!([3, 5].contains(&founders) && plan.members.len() <= founders + 2, "seed {seed}");
         assert!(plan.duration_ms >= 60_000, "seed {seed}");
         assert!(plan.operations().count() >= 2_500, "seed {seed}: {}", plan.operations().count());
         assert!(plan.faults.len() >= 10, "seed {seed}");

@@ -3,6 +3,7 @@
 //!
 //! Only in the simulated build (`make story`): in the plain one there is no program to drive.
 #![cfg(madsim)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that meets the unexpected fails")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

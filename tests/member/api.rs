@@ -369,8 +369,8 @@ async fn the_cluster_and_its_members_describe_themselves() {
 
     let not_offered = AuthClient::new(cluster.connect(0).await).auth_status(pb::AuthStatusRequest {}).await;
     assert_eq!(not_offered.unwrap_err().code(), Code::Unimplemented);
-    let not_offered = list.member_add(pb::MemberAddRequest::default()).await;
-    assert_eq!(not_offered.unwrap_err().code(), Code::Unimplemented);
+    let nowhere = refused(list.member_add(pb::MemberAddRequest::default()).await);
+    assert_eq!(nowhere, error(Code::InvalidArgument, "given member URLs are invalid"));
 }
 
 /// The member list, once every member has announced its name.

@@ -17,6 +17,7 @@ const RAFT_RUNTIME: &str = "src/raft/runtime.rs";
 /// The simulator's own programs: they start runs (or the explorer of the models) as processes, measure them, and read
 /// their arguments. Nothing of that is inside a run.
 const AROUND_RUNS: &[&str] = &[
+    "sim/src/progress.rs",
     "sim/src/sweep/",
     "sim/src/run.rs",
     "sim/src/obey.rs",

@@ -29,6 +29,8 @@ pub(super) fn families(seed: u64) -> BTreeSet<Family> {
         families.extend(dice.pick(&Family::UNSEATING));
     }
     families.extend(atlas::families(seed));
+    // Kills are aimed into the midst of a change.
+    families.extend(families.contains(&Family::Cluster).then_some(Family::Kill));
     families
 }
 
