@@ -68,10 +68,11 @@ impl Members {
         self.by_id.values().filter(|member| !member.is_learner).count()
     }
 
-    /// Whether a member of this id can be reached at these URLs: no other is.
-    pub(crate) fn free_for(&self, id: MemberId, peer_urls: &[String]) -> Result<(), CommandError> {
-        let taken =
-            |other: &Member| other.id != id && other.peer_urls.iter().any(|url| peer_urls.contains(url));
+    /// Whether this member, or with none a new one, can be reached at these URLs: no other is.
+    pub(crate) fn free_for(&self, id: Option<MemberId>, peer_urls: &[String]) -> Result<(), CommandError> {
+        let taken = |other: &Member| {
+            Some(other.id) != id && other.peer_urls.iter().any(|url| peer_urls.contains(url))
+        };
         if self.by_id.values().any(taken) { Err(CommandError::PeerUrlExists) } else { Ok(()) }
     }
 

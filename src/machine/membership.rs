@@ -52,10 +52,12 @@ impl State {
         let found = |members: &Members, id| members.get(id).cloned().ok_or(CommandError::MemberNotFound);
         match change {
             MemberChange::Add(member) => {
+                // First the URLs: within a second the same ones make the same id, and who asks twice should always be
+                // told the same.
+                self.members.free_for(None, &member.peer_urls)?;
                 if self.members.get(member.id).is_some() || self.members.is_removed(member.id) {
                     return Err(CommandError::MemberExists);
                 }
-                self.members.free_for(member.id, &member.peer_urls)?;
                 self.put_member(effects, member.clone());
             }
             MemberChange::Remove(id) => {
@@ -67,7 +69,7 @@ impl State {
             }
             MemberChange::Update { member: id, peer_urls } => {
                 let mut member = found(&self.members, *id)?;
-                self.members.free_for(*id, peer_urls)?;
+                self.members.free_for(Some(*id), peer_urls)?;
                 member.peer_urls.clone_from(peer_urls);
                 self.put_member(effects, member);
             }

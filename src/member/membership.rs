@@ -120,7 +120,7 @@ impl Member {
                 self.env.clock.sleep(self.config.knobs.heartbeat_interval).await;
             }
         };
-        let left = self.raft.configuration_when(|now| !now.holds(id));
+        let left = self.raft.committed_configuration(|now| !now.holds(id));
         self.in_time(futures_util::future::select(Box::pin(left), Box::pin(told))).await?;
         Ok(members)
     }
@@ -146,8 +146,9 @@ impl Member {
         self.caught_up().await?;
         self.check_promotion(&self.members_now(), id).await?;
         let members = self.change(MemberChange::Promote(id)).await?;
-        let votes =
-            self.raft.configuration_when(|now| matches!(&*now.voters, [voters] if voters.contains(&id.0)));
+        let votes = self
+            .raft
+            .committed_configuration(|now| matches!(&*now.voters, [voters] if voters.contains(&id.0)));
         self.in_time(votes).await?;
         Ok(members)
     }
@@ -219,11 +220,9 @@ impl Member {
         if started < quorum(voters + 1) && (started, voters) != (1, 1) {
             return Err(ChangeError::NotEnoughStarted);
         }
-        if members.len() > 1 {
-            let view = self.view().await?;
-            if !members.iter().all(|member| view.hears(member.id)) {
-                return Err(ChangeError::Unhealthy);
-            }
+        let all = |view: &View| members.iter().all(|member| view.hears(member.id));
+        if members.len() > 1 && !self.leader_sees(all).await? {
+            return Err(ChangeError::Unhealthy);
         }
         Ok(())
     }
@@ -240,11 +239,8 @@ impl Member {
         if started < quorum(voters) {
             return Err(ChangeError::NotEnoughStarted);
         }
-        let view = self.view().await?;
-        if staying().filter(|member| view.hears(member.id)).count() < quorum(voters) {
-            return Err(ChangeError::Unhealthy);
-        }
-        Ok(())
+        let enough = |view: &View| staying().filter(|member| view.hears(member.id)).count() >= quorum(voters);
+        if self.leader_sees(enough).await? { Ok(()) } else { Err(ChangeError::Unhealthy) }
     }
 
     async fn check_promotion(&self, members: &[MemberInfo], id: MemberId) -> Result<(), ChangeError> {
@@ -261,6 +257,20 @@ impl Member {
             return Err(ChangeError::LearnerNotReady);
         }
         Ok(())
+    }
+
+    /// Whether the leader sees this, now or in a moment: one that was just elected has not heard the others yet.
+    async fn leader_sees(&self, holds: impl Fn(&View) -> bool) -> Result<bool, ChangeError> {
+        let looking = async {
+            loop {
+                if holds(&self.view().await?) {
+                    return Ok(true);
+                }
+                self.env.clock.sleep(self.config.knobs.heartbeat_interval).await;
+            }
+        };
+        let patience = self.config.knobs.election_timeout * 2;
+        within(&*self.env.clock, patience, looking).await.unwrap_or(Ok(false))
     }
 
     /// The cluster as its leader sees it; asked until a leader answers.

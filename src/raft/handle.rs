@@ -152,13 +152,14 @@ impl RaftHandle {
         Configuration::from(&*metrics.borrow_watched().membership_config)
     }
 
-    /// Waits until `holds` is true of the configuration; for ever, when the member stops before.
-    pub async fn configuration_when(&self, mut holds: impl FnMut(&Configuration) -> bool) {
+    /// Waits until `holds` is true of the newest committed configuration: no change of leader takes it back. For ever,
+    /// when the member stops before.
+    pub async fn committed_configuration(&self, mut holds: impl FnMut(&Configuration) -> bool) {
         let mut metrics = self.core.server_metrics();
         loop {
             // Marked as seen while it is looked at, so that no change is missed.
-            let newest = Configuration::from(&*metrics.borrow_and_update().membership_config);
-            if holds(&newest) {
+            let committed = Configuration::from(&*metrics.borrow_and_update().committed_membership_config);
+            if holds(&committed) {
                 return;
             }
             if metrics.changed().await.is_err() {

@@ -160,12 +160,13 @@ impl Model {
         };
         match change {
             MemberChange::Add(member) => {
+                let urls = &member.peer_urls;
+                if self.members.iter().any(|other| other.peer_urls.iter().any(|url| urls.contains(url))) {
+                    return Err(CommandError::PeerUrlExists);
+                }
                 if self.removed.contains(&member.id) || self.members.iter().any(|other| other.id == member.id)
                 {
                     return Err(CommandError::MemberExists);
-                }
-                if taken(member.id, &member.peer_urls) {
-                    return Err(CommandError::PeerUrlExists);
                 }
                 self.members.push(member.clone());
             }

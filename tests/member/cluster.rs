@@ -79,10 +79,15 @@ impl Place {
 
     /// Starts one member, once the process before it has let go of its log.
     pub async fn start(&self, number: usize) -> Result<Arc<Member>, StartError> {
+        self.unlocked(number).await;
+        start(self.config(number), Env::real().unwrap()).await
+    }
+
+    /// Waits until no process holds the log of this member.
+    pub async fn unlocked(&self, number: usize) {
         let lock = self.data_dir(number).join("wal/lock");
         let env = Env::real().unwrap();
         until("the log's lock", || (!lock.exists() || env.disk.lock(&lock).is_ok()).then_some(())).await;
-        start(self.config(number), env).await
     }
 
     /// What the first member is started with when it founds its cluster alone.

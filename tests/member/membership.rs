@@ -247,6 +247,7 @@ async fn a_removed_member_that_was_away_ends_when_it_comes_back() {
     assert_eq!(left.members.iter().map(|member| member.id).collect::<Vec<_>>(), [1, 2]);
     running[0].put("b").await.unwrap();
 
+    place.unlocked(3).await;
     let back = Running::start(place.config(3)).await.unwrap();
     until("the removed member's end", || {
         let told = back.told.0.lock().unwrap();

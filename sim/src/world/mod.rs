@@ -10,6 +10,7 @@
 //! again; no lock is held across an await or while a member is dropped.
 
 mod atlas;
+mod changes;
 mod clock;
 mod disk;
 mod entropy;

@@ -16,7 +16,8 @@ use quorate_check::verdict::Class;
 use quorate_disk::Crash;
 
 use super::World;
-use super::product::{self, Change, Changed};
+use super::changes::{self, Change, Changed};
+use super::product;
 use super::tenant::Standing;
 use crate::plan::MemberIndex;
 
@@ -53,7 +54,7 @@ impl World {
     pub(super) async fn move_leader(&self, to: MemberIndex) {
         let Some((node, member)) = self.leader().and_then(|leader| self.reach(leader)) else { return };
         let to = self.member_id(to);
-        let asked = node.spawn(async move { product::change(&member, Change::MoveLeader(to)).await });
+        let asked = node.spawn(async move { changes::change(&member, Change::MoveLeader(to)).await });
         // A member that dies meanwhile answers nothing.
         let _answer = self.inner.time.within(ATTEMPT_TIMEOUT, asked).await;
     }
@@ -175,7 +176,7 @@ impl World {
             let asked = turn.and_then(|turn| up.get(turn)).and_then(|index| self.reach(*index));
             if let Some((node, member)) = asked {
                 let change = change.clone();
-                let answer = node.spawn(async move { product::change(&member, change).await });
+                let answer = node.spawn(async move { changes::change(&member, change).await });
                 match time.within(ATTEMPT_TIMEOUT, answer).await {
                     Some(Ok(Changed::NotYet(_))) | Some(Err(_)) | None => {}
                     Some(Ok(done)) => return Some(done),
@@ -187,16 +188,16 @@ impl World {
     }
 
     /// The member list, as whoever leads knows it.
-    fn listed(&self) -> Option<Vec<product::Listed>> {
+    fn listed(&self) -> Option<Vec<changes::Listed>> {
         let (_, member) = self.leader().and_then(|leader| self.reach(leader))?;
-        Some(product::listed(&member))
+        Some(changes::listed(&member))
     }
 
     /// Every set of voters that counts, as the members that are up know: those of their configurations, and those of
     /// their lists, to which the configurations are on their way.
     fn electorates(&self) -> BTreeSet<BTreeSet<MemberId>> {
         let up = self.seated().into_iter().filter_map(|index| self.reach(index));
-        up.flat_map(|(_, member)| product::electorates(&member)).collect()
+        up.flat_map(|(_, member)| changes::electorates(&member)).collect()
     }
 
     /// Whether these are a majority of every set of voters that counts; never, when nobody can say which do.
@@ -251,7 +252,7 @@ impl World {
     /// itself.
     pub fn voters_are_listed(&self) -> bool {
         let up = self.seated().into_iter().filter_map(|index| self.reach(index));
-        up.into_iter().all(|(_, member)| product::voters_are_listed(&member))
+        up.into_iter().all(|(_, member)| changes::voters_are_listed(&member))
     }
 
     /// Members that were removed and whose processes have not ended.
