@@ -115,14 +115,14 @@ enum ServeError {
 
 /// Serves until a signal; `manager` is the socket of a service manager that waits for the member to be ready.
 fn serve(config: &ServeConfig, env: &Env, manager: Option<&str>) -> Result<(), ServeError> {
-    if let Some(warning) = prepare_data_dir(config)? {
-        tracing::warn!("{warning}");
-    }
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
     runtime.block_on(async {
         let member = place::member(config, env).await?;
         say_hello(&member, config);
+        if let Some(warning) = prepare_data_dir(config)? {
+            tracing::warn!("{warning}");
+        }
         let tell = || {
             if let Some(socket) = manager {
                 notify::ready(socket);
