@@ -578,3 +578,15 @@ fn reads_alone_still_show_a_wrong_value() {
     }
     assert!(safety > 10 * undecided, "{safety} found, {undecided} undecided");
 }
+
+/// Beside a write whose place is not certain, a key that nobody attached once passed for one of the lease's.
+#[test]
+fn a_key_that_nobody_attached_is_noticed_beside_a_guess() {
+    let seed = 9_542_448_545_714_458_389;
+    let mut history = generate(seed, &Shape::default());
+    let named = |mutation: &&Mutation| mutation.0 == "a field of a lease's time to live";
+    let (_, mutate) = MUTATIONS.iter().find(named).unwrap();
+    assert!(mutate(&mut history, &mut Dice(seed)));
+    let verdict = judge(&history, &Options::default());
+    assert_eq!(verdict.class, Class::Safety, "{verdict}");
+}

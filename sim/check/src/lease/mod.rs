@@ -7,6 +7,7 @@
 //!
 //! Existence is judged by possible intervals: a complaint is made only if the lease was alive, or dead, throughout.
 
+mod attached;
 pub mod book;
 
 pub use book::LeaseBook;
@@ -29,6 +30,8 @@ struct Judge<'a, 'h> {
     options: &'a Options,
     /// The keys of each lease, as they were from a revision on.
     keys: BTreeMap<LeaseId, Vec<(Revision, BTreeSet<Bytes>)>>,
+    /// The keys that anybody ever asked to be attached to each lease.
+    asked: BTreeMap<LeaseId, BTreeSet<Bytes>>,
     /// For each lease granted once: the moment from which, and until which, nothing speaks against its life.
     lives: Vec<(LeaseId, Nanos, Nanos)>,
     /// Whether a lease may have been granted under an id that nobody was told.
@@ -52,6 +55,7 @@ pub fn check<'h>(
         bounds: Bounds::new(history, replayed),
         options,
         keys,
+        asked: attached::asked(history),
         lives: Vec::new(),
         unknown_ids: history.operations.iter().any(|operation| {
             operation.is_unknown()
@@ -272,6 +276,12 @@ impl Judge<'_, '_> {
     fn keys_fit(&self, operation: &Operation, got: &LeaseTimeToLiveResponse) -> Option<Violation> {
         let low = self.bounds.at_least(operation.invoked);
         let high = self.bounds.at_most(operation.returned);
+        // Also where it is not certain what the keys were, they are such as somebody asked for.
+        let asked = self.asked.get(&got.id);
+        if let Some(key) = got.keys.iter().find(|key| asked.is_none_or(|asked| !asked.contains(*key))) {
+            let what = format!("shows key {key} of lease {}, to which nobody attached it", got.id);
+            return self.complain(operation, what);
+        }
         if low > self.replayed.reached || self.is_guess(high.max(low)) {
             return None;
         }
