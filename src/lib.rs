@@ -18,6 +18,10 @@
 //! Imports only go down: `main, cli -> node -> service, http -> member -> raft, peer -> storage, env -> machine -> types`.
 //! `tests/tidy.rs` enforces it.
 
+// A call of the API is futures in futures, from the service down to the consensus core: the compiler's bound of 128
+// on computing their layout is met in the simulated build, where tasks and timers nest deeper.
+#![recursion_limit = "256"]
+
 #[cfg(not(madsim))]
 pub mod cli;
 pub mod config;
