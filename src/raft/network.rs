@@ -278,6 +278,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             })),
             Ok(Err(error)) => {
                 crate::sometimes!("a snapshot's sending broke off");
+                tracing::debug!(target_member = %self.target, %error, "a snapshot's sending broke off");
                 Err(StreamingError::Unreachable(Unreachable::new(&error)))
             }
         }

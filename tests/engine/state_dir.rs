@@ -267,6 +267,41 @@ async fn a_received_snapshot_is_durable_before_the_engine_is_built() {
 }
 
 #[tokio::test]
+async fn what_a_broken_transfer_left_goes_when_the_next_one_begins() {
+    for kind in [EngineKind::Redb, EngineKind::Sled] {
+        let temp = tempfile::tempdir().unwrap();
+        let place = Place::new(temp.path(), Arc::new(RealDisk), kind);
+        let (engine, _) = place.open(None).await;
+        let incoming = || {
+            names(temp.path()).into_iter().filter(|name| name.starts_with("incoming-")).collect::<Vec<_>>()
+        };
+        let begin = async || {
+            let mut staging = place.state.staging().await.unwrap();
+            staging.begin(at(90));
+            let applied = (Bucket::Meta, APPLIED_KEY.into(), applied_write(at(90)).value.unwrap());
+            staging.add(vec![applied]).await.unwrap();
+            staging
+        };
+        let alive = begin().await;
+        let of_alive = incoming();
+        assert_eq!(of_alive.len(), 1);
+        drop(begin().await);
+        assert_eq!(incoming().len(), 2, "nobody has begun since");
+        drop(begin().await);
+        let next = begin().await;
+        assert_eq!(incoming().len(), 2, "the two that are still received");
+        assert!(incoming().contains(&of_alive[0]));
+        // One that is finished is the state, and stays.
+        let live = next.finish().await.unwrap();
+        drop((alive, engine));
+        drop(begin().await);
+        assert_eq!(incoming().len(), 1);
+        assert_eq!(place.state.installed_at(&*live.reader().unwrap()).unwrap(), Some(at(90)));
+        live.integrity_check().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_older_snapshot_never_replaces_a_newer_one() {
     let temp = tempfile::tempdir().unwrap();
     let place = Place::sled(temp.path());

@@ -61,6 +61,8 @@ pub struct StateDir {
     full: Option<FullSnapshot>,
     /// The number of the live engine's folder, where engines have one.
     live: Arc<AtomicU64>,
+    /// What peers have begun to send.
+    begun: staging::Begun,
 }
 
 impl StateDir {
@@ -75,7 +77,8 @@ impl StateDir {
         let dir = data_dir.join("state");
         let full = (!kind.survives_power_loss()).then(|| FullSnapshot::new(&env, &dir, identity));
         let (options, live) = (EngineOptions::default(), Arc::new(AtomicU64::new(0)));
-        StateDir { env, worker, dir, kind, identity, options, full, live }
+        let begun = staging::Begun::default();
+        StateDir { env, worker, dir, kind, identity, options, full, live, begun }
     }
 
     /// The same place, whose engines are opened like this.

@@ -3,10 +3,12 @@
 //! An engine that survives a power loss is built as it comes and renamed into place. For any other the snapshot
 //! file is written first: once that is durable, the new engine is built from it like at a start after a crash.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::{INCOMING_PREFIX, INSTALLED_KEY, StateDir};
+use crate::env::Disk;
 use crate::machine::persist::Bucket;
 use crate::machine::snapshot::SnapshotPair;
 use crate::machine::state::applied_write;
@@ -16,13 +18,16 @@ use crate::storage::full_snapshot::FullSnapshot;
 use crate::storage::snapshot_file::SnapshotWriter;
 use crate::types::LogId;
 
-/// A state that is being received; dropped, it leaves nothing that a start would use.
+/// A state that is being received; dropped, it leaves nothing that a start would use, and what it does leave is
+/// removed when the next one begins.
 pub struct Staging {
     place: StateDir,
     path: PathBuf,
     /// Absent while a call has it, and after one has failed.
     sink: Option<Sink>,
     applied: Option<LogId>,
+    /// Behind the sink: it goes last.
+    claim: Claim,
 }
 
 /// Where the pairs go.
@@ -33,6 +38,46 @@ enum Sink {
     File(FullSnapshot, Option<SnapshotWriter>),
 }
 
+/// Held for as long as somebody may still write to a staged file, its jobs on the worker included.
+type Claim = Arc<()>;
+
+/// The files of states that were begun, each until it is seen to be gone or was removed.
+#[derive(Clone, Default)]
+pub(super) struct Begun {
+    files: Arc<Mutex<Vec<(PathBuf, Weak<()>)>>>,
+}
+
+impl Begun {
+    fn files(&self) -> MutexGuard<'_, Vec<(PathBuf, Weak<()>)>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claim(&self, path: &Path) -> Claim {
+        let claim = Claim::default();
+        self.files().push((path.to_owned(), Arc::downgrade(&claim)));
+        claim
+    }
+
+    fn abandoned(&self) -> Option<PathBuf> {
+        self.files().iter().find(|(_, claim)| claim.strong_count() == 0).map(|(path, _)| path.clone())
+    }
+
+    /// Removes what broken transfers have left: their senders begin anew, again and again if they must, and the
+    /// disk must not fill up with the remains.
+    fn remove_abandoned(&self, disk: &dyn Disk) -> io::Result<()> {
+        while let Some(gone) = self.abandoned() {
+            match disk.remove_file(&gone) {
+                Ok(()) => {}
+                // It is the live state now, or its sender never came to the first pair.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            self.files().retain(|(path, _)| *path != gone);
+        }
+        Ok(())
+    }
+}
+
 impl StateDir {
     /// A place for a state beside the live one.
     ///
@@ -41,17 +86,24 @@ impl StateDir {
     pub async fn staging(&self) -> Result<Staging, EngineError> {
         let number = self.env.entropy.next_u64();
         let path = self.dir.join(format!("{INCOMING_PREFIX}{number:016x}"));
-        let sink = match &self.full {
-            Some(full) => Sink::File(full.clone(), None),
-            None => {
-                let file = path.clone();
-                let create = move |place: &StateDir| {
-                    EngineBuilder::create(&*place.env.disk, &file, place.identity, place.options)
-                };
-                Sink::Engine(Box::new(self.blocking(create).await?))
-            }
-        };
-        Ok(Staging { place: self.clone(), path, sink: Some(sink), applied: None })
+        let claim = self.begun.claim(&path);
+        let (file, held) = (path.clone(), claim.clone());
+        let sink = self
+            .blocking(move |place| {
+                let (disk, _held) = (&*place.env.disk, held);
+                place.begun.remove_abandoned(disk).map_err(|error| place.failed(error))?;
+                Ok(match &place.full {
+                    Some(full) => Sink::File(full.clone(), None),
+                    None => Sink::Engine(Box::new(EngineBuilder::create(
+                        disk,
+                        &file,
+                        place.identity,
+                        place.options,
+                    )?)),
+                })
+            })
+            .await?;
+        Ok(Staging { place: self.clone(), path, sink: Some(sink), applied: None, claim })
     }
 }
 
@@ -68,9 +120,11 @@ impl Staging {
     pub async fn add(&mut self, pairs: Vec<SnapshotPair>) -> Result<(), EngineError> {
         let mut sink = self.sink.take().ok_or_else(|| self.spoiled())?;
         let (path, applied) = (self.path.clone(), self.applied.unwrap_or_default());
+        let held = self.claim.clone();
         let sink = self
             .place
             .blocking(move |_| {
+                let _held = held;
                 // The sender's own mark says nothing about this member.
                 let own = |(bucket, key, _): &SnapshotPair| *bucket != Bucket::Meta || key != INSTALLED_KEY;
                 let pairs: Vec<SnapshotPair> = pairs.into_iter().filter(own).collect();
@@ -106,30 +160,33 @@ impl Staging {
     /// See [`EngineError`]. The member must stop: what its next start will find is not known.
     pub async fn finish(mut self) -> Result<Arc<dyn Engine>, EngineError> {
         let sink = self.sink.take().ok_or_else(|| self.spoiled())?;
-        let Staging { place, path, applied, .. } = self;
+        let Staging { place, path, applied, claim, .. } = self;
         let mark = applied.and_then(|at| applied_write(at).value);
         let spoiled = EngineError::Corrupt {
             path: path.display().to_string(),
             what: "the snapshot held nothing".to_owned(),
         };
         place
-            .blocking(move |place| match sink {
-                Sink::Engine(mut builder) => {
-                    if let Some(mark) = mark {
-                        builder.set(Bucket::Meta, INSTALLED_KEY, &mark)?;
+            .blocking(move |place| {
+                let _held = claim;
+                match sink {
+                    Sink::Engine(mut builder) => {
+                        if let Some(mark) = mark {
+                            builder.set(Bucket::Meta, INSTALLED_KEY, &mark)?;
+                        }
+                        builder.finish()?;
+                        let disk = &*place.env.disk;
+                        let live = place.dir.join(FILE_NAME);
+                        disk.rename(&path, &live).map_err(|error| place.failed(error))?;
+                        place.sync_names()?;
+                        Ok(place.open_file()?.0)
                     }
-                    builder.finish()?;
-                    let disk = &*place.env.disk;
-                    let live = place.dir.join(FILE_NAME);
-                    disk.rename(&path, &live).map_err(|error| place.failed(error))?;
-                    place.sync_names()?;
-                    Ok(place.open_file()?.0)
-                }
-                Sink::File(full, begun) => {
-                    let (mut writer, mark) = begun.zip(mark).ok_or(spoiled)?;
-                    writer.put(&[(Bucket::Meta, INSTALLED_KEY.into(), mark)])?;
-                    full.publish(writer)?;
-                    place.next_from_snapshot(&full)
+                    Sink::File(full, begun) => {
+                        let (mut writer, mark) = begun.zip(mark).ok_or(spoiled)?;
+                        writer.put(&[(Bucket::Meta, INSTALLED_KEY.into(), mark)])?;
+                        full.publish(writer)?;
+                        place.next_from_snapshot(&full)
+                    }
                 }
             })
             .await
