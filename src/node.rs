@@ -180,9 +180,9 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     ));
     let peers = Peers::new(env.clock.clone(), config.cluster, config.member);
     if replica.state().members().is_bootstrapped() {
-        replica.state().members().iter().for_each(|member| peers.learn(member.id, member.peer_urls.clone()));
+        replica.state().members().iter().for_each(|member| peers.learn(member.id, &member.peer_urls));
     } else {
-        config.members.iter().for_each(|member| peers.learn(member.id, member.peer_urls.clone()));
+        config.members.iter().for_each(|member| peers.learn(member.id, &member.peer_urls));
     }
     if blank {
         refuse_if_wiped(&config, &peers).await?;
@@ -275,6 +275,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         raft: raft.clone(),
         replica: replica.clone(),
         peers: peers.clone(),
+        seeds: config.seeds.clone(),
         interval: config.knobs.heartbeat_interval,
         election_timeout: config.knobs.election_timeout,
         change_timeout: config.knobs.request_timeout,

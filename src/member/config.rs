@@ -26,6 +26,9 @@ pub struct MemberConfig {
     pub members: Vec<MemberInfo>,
     /// Whether it joins a cluster that runs already: with an empty disk it then waits to be led, and founds nothing.
     pub joins: bool,
+    /// Where members of the cluster were reached when it was set up: who joined is told who they are and where they
+    /// are now, should it be without a leader and know nobody who answers. May be empty.
+    pub seeds: Vec<String>,
     /// Where its peers reach it.
     pub peer_listen: SocketAddr,
     /// Where its clients reach it: the addresses to bind.

@@ -88,24 +88,25 @@ impl Peers {
     }
 
     /// Learns, or corrects, where a peer is reached.
-    pub fn learn(&self, member: MemberId, urls: Vec<String>) {
+    pub fn learn(&self, member: MemberId, urls: &[String]) {
         let mut book = self.inner.book.lock().unwrap_or_else(PoisonError::into_inner);
-        match book.get(&member) {
-            Some(known) if known.urls == urls => {}
-            Some(_) | None => {
-                book.insert(member, Known { urls, client: None });
-            }
+        if book.get(&member).is_none_or(|known| known.urls != urls) {
+            book.insert(member, Known { urls: urls.to_vec(), client: None });
         }
     }
 
-    /// As [`Peers::learn`], for who looks often and rarely finds anything new.
-    pub fn learn_if_new(&self, member: MemberId, urls: &[String]) {
-        let known = {
-            let book = self.inner.book.lock().unwrap_or_else(PoisonError::into_inner);
-            book.get(&member).is_some_and(|known| known.urls == urls)
-        };
-        if !known {
-            self.learn(member, urls.to_vec());
+    /// Learns from whoever is reached at `url` where the members of this cluster are; nothing when it does not
+    /// answer in time, or belongs to another.
+    pub async fn learn_from(&self, url: &str, timeout: Duration) {
+        match discover(&*self.inner.clock, url, timeout).await {
+            Ok(answer) if answer.cluster == self.inner.cluster.0 => {
+                let others = answer.members.iter().filter(|member| member.id != self.inner.member.0);
+                others.for_each(|member| self.learn(MemberId(member.id), &member.peer_urls));
+            }
+            Ok(answer) => {
+                tracing::warn!(%url, cluster = %ClusterId(answer.cluster), "another cluster answers")
+            }
+            Err(why) => tracing::debug!(%url, %why, "nobody says where the members are"),
         }
     }
 

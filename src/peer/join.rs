@@ -1,4 +1,7 @@
-//! Finding one's place in a cluster that runs already: its id, its members, and which of them this one is.
+//! Finding one's place in a cluster: its id, its members, and which of them this one is.
+//!
+//! A log that is there decides: its member goes on as who it is, whatever its options say of the initial cluster.
+//! Without one, the options found a new cluster, or name one that runs already.
 //!
 //! Whoever joins knows where some members are reached, and where it is to be reached itself; everything else the
 //! cluster tells. It has been added to the member list before, so its peer URLs stand there, and by them it finds its
@@ -6,22 +9,27 @@
 //! same place, in the list of a member that lags.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::env::Clock;
+use crate::env::{Clock, Disk};
 use crate::machine::command::Member;
 use crate::peer::client::discover;
+use crate::storage::wal::{Identity, identity_of};
 use crate::types::{ClusterId, MemberId};
 
-/// A member's place in a running cluster.
+/// A member's place in its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The cluster.
     pub cluster: ClusterId,
     /// This member in it.
     pub member: MemberId,
-    /// All members, this one among them.
+    /// All members as far as they are known, this one among them.
     pub members: Vec<Member>,
+    /// Whether others have founded the cluster: then it waits to be led, and founds nothing.
+    pub joins: bool,
 }
 
 /// Why a member has no place in a running cluster.
@@ -53,6 +61,21 @@ pub enum JoinError {
     },
 }
 
+/// The place of the member whose log is in `wal_dir`, if there is one. `founder` is the place that its options give
+/// it in a new cluster: a founder may have stopped before it had founded anything, and then still needs the members
+/// named there. Any other learns everything from its log and its leader.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn kept_place(disk: &dyn Disk, wal_dir: &Path, founder: Option<&Place>) -> io::Result<Option<Place>> {
+    let Some(Identity { cluster, member }) = identity_of(disk, wal_dir)? else {
+        return Ok(None);
+    };
+    let founder = founder.filter(|place| place.cluster == cluster && place.member == member);
+    let joined = || Place { cluster, member, members: Vec::new(), joins: true };
+    Ok(Some(founder.cloned().unwrap_or_else(joined)))
+}
+
 /// Asks the members at `urls` until one of them knows the member that is reached at `own`.
 ///
 /// # Errors
@@ -81,7 +104,7 @@ pub async fn find_place(
                     .collect();
                 match member_at(&members, own) {
                     Some(member) if member.name.is_empty() => {
-                        return Ok(Place { cluster, member: member.id, members });
+                        return Ok(Place { cluster, member: member.id, members, joins: true });
                     }
                     found => started |= found.is_some(),
                 }

@@ -62,7 +62,7 @@ impl Leadership {
             .into_iter()
             .map(|voter| {
                 if let Some(urls) = standing.urls.get(&voter) {
-                    self.peers.learn(MemberId(voter), urls.clone());
+                    self.peers.learn(MemberId(voter), urls);
                 }
                 async move { (voter, self.peers.confirm(MemberId(voter), timeout, standing.term).await) }
             })

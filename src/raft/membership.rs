@@ -154,6 +154,8 @@ pub struct Steward {
     pub replica: Arc<Replica>,
     /// The address book.
     pub peers: Peers,
+    /// Where somebody may know the members, beside those that the address book has.
+    pub seeds: Vec<String>,
     /// How often it looks.
     pub interval: Duration,
     /// Silence after which nobody is there.
@@ -187,7 +189,7 @@ impl Steward {
     fn learn_addresses(&self) {
         let state = self.replica.state();
         for member in state.members().iter().filter(|member| member.id != self.replica.member()) {
-            self.peers.learn_if_new(member.id, &member.peer_urls);
+            self.peers.learn(member.id, &member.peer_urls);
         }
     }
 
@@ -224,8 +226,9 @@ impl Steward {
         }
     }
 
-    /// Asks one peer after the other, now and then. A peer that knows this member as removed says so, and the address
-    /// book remembers it.
+    /// Asks one peer after the other, now and then, and then the seeds: a member that was removed before it had heard
+    /// of any other knows nobody else. A peer that knows this member as removed says so, and the address book
+    /// remembers it.
     async fn ask_for_own_fate(&self, leaderless: u32) {
         let looks = self.election_timeout.as_millis().saturating_mul(2) / self.interval.as_millis().max(1);
         let looks = u32::try_from(looks).unwrap_or(u32::MAX).max(1);
@@ -234,10 +237,13 @@ impl Steward {
         }
         let others: Vec<MemberId> =
             self.peers.members().into_iter().filter(|member| *member != self.replica.member()).collect();
-        let turn = usize::try_from(leaderless / looks).unwrap_or(0).checked_rem(others.len());
-        if let Some(peer) = turn.and_then(|turn| others.get(turn)) {
+        let asked = others.len() + self.seeds.len();
+        let Some(turn) = usize::try_from(leaderless / looks).unwrap_or(0).checked_rem(asked) else { return };
+        match (others.get(turn), self.seeds.get(turn.saturating_sub(others.len()))) {
             // What counts of the answer is noted by the address book itself.
-            let _answer = self.peers.hello(*peer, self.election_timeout).await;
+            (Some(peer), _) => drop(self.peers.hello(*peer, self.election_timeout).await),
+            (None, Some(seed)) => self.peers.learn_from(seed, self.election_timeout).await,
+            (None, None) => {}
         }
     }
 }

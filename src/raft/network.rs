@@ -80,7 +80,7 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     async fn new_client(&mut self, target: u64, node: &PeerNode) -> Connection {
         let target = MemberId(target);
         if !node.urls.is_empty() {
-            self.peers.learn(target, node.urls.clone());
+            self.peers.learn(target, &node.urls);
         }
         Connection { network: self.clone(), target }
     }

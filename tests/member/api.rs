@@ -18,9 +18,10 @@ use quorate::pb::health::{HealthCheckRequest, health_check_response::ServingStat
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status, Streaming};
+use tonic::{Code, Request, Streaming};
 
 use crate::cluster::{Cluster, quick, soon, until};
+use crate::refusal::{error, refused};
 
 fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
@@ -40,15 +41,6 @@ fn everything() -> pb::RangeRequest {
         range_end: Bytes::from_static(&[0]),
         ..pb::RangeRequest::default()
     }
-}
-
-fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
-    let status = answer.unwrap_err();
-    (status.code(), status.message().to_owned())
-}
-
-fn error(code: Code, text: &str) -> (Code, String) {
-    (code, format!("etcdserver: {text}"))
 }
 
 #[tokio::test]

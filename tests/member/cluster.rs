@@ -74,6 +74,7 @@ impl Place {
             knobs: self.knobs.clone(),
             members: infos,
             joins: false,
+            seeds: Vec::new(),
         }
     }
 
@@ -104,8 +105,8 @@ impl Place {
         let env = Env::real().unwrap();
         let own = &infos[number - 1].peer_urls;
         let found = find_place(&*env.clock, &asked, own, Duration::from_secs(1)).await?;
-        let join::Place { cluster, member, members } = found;
-        Ok(MemberConfig { cluster, member, members, joins: true, ..self.config(number) })
+        let join::Place { cluster, member, members, joins } = found;
+        Ok(MemberConfig { cluster, member, members, joins, ..self.config(number) })
     }
 
     /// Starts all members and waits until they have a leader.

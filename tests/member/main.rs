@@ -14,6 +14,7 @@
 mod api;
 mod cluster;
 mod membership;
+mod refusal;
 mod restarts;
 
 use std::sync::Arc;

@@ -5,16 +5,19 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use quorate::env::{Env, Process};
 use quorate::member::{Member, MemberConfig};
-use quorate::node::{StartError, start};
+use quorate::node::{StartError, start, wal_dir};
 use quorate::pb::etcdserverpb as pb;
 use quorate::pb::etcdserverpb::cluster_client::ClusterClient;
 use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate::peer::join::{self, kept_place};
 use quorate::storage::engine::EngineKind;
+use quorate::types::{ClusterId, MemberId};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use crate::cluster::{Place, quick, until};
+use crate::refusal::{error, refused};
 
 /// A process that says why it was to end, and goes on.
 #[derive(Debug, Default)]
@@ -90,15 +93,6 @@ impl Running {
         })
         .await;
     }
-}
-
-fn refused<T: std::fmt::Debug>(answer: Result<T, Status>) -> (Code, String) {
-    let status = answer.unwrap_err();
-    (status.code(), status.message().to_owned())
-}
-
-fn error(code: Code, text: &str) -> (Code, String) {
-    (code, format!("etcdserver: {text}"))
 }
 
 #[tokio::test]
@@ -256,5 +250,53 @@ async fn a_removed_member_that_was_away_ends_when_it_comes_back() {
     .await;
     for running in running.iter().chain([&back]) {
         running.member.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_removed_member_that_knows_nobody_asks_where_the_options_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 2, EngineKind::Redb, quick());
+    let first = Running::start(place.founder()).await.unwrap();
+    first.votes().await;
+    let added = first.add(&place, 2, true).await.unwrap();
+    let id = MemberId(added.member.unwrap().id);
+    first.remove(id.0).await.unwrap();
+
+    // Its log names it and holds nothing: it was removed before it had heard of anybody.
+    let blank = MemberConfig { member: id, members: Vec::new(), joins: true, ..place.config(2) };
+    let seeds = place.config(1).members[0].peer_urls.clone();
+    let back = Running::start(MemberConfig { seeds, ..blank }).await.unwrap();
+    until("the removed member's end", || {
+        let told = back.told.0.lock().unwrap();
+        told.first().map(|why| assert!(why.contains("was removed from the cluster"), "{why}"))
+    })
+    .await;
+    back.member.stop().await;
+    first.member.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_there_says_whose_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 1, EngineKind::Redb, quick());
+    let founder = |cluster, member| join::Place {
+        cluster: ClusterId(cluster),
+        member: MemberId(member),
+        members: place.config(1).members,
+        joins: false,
+    };
+    let config = place.config(1);
+    let disk = Env::real().unwrap().disk;
+    let kept = |founder: Option<join::Place>| {
+        kept_place(&*disk, &wal_dir(&config.data_dir), founder.as_ref()).unwrap()
+    };
+    assert_eq!(kept(Some(founder(7, 1))), None, "there is no log yet");
+    let member = Running::start(config.clone()).await.unwrap();
+    member.member.stop().await;
+    assert_eq!(kept(Some(founder(7, 1))), Some(founder(7, 1)), "it may not have founded anything yet");
+    let joined = join::Place { members: Vec::new(), joins: true, ..founder(7, 1) };
+    for other in [None, Some(founder(7, 2)), Some(founder(8, 1))] {
+        assert_eq!(kept(other), Some(joined.clone()));
     }
 }

@@ -93,11 +93,9 @@ fn outcome(answer: Result<Changed, ChangeError>) -> Changed {
 /// The sets of voters that count, as this member knows: those of the configuration, and those of the list.
 pub fn electorates(member: &Member) -> Vec<BTreeSet<MemberId>> {
     let known = |id: product::MemberId| MemberId(id.0);
-    let mut sets: Vec<BTreeSet<_>> =
-        member.voters().into_iter().map(|set| set.into_iter().map(known).collect()).collect();
-    let state = member.replica().state();
-    let voting = |member: &&command::Member| !member.is_learner && !member.name.is_empty();
-    let listed: BTreeSet<_> = state.members().iter().filter(voting).map(|member| known(member.id)).collect();
+    let known = |set: BTreeSet<product::MemberId>| set.into_iter().map(known).collect::<BTreeSet<_>>();
+    let mut sets: Vec<BTreeSet<_>> = member.voters().into_iter().map(known).collect();
+    let listed = known(listed_voters(member));
     // Before the first leader has written the list, and told their names, there is none.
     sets.extend((!listed.is_empty()).then_some(listed));
     sets
@@ -105,12 +103,13 @@ pub fn electorates(member: &Member) -> Vec<BTreeSet<MemberId>> {
 
 /// Whether who votes is what the member list says, as this member knows both, and no change is under way.
 pub fn voters_are_listed(member: &Member) -> bool {
-    let voters = member.voters();
-    let state = member.replica().state();
-    // One that was added and never started has no vote.
+    *member.voters() == [listed_voters(member)]
+}
+
+/// Who has a vote by the member list: one that was added and never started has none.
+fn listed_voters(member: &Member) -> BTreeSet<product::MemberId> {
     let voting = |member: &&command::Member| !member.is_learner && !member.name.is_empty();
-    let listed = state.members().iter().filter(voting).map(|member| member.id).collect();
-    *voters == [listed]
+    member.replica().state().members().iter().filter(voting).map(|member| member.id).collect()
 }
 
 /// The member list, as this member knows it.

@@ -13,10 +13,9 @@ use quorate::machine::check::check_txn;
 use quorate::machine::command::{self, Answer, Command, CommandError, RangeReply};
 use quorate::machine::watch::{CatchUpBudget, WatchLimits};
 use quorate::node::{self, MemberConfig};
-use quorate::peer::join::{Place, find_place};
+use quorate::peer::join::{Place, find_place, kept_place};
 use quorate::raft::pending::ProposeError;
 use quorate::storage::engine::EngineKind;
-use quorate::storage::wal::{Identity, identity_of};
 use quorate::types::{ClusterId, LogId, MemberId, Revision, Term};
 use quorate_check::error_table::Code;
 
@@ -119,17 +118,24 @@ async fn place(plan: &Plan, index: MemberIndex, tenant: Tenant, env: &Env) -> Re
         peer_urls: vec![peer_url(index)],
         ..command::Member::default()
     });
-    if !tenant.joins {
-        return Ok(Place { cluster: CLUSTER, member: founder_id(index), members: founders.collect() });
+    let founder = (!tenant.joins).then(|| Place {
+        cluster: CLUSTER,
+        member: founder_id(index),
+        members: founders.collect(),
+        joins: false,
+    });
+    let kept = kept_place(&*env.disk, &wal_dir(tenant.generation), founder.as_ref());
+    if let Some(place) = kept.map_err(|error| error.to_string())?.or(founder) {
+        return Ok(place);
     }
-    let stored = identity_of(&*env.disk, &wal_dir(tenant.generation)).map_err(|error| error.to_string())?;
-    if let Some(Identity { cluster, member }) = stored {
-        return Ok(Place { cluster, member, members: Vec::new() });
-    }
-    let places = u8::try_from(plan.members.len()).unwrap_or(u8::MAX);
-    let asked: Vec<String> = (0..places).map(|number| peer_url(MemberIndex(number))).collect();
-    let found = find_place(&*env.clock, &asked, &[peer_url(index)], DISCOVER_TIMEOUT).await;
+    let found = find_place(&*env.clock, &seeds(plan, index), &[peer_url(index)], DISCOVER_TIMEOUT).await;
     found.map_err(|error| error.to_string())
+}
+
+/// Where the others are reached.
+fn seeds(plan: &Plan, index: MemberIndex) -> Vec<String> {
+    let places = (0_u8..).zip(&plan.members).map(|(number, _)| MemberIndex(number));
+    places.filter(|other| *other != index).map(peer_url).collect()
 }
 
 fn config(plan: &Plan, index: MemberIndex, tenant: Tenant, place: Place) -> MemberConfig {
@@ -139,7 +145,8 @@ fn config(plan: &Plan, index: MemberIndex, tenant: Tenant, place: Place) -> Memb
         cluster: place.cluster,
         data_dir: data_dir(tenant.generation),
         members: place.members,
-        joins: tenant.joins,
+        joins: place.joins,
+        seeds: seeds(plan, index),
         peer_listen: SocketAddr::new(IpAddr::V4(own_address(index)), PEER_PORT),
         client_listen: vec![SocketAddr::new(IpAddr::V4(own_address(index)), CLIENT_PORT)],
         client_urls: vec![client_url(index)],

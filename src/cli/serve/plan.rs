@@ -55,7 +55,7 @@ pub enum PlanError {
 /// # Errors
 /// See [`PlanError`].
 pub fn member_config(config: &ServeConfig) -> Result<MemberConfig, PlanError> {
-    config_of(config, founder(config)?, false)
+    config_of(config, founder(config)?)
 }
 
 /// The place of a founder, as the initial cluster has it.
@@ -82,14 +82,14 @@ pub fn founder(config: &ServeConfig) -> Result<Place, PlanError> {
         ConfigError::Contradiction(format!("--initial-cluster does not list this member, {:?}", config.name))
     };
     let member = member.ok_or_else(not_there)?;
-    Ok(Place { cluster: config.initial_cluster.cluster_id(token), member, members })
+    Ok(Place { cluster: config.initial_cluster.cluster_id(token), member, members, joins: false })
 }
 
-/// The member that `config` describes, in its place. `joins` tells that the cluster is there without it.
+/// The member that `config` describes, in its place.
 ///
 /// # Errors
 /// See [`PlanError`].
-pub fn config_of(config: &ServeConfig, place: Place, joins: bool) -> Result<MemberConfig, PlanError> {
+pub fn config_of(config: &ServeConfig, place: Place) -> Result<MemberConfig, PlanError> {
     let peer_listen = addresses("listen-peer-urls", &config.listen_peer_urls)?;
     let [peer_listen] = peer_listen.as_slice() else {
         let why = format!("one address is supported yet, found {}", peer_listen.len());
@@ -101,7 +101,8 @@ pub fn config_of(config: &ServeConfig, place: Place, joins: bool) -> Result<Memb
         cluster: place.cluster,
         data_dir: config.data_dir.clone(),
         members: place.members,
-        joins,
+        joins: place.joins,
+        seeds: seeds(config),
         peer_listen: *peer_listen,
         client_listen: addresses("listen-client-urls", &config.listen_client_urls)?,
         client_urls: texts(&config.advertise_client_urls),
@@ -126,7 +127,15 @@ pub fn config_of(config: &ServeConfig, place: Place, joins: bool) -> Result<Memb
     })
 }
 
-fn texts(urls: &[Url]) -> Vec<String> {
+/// Where the other members of the initial cluster are reached.
+pub fn seeds(config: &ServeConfig) -> Vec<String> {
+    let named = config.initial_cluster.members().flat_map(|(_, urls)| texts(urls));
+    let own = texts(&config.advertise_peer_urls);
+    named.filter(|url| !own.contains(url)).collect()
+}
+
+/// URLs as text.
+pub fn texts(urls: &[Url]) -> Vec<String> {
     urls.iter().map(|url| url.as_str().to_owned()).collect()
 }
 

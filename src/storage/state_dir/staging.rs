@@ -44,22 +44,27 @@ type Claim = Arc<()>;
 /// The files of states that were begun, each until it is seen to be gone or was removed.
 #[derive(Clone, Default)]
 pub(super) struct Begun {
-    files: Arc<Mutex<Vec<(PathBuf, Weak<()>)>>>,
+    files: Arc<Mutex<Vec<Claimed>>>,
+}
+
+struct Claimed {
+    path: PathBuf,
+    claim: Weak<()>,
 }
 
 impl Begun {
-    fn files(&self) -> MutexGuard<'_, Vec<(PathBuf, Weak<()>)>> {
+    fn files(&self) -> MutexGuard<'_, Vec<Claimed>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn claim(&self, path: &Path) -> Claim {
         let claim = Claim::default();
-        self.files().push((path.to_owned(), Arc::downgrade(&claim)));
+        self.files().push(Claimed { path: path.to_owned(), claim: Arc::downgrade(&claim) });
         claim
     }
 
     fn abandoned(&self) -> Option<PathBuf> {
-        self.files().iter().find(|(_, claim)| claim.strong_count() == 0).map(|(path, _)| path.clone())
+        self.files().iter().find(|file| file.claim.strong_count() == 0).map(|file| file.path.clone())
     }
 
     /// Removes what broken transfers have left: their senders begin anew, again and again if they must, and the
@@ -72,7 +77,7 @@ impl Begun {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
-            self.files().retain(|(path, _)| *path != gone);
+            self.files().retain(|file| file.path != gone);
         }
         Ok(())
     }
