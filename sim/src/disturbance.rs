@@ -2,7 +2,7 @@
 //!
 //! Swarm: every seed has places that are off, places that are taken now and then, and a few that are taken very
 //! often, because a rare situation wants one place pressed hard while all else runs smoothly. Some seeds press all
-//! places of one source file: what stands together is rare together. Whether a place is on depends on the seed and
+//! places of one source file, or of the files of their focus: what stands together is rare together. Whether a place is on depends on the seed and
 //! its name; each offer is drawn by name and count, so that one offer more or less elsewhere changes nothing here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,8 +28,8 @@ pub struct Disturbances {
     seed: u64,
     schedule_seed: u64,
     permille: u64,
-    /// All places of this file are pressed hard.
-    pressed: Option<&'static str>,
+    /// All places of these files are pressed hard.
+    pressed: Vec<&'static str>,
     places: BTreeMap<&'static str, Place>,
 }
 
@@ -54,7 +54,10 @@ impl Disturbances {
         let mut dice = Dice::keyed_twice(plan.seed, Purpose::Disturbance, 0, 0);
         let pressed = dice.permille(PRESSED_FILE_PERMILLE);
         Disturbances {
-            pressed: dice.pick(&files).copied().filter(|_| pressed),
+            pressed: match plan.focus {
+                Some(focus) => focus.files().to_vec(),
+                None => dice.pick(&files).copied().filter(|_| pressed).into_iter().collect(),
+            },
             seed: plan.seed,
             schedule_seed: plan.schedule_seed,
             permille: plan.knobs.disturbance_permille,
@@ -67,9 +70,9 @@ impl Disturbances {
         if self.permille == 0 {
             return None;
         }
-        let (seed, permille, pressed) = (self.seed, self.permille, self.pressed);
+        let (seed, permille, pressed) = (self.seed, self.permille, &self.pressed);
         let place = self.places.entry(name).or_insert_with(|| {
-            let hard = PLACES.iter().any(|place| place.name == name && Some(place.file) == pressed);
+            let hard = PLACES.iter().any(|place| place.name == name && pressed.contains(&place.file));
             Place::draw(seed, name, if hard { HARD_PERMILLE } else { permille }, hard)
         });
         place.offers += 1;

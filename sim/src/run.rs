@@ -73,7 +73,6 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
         let armed = armed::arm_mutant(mutant);
         assert!(armed, "one process runs one seed, with one planted bug");
     }
-    arm_disturbances(&plan);
     let record = Arc::new(Record::new(trace));
     simulate(&plan, &record);
     let written = record.take();
@@ -115,11 +114,13 @@ fn stop_here(stop: &Stop) {
     std::process::exit(i32::from(Class::Pass.exit_code()));
 }
 
-/// Arms product code's offers of a legal disturbance.
-fn arm_disturbances(plan: &Plan) {
-    let disturbances = std::sync::Mutex::new(Disturbances::new(plan));
+/// Arms product code's offers of a legal disturbance. Where an ambush was laid it takes what is offered.
+fn arm_disturbances(world: &World) {
+    let disturbances = std::sync::Mutex::new(Disturbances::new(world.plan()));
+    let world = world.clone();
     let armed = armed::arm_buggify(Box::new(move |place| {
-        disturbances.lock().unwrap_or_else(std::sync::PoisonError::into_inner).decide(place)
+        let drawn = disturbances.lock().unwrap_or_else(std::sync::PoisonError::into_inner).decide(place);
+        world.came_by(place).or(drawn)
     }));
     assert!(armed, "one process runs one seed");
 }
@@ -175,6 +176,7 @@ async fn story(plan: Plan, record: Arc<Record>) {
     world.silence_the_simulators_network();
     let time = world.time().clone();
     let until = Nanos(world.plan().duration_ms * 1_000_000);
+    arm_disturbances(&world);
     world.start_witness();
     world.start_all();
     world.start_monitor();

@@ -40,6 +40,11 @@ pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
 /// The shortest progress interval that may be asked for.
 pub const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
+// Upkeep.
+
+/// How often a member looks after itself: bootstrap, compaction, purging.
+pub const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(100);
+
 // Leases.
 
 /// The longest lease, in seconds.

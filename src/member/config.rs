@@ -84,6 +84,8 @@ pub struct Knobs {
     pub watch_catch_up: CatchUpBudget,
     /// How often an idle watcher that asked for it is told the revision.
     pub watch_progress_interval: Duration,
+    /// How often the member looks after itself: deletes what is compacted, lets the log be purged.
+    pub maintenance_interval: Duration,
     /// How often a leader looks for expired leases.
     pub lease_tick: Duration,
     /// The least time between two checkpoints of what a lease has left. A change of leader can give a lease back
@@ -114,6 +116,7 @@ impl Default for Knobs {
             watch_limits: WatchLimits::default(),
             watch_catch_up: CatchUpBudget::default(),
             watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
+            maintenance_interval: limits::MAINTENANCE_INTERVAL,
             lease_tick: limits::LEASE_TICK,
             lease_checkpoint_interval: limits::LEASE_CHECKPOINT_INTERVAL,
         }

@@ -3,14 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use crate::machine::command::{Command, Member as MemberInfo};
 use crate::member::Member;
 use crate::member::config::MemberConfig;
 
-/// How often a member looks after itself: bootstrap, compaction, purging.
-const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(100);
 /// Keys and records that one step of physical compaction touches; the state is locked for that long.
 const COMPACT_STEP_BUDGET: usize = 200;
 
@@ -19,7 +16,7 @@ impl Member {
     pub(super) async fn maintain(self: Arc<Self>) {
         let mut kept = 0;
         while !self.stopping.load(Ordering::Relaxed) {
-            self.env.clock.sleep(MAINTENANCE_INTERVAL).await;
+            self.env.clock.sleep(self.config.knobs.maintenance_interval).await;
             if let Some(reason) = self.raft.failure() {
                 return self.replica.fatal(&reason);
             }

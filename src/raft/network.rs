@@ -222,6 +222,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     async fn vote(&mut self, request: VoteRequest, option: RPCOption) -> Result<VoteResponse, CoreError> {
         let (peers, timeout) = (&self.network.peers, option.hard_ttl());
         let request = vote_request_out(&request, peers.sender());
+        crate::disturb!("a vote is asked for late", &*self.network.clock);
         let response = peers.vote(self.target, timeout, request).await;
         let response = response.map_err(|error| self.error(&error, RPCTypes::Vote, timeout))?;
         Ok(vote_response_in(&response))

@@ -349,6 +349,11 @@ fn compaction_is_a_register() {
         Oracle::Compaction,
         "nobody had asked",
     );
+    base().refused(7, 8, get("a"), COMPACTED).breaks(
+        Class::Safety,
+        Oracle::Compaction,
+        "which the present never is",
+    );
     base().ok(7, 8, compact(2), 3, Response::Compact).breaks(
         Class::Safety,
         Oracle::Compaction,

@@ -88,7 +88,7 @@ fn holder_of(lock: u16) -> Range {
 }
 
 /// First key and range end, in the API's convention.
-fn span(keys: Keys) -> (Bytes, Bytes) {
+pub(super) fn span(keys: Keys) -> (Bytes, Bytes) {
     match keys {
         Keys::One(key) => (key_name(key), Bytes::default()),
         Keys::Between(first, end) => (key_name(first), key_name(end)),

@@ -10,6 +10,7 @@ use quorate_check::history::{
 use quorate_check::types::{LeaseId, Revision};
 
 use crate::plan::Fault;
+use crate::plan::ambush::Blow;
 use crate::plan::fault::{DamageArea, Direction, DiskArea, DiskCall, LogMoment, Unseat};
 
 /// Items of a list that are shown.
@@ -289,6 +290,16 @@ pub(super) fn fault(fault: &Fault) -> String {
         Fault::ReplaceMember { .. } => "disk lost: member removed, another added".to_owned(),
         Fault::PowerLossInStall { stall_ms, .. } => {
             format!("next sync of the log stands still, power lost {stall_ms} ms later")
+        }
+        Fault::Ambush { place, nth, hold_ms, blow, .. } => {
+            let struck = match blow {
+                Blow::None => "",
+                Blow::Kill => " and killed",
+                Blow::Power => " and loses power",
+                Blow::Isolate => " and cut off",
+                Blow::StallLog => " while its log stands still, then loses power",
+            };
+            format!("number {nth} to come to \"{}\" is held up {hold_ms} ms{struck}", place.0)
         }
         Fault::Succession { first, second, dwell_ms, gap_ms, .. } => {
             let falls = |how| match how {

@@ -42,6 +42,8 @@ pub enum Purpose {
     Atlas,
     /// Where damage strikes.
     Damage,
+    /// The part of the product that a seed strikes hardest, and its ambushes.
+    Focus,
     /// One message on its way.
     Delivery,
 }
@@ -65,6 +67,7 @@ impl Purpose {
             Purpose::Observer => 14,
             Purpose::Atlas => 20,
             Purpose::Damage => 21,
+            Purpose::Focus => 22,
             Purpose::Delivery => 40,
         }
     }

@@ -4,6 +4,7 @@ use quorate_check::types::ClientId;
 use serde::{Deserialize, Serialize};
 
 use super::MemberIndex;
+use super::ambush::{Blow, PlaceName};
 
 /// One fault to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,11 +67,13 @@ pub enum Family {
     Cluster,
     /// Leaders that fall one after the other, and come back.
     Succession,
+    /// Members that are held up, and struck, at a place in their code.
+    Ambush,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 22] = [
+    pub const ALL: [Family; 23] = [
         Family::Kill,
         Family::Power,
         Family::Pause,
@@ -93,6 +96,7 @@ impl Family {
         Family::Edge,
         Family::Cluster,
         Family::Succession,
+        Family::Ambush,
     ];
 
     /// Families of the disk atlas: their faults go beyond what the product may assume of a disk, take its space,
@@ -468,6 +472,20 @@ pub enum Fault {
         /// The power goes, rather than the process alone.
         power: bool,
     },
+    /// Whoever is the `nth` to come to a place in the product's code, from now and for as long as the fault may last,
+    /// is held up there and struck.
+    Ambush {
+        /// The place.
+        place: PlaceName,
+        /// 1 is the first.
+        nth: u64,
+        /// For how long, milliseconds.
+        hold_ms: u64,
+        /// How it is struck.
+        blow: Blow,
+        /// How long it stays down, or cut off, milliseconds.
+        down_ms: u64,
+    },
     /// The leader is asked to hand over.
     MoveLeader {
         /// To whom.
@@ -538,6 +556,7 @@ impl Fault {
             | Fault::Loss { .. }
             | Fault::Delay { .. }
             | Fault::RotBeyond { .. }
+            | Fault::Ambush { .. }
             | Fault::DeathAfter { .. } => None,
         }
     }
@@ -551,6 +570,7 @@ impl Fault {
             | Fault::KillThenPowerLoss { .. }
             | Fault::PowerLossInStall { .. } => Family::Power,
             Fault::Succession { .. } => Family::Succession,
+            Fault::Ambush { .. } => Family::Ambush,
             Fault::Pause { .. } => Family::Pause,
             Fault::Isolate { .. } | Fault::Split { .. } | Fault::Bridge { .. } | Fault::Ring { .. } => {
                 Family::Partition
@@ -590,6 +610,13 @@ impl Fault {
             Fault::KillThenPowerLoss { .. } => "power/after-kill",
             Fault::PowerLossInStall { .. } => "power/in-stall",
             Fault::Succession { .. } => "succession/leaders",
+            Fault::Ambush { blow, .. } => match blow {
+                Blow::None => "ambush/held",
+                Blow::Kill => "ambush/kill",
+                Blow::Power => "ambush/power",
+                Blow::Isolate => "ambush/isolate",
+                Blow::StallLog => "ambush/stalled-log",
+            },
             Fault::Pause { .. } => "pause/one",
             Fault::Isolate { .. } => "partition/isolate",
             Fault::Split { .. } => "partition/split",

@@ -65,6 +65,10 @@ pub struct Knobs {
     /// that nothing is ever read from the disk again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_cache_bytes: Option<u64>,
+    /// How often a member looks after itself: deletes what is compacted, lets its log be purged.
+    pub maintenance_ms: u64,
+    /// How often an idle watcher that asks for it is told of progress.
+    pub watch_progress_ms: u64,
     /// How long the cluster has at the end for each thing that it must come to: one state, or an answer. What has not
     /// come by then is a violation of liveness.
     pub settle_ms: u64,
@@ -93,6 +97,8 @@ impl Default for Knobs {
             late_job_us: Span::new(1_000, 1_000),
             disturbance_permille: 0,
             engine_cache_bytes: None,
+            maintenance_ms: 100,
+            watch_progress_ms: 700,
             settle_ms: 20_000,
             quota_bytes: None,
         }

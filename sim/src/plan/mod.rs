@@ -7,9 +7,11 @@
 //!
 //! Plain data: nothing here runs anything.
 
+pub mod ambush;
 pub mod dice;
 pub mod ending;
 pub mod fault;
+mod focus;
 pub mod generate;
 mod knobs;
 pub mod operation;
@@ -21,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use ending::Ending;
 pub use fault::{Family, Fault, PlannedFault, Target};
+pub use focus::Focus;
 pub use knobs::{Knobs, Span};
 pub use operation::{Ask, ClientPlan, PlannedOp};
 
@@ -63,6 +66,9 @@ pub struct Plan {
     /// The fault families this seed drew; for people.
     #[serde(default)]
     pub families: BTreeSet<Family>,
+    /// The part of the product whose disturbances are pressed; otherwise the seed may press a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub focus: Option<Focus>,
     /// How clients reach members.
     #[serde(default)]
     pub client_path: ClientPath,

@@ -79,9 +79,9 @@ fn rewritten(planned: &PlannedFault, change: &dyn Fn(&str, &Value) -> Option<Val
     serde_json::from_value(value).ok()
 }
 
-/// Plain knobs: all of them, then one at a time.
+/// Plain knobs: all of them, no focus, then one knob at a time.
 pub fn plain_knobs() -> Vec<Way> {
-    let mut ways = vec![way(|plan| plan.knobs = Knobs::default())];
+    let mut ways = vec![way(|plan| plan.knobs = Knobs::default()), way(|plan| plan.focus = None)];
     let Ok(Value::Object(plain)) = serde_json::to_value(Knobs::default()) else { return ways };
     ways.extend(plain.into_iter().map(|(name, plain)| {
         way(move |plan| {

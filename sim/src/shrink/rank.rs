@@ -86,6 +86,7 @@ fn words(fault: &Fault) -> String {
         Fault::DiskError { .. } => "disk error",
         Fault::DiskDeath { .. } => "death in a disk call",
         Fault::DeathAfter { .. } => "death at an edge of the log",
+        Fault::Ambush { place, .. } => return format!("ambush at \"{}\"", place.0),
         Fault::DiskFull { .. } => "full disk",
         Fault::Rot { .. } => "rot",
         Fault::RotBeyond { .. } => "rot of a majority",

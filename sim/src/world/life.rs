@@ -179,6 +179,7 @@ impl World {
     pub(super) fn release_all(&self, stays_down: impl Fn(MemberIndex) -> bool) {
         self.inner.healed.store(true, Ordering::Relaxed);
         self.waiting().clear();
+        self.ambushes().clear();
         for seat in &self.inner.seats {
             seat.disk.disarm();
             seat.disk.clear_faults();

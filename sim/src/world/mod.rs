@@ -66,6 +66,8 @@ struct Inner {
     heard: Mutex<witness::Heard>,
     /// Deaths that wait for their moment.
     waiting: Mutex<Vec<faults::edge::Waiting>>,
+    /// Ambushes that nobody has come to yet.
+    ambushes: Mutex<Vec<faults::ambush::Laid>>,
     /// What operators know of the members that they have changed.
     operators: operator::Operators,
     /// The time of faults is over.
@@ -135,6 +137,7 @@ impl World {
             monitor: Mutex::default(),
             heard: Mutex::default(),
             waiting: Mutex::default(),
+            ambushes: Mutex::default(),
             operators: operator::Operators::default(),
             healed: AtomicBool::new(false),
         };
@@ -213,6 +216,10 @@ impl World {
 
     fn waiting(&self) -> MutexGuard<'_, Vec<faults::edge::Waiting>> {
         self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ambushes(&self) -> MutexGuard<'_, Vec<faults::ambush::Laid>> {
+        self.inner.ambushes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes down something that is wrong.

@@ -97,6 +97,10 @@ impl World {
     /// Removes a member; its process ends when it knows.
     pub(super) async fn remove_member(&self, key: u64, index: MemberIndex) {
         let _turn = self.inner.operators.at_work.lock().await;
+        // The cluster would refuse to lose its last member for as long as it is asked.
+        if self.seated().iter().all(|seated| *seated == index) {
+            return;
+        }
         let id = {
             let mut tenant = self.seat(index).tenant();
             if tenant.standing != Standing::Member {

@@ -173,7 +173,8 @@ fn knobs(plan: &Plan) -> node::Knobs {
         },
         watch_catch_up: CatchUpBudget { records: 8, ..CatchUpBudget::default() },
         lease_tick: Duration::from_millis(200),
-        watch_progress_interval: Duration::from_millis(700),
+        watch_progress_interval: Duration::from_millis(knobs.watch_progress_ms),
+        maintenance_interval: Duration::from_millis(knobs.maintenance_ms),
         lease_checkpoint_interval: Duration::from_secs(2),
         engine_cache_bytes: knobs
             .engine_cache_bytes

@@ -1,8 +1,8 @@
 //! Compaction as a register that only grows.
 //!
 //! After Compact(C) was answered, no linearizable read below C may succeed and no compaction at or below C either.
-//! "Compacted" may only be said once a compaction above the revision was asked for. Reads from a member's own state
-//! may lag and are exempt from the first rule. Watches are judged by the watch oracle.
+//! "Compacted" may only be said once a compaction above the revision was asked for, and never to who reads the present.
+//! Reads from a member's own state may lag and are exempt from the first rule. Watches are judged by the watch oracle.
 
 use crate::error_table::COMPACTED;
 use crate::history::{History, Operation, Outcome, Request};
@@ -127,8 +127,17 @@ fn check_read(
     asked: &Register,
     options: &Options,
 ) -> Option<Violation> {
-    let lowest = *revisions.iter().min()?;
     let name = operation.request.name();
+    let Some(lowest) = revisions.iter().min().copied() else {
+        let reads = matches!(operation.request, Request::Range(_) | Request::Txn(_));
+        return (reads && operation.refusal() == Some(COMPACTED)).then(|| {
+            let sentence = format!(
+                "{name} {} of the present was refused as compacted, which the present never is",
+                operation.id
+            );
+            Violation::safety(Oracle::Compaction, sentence).operation(operation.id)
+        });
+    };
     let say = |sentence: String| {
         Some(Violation::safety(Oracle::Compaction, sentence).operation(operation.id).at(lowest))
     };

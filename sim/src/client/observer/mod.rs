@@ -17,7 +17,9 @@ use quorate_check::bytes::Bytes;
 use quorate_check::history::{EventKind, MemberAsked, Watch, WatchCreate, WatchEnd, WatchReceived};
 use quorate_check::types::{ClientId, Nanos, Revision as Seen, WatchNo};
 
+use crate::client::resolve::span;
 use crate::plan::dice::{Dice, Purpose};
+use crate::plan::operation::Keys;
 use crate::plan::{ClientPath, MemberIndex};
 use crate::record::Record;
 use crate::world::{Time, World};
@@ -36,6 +38,8 @@ const SLOW_PAUSE_MS_MAX: u64 = 400;
 /// Latecomers of a thousand that start in the future, and by how many revisions at most.
 const FUTURE_PERMILLE: u64 = 120;
 const FUTURE_REVISIONS_MAX: u64 = 30;
+/// The first keys of all, which every run writes: one of them is what a narrow watch is about.
+const NARROW_KEYS: u64 = 5;
 /// How often a latecomer that asks for progress does so, milliseconds, at most.
 const PROGRESS_MS_MAX: u64 = 400;
 
@@ -72,6 +76,8 @@ struct Crowd {
     edge_permille: u64,
     /// Of a thousand, how many are told of progress.
     told_permille: u64,
+    /// Of a thousand, how many watch one key: most of what they catch up on is none of theirs.
+    narrow_permille: u64,
 }
 
 impl Crowd {
@@ -84,6 +90,7 @@ impl Crowd {
             ms_max: if many { dice.between(250, 1_500) } else { LATE_WATCH_MS_MAX },
             edge_permille: if dice.permille(400) { dice.between(200, 700) } else { 50 },
             told_permille: if dice.permille(300) { 900 } else { 400 },
+            narrow_permille: if dice.permille(400) { dice.between(200, 700) } else { 50 },
         }
     }
 }
@@ -164,13 +171,18 @@ async fn come_late(world: World, index: MemberIndex, nth: u64, crowd: Crowd, unt
             false if dice.permille(crowd.edge_permille) => world.record().last_compaction().0 + ahead / 4,
             false => newest.0 - back,
         };
+        let narrow = dice.permille(crowd.narrow_permille);
+        let one = u16::try_from(dice.below(NARROW_KEYS)).map(Keys::One);
+        let (key, range_end) = span(one.ok().filter(|_| narrow).unwrap_or(Keys::All));
         let create = WatchCreate {
+            key,
+            range_end,
             start_revision: Seen(start.max(1)),
             prev_kv: dice.permille(500),
             no_put: dice.permille(200),
             no_delete: dice.permille(100),
             progress_notify: dice.permille(crowd.told_permille),
-            ..everything()
+            ..WatchCreate::default()
         };
         let ends = Nanos(world.time().now().0 + dice.between(100, crowd.ms_max) * 1_000_000);
         let slow = dice.permille(SLOW_PERMILLE);

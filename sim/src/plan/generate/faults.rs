@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{atlas, cluster, links};
+use super::{atlas, cluster, focus, links};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{Direction, DiskArea, DiskCall, Unseat};
-use crate::plan::{Family, Fault, MemberIndex, PlannedFault, Target};
+use crate::plan::{Family, Fault, Focus, MemberIndex, PlannedFault, Target};
 
 /// No fault before this: the cluster has to come up first. Milliseconds.
 pub(super) const QUIET_START_MS: u64 = 3_000;
@@ -18,8 +18,8 @@ const AIMED_PERMILLE: u64 = 500;
 /// Where the numbers of these kills begin.
 const AIMED_IDS: u64 = 1_000;
 
-/// The families of a seed: a random half, with at least one that can take a leader away.
-pub(super) fn families(seed: u64) -> BTreeSet<Family> {
+/// The families of a seed: a random half, with at least one that can take a leader away, and what its focus needs.
+pub(super) fn families(seed: u64, focused: Option<Focus>) -> BTreeSet<Family> {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 0);
     let rate = dice.between(300, 700);
     // The atlas draws for itself.
@@ -29,6 +29,7 @@ pub(super) fn families(seed: u64) -> BTreeSet<Family> {
         families.extend(dice.pick(&Family::UNSEATING));
     }
     families.extend(atlas::families(seed));
+    families.extend(focus::families(focused));
     // Kills are aimed into the midst of a change.
     families.extend(families.contains(&Family::Cluster).then_some(Family::Kill));
     families
@@ -40,6 +41,7 @@ pub(super) fn draw(
     members: u8,
     duration_ms: u64,
     families: &BTreeSet<Family>,
+    focused: Option<Focus>,
 ) -> Vec<PlannedFault> {
     let mut dice = Dice::keyed(seed, Purpose::Fault, 0);
     let count = dice.between(14, 26);
@@ -49,7 +51,8 @@ pub(super) fn draw(
     // Changes of the cluster take several steps, one built on the other.
     let often = [Family::DiskDeath, Family::DiskDeath, Family::Cluster, Family::Cluster];
     let often = often.into_iter().filter(|family| families.contains(family));
-    let others = families.iter().copied().filter(|family| !Family::ATLAS.contains(family));
+    let apart = |family: &Family| Family::ATLAS.contains(family) || *family == Family::Ambush;
+    let others = families.iter().copied().filter(|family| !apart(family));
     let all: Vec<Family> = others.chain(often).collect();
     let unseating: Vec<Family> =
         all.iter().copied().filter(|family| Family::UNSEATING.contains(family)).collect();
@@ -72,6 +75,9 @@ pub(super) fn draw(
     });
     let mut faults: Vec<PlannedFault> =
         drawn.chain(atlas::faults(seed, members, duration_ms, families)).collect();
+    if families.contains(&Family::Ambush) {
+        faults.extend(focus::ambushes(seed, duration_ms, focused));
+    }
     faults.sort_by_key(|planned| (planned.at_ms, planned.id));
     faults
 }
@@ -169,6 +175,8 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
             (Fault::Succession { first, second, dwell_ms, gap_ms, most_us }, dice.between(2_000, 4_000))
         }
         Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
+        // Laid apart: they are not drawn one by one.
+        Family::Ambush => (Fault::Pause { target }, down),
         Family::Space | Family::Rot | Family::Latent | Family::Astray | Family::Edge => {
             atlas::fault(dice, family, target)
         }

@@ -1,7 +1,7 @@
 //! Draws the product's knobs and the world's base conditions.
 
 use crate::plan::dice::{Dice, Purpose};
-use crate::plan::{Knobs, Span};
+use crate::plan::{Focus, Knobs, Span};
 
 /// Enough for several elections with the longest time-outs over the slowest links, milliseconds.
 const SETTLE_MS: u64 = 60_000;
@@ -9,14 +9,16 @@ const SETTLE_MS: u64 = 60_000;
 /// The knobs of a seed.
 pub(super) fn draw(seed: u64) -> Knobs {
     let mut dice = Dice::keyed(seed, Purpose::Knobs, 0);
+    let focus = super::focus::draw(seed);
     let election_ms = dice.between(4, 12) * 100;
     let far = dice.permille(300);
     let slow_disk = dice.permille(250);
     let lossy = dice.permille(300);
     let late = dice.permille(500);
-    let disturbed = dice.permille(700);
+    let disturbed = dice.permille(700) || focus.is_some();
     // Then a follower that lags a little needs a snapshot, and there is always a newer one.
-    let tiny_log = dice.permille(200);
+    let tiny_log = dice.permille(200) || focus == Some(Focus::CatchUp);
+    let restless = focus == Some(Focus::History);
     let mut knobs = Knobs {
         heartbeat_ms: (election_ms / dice.between(5, 10)).max(40),
         election_ms,
@@ -35,6 +37,8 @@ pub(super) fn draw(seed: u64) -> Knobs {
         late_job_us: Span::new(1_000, dice.between(1, 10) * 1000),
         disturbance_permille: if disturbed { dice.between(5, 100) } else { 0 },
         engine_cache_bytes: engine_cache_bytes(seed),
+        maintenance_ms: maintenance_ms(seed, restless),
+        watch_progress_ms: watch_progress_ms(seed, restless),
         settle_ms: SETTLE_MS,
         // Rare: little is written from the alarm until a client makes room and clears it.
         quota_bytes: dice.permille(120).then(|| dice.between(20, 100) << 10),
@@ -43,6 +47,17 @@ pub(super) fn draw(seed: u64) -> Knobs {
         (knobs.snapshot_entries, knobs.keep_entries) = (entries, 0);
     }
     knobs
+}
+
+/// What is compacted is swept away at once, or late.
+fn maintenance_ms(seed: u64, restless: bool) -> u64 {
+    let mut dice = Dice::keyed_twice(seed, Purpose::Knobs, 0, 2);
+    if restless || dice.permille(400) { dice.between(3, 30) } else { 100 }
+}
+
+fn watch_progress_ms(seed: u64, restless: bool) -> u64 {
+    let mut dice = Dice::keyed_twice(seed, Purpose::Knobs, 0, 3);
+    if restless || dice.permille(400) { dice.between(20, 200) } else { 700 }
 }
 
 /// Often so small that the engine reads its file all the time: what is damaged there is met while the member runs.

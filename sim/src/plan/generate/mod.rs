@@ -7,6 +7,7 @@ mod atlas;
 mod cluster;
 mod ending;
 mod faults;
+mod focus;
 mod knobs;
 mod links;
 mod speed;
@@ -28,7 +29,8 @@ pub fn generate(seed: u64) -> Plan {
     let mut shape = Dice::keyed(seed, Purpose::Shape, 0);
     let members: u8 = if shape.permille(650) { 3 } else { 5 };
     let duration_ms = shape.between(70, 85) * 1000;
-    let families = faults::families(seed);
+    let focus = focus::draw(seed);
+    let families = faults::families(seed, focus);
     let places = members + if families.contains(&Family::Cluster) { cluster::spares(seed) } else { 0 };
     Plan {
         version: VERSION,
@@ -38,10 +40,11 @@ pub fn generate(seed: u64) -> Plan {
         members: (0..u64::from(places)).map(|index| member(seed, index)).collect(),
         founders: (places > members).then_some(members),
         knobs: knobs::draw(seed),
+        focus,
         client_path: path(seed, 2, DIRECT_CLIENTS_PERMILLE),
         observer_path: path(seed, 3, DIRECT_OBSERVERS_PERMILLE),
         clients: workload::clients(seed, places, duration_ms),
-        faults: faults::draw(seed, places, duration_ms, &families),
+        faults: faults::draw(seed, places, duration_ms, &families, focus),
         families,
         ending: ending::draw(seed, members),
     }

@@ -7,13 +7,13 @@ use quorate_check::history::{CompareResult, SortOrder, SortTarget};
 use quorate_check::types::{ClientId, OpId};
 
 use self::burst::Burst;
-use super::knobs;
-use crate::plan::MemberIndex;
+use super::{focus, knobs};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::operation::{
     Against, Ask, ClientPlan, CompareAsk, DeleteAsk, Keys, PlannedOp, PutAsk, RangeAsk, RevisionAt, StepAsk,
     TxnAsk, op_id,
 };
+use crate::plan::{Focus, MemberIndex};
 
 /// Clients wait for the first leader, milliseconds.
 const FIRST_OP_MS: u64 = 1_000;
@@ -92,7 +92,7 @@ pub(super) fn steady(
 fn mixture(seed: u64, members: u8) -> Mixture {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 1);
     let keys = if dice.permille(WIDE_PERMILLE) { dice.between(100, 300) } else { dice.between(5, 30) };
-    let short_history = dice.permille(150);
+    let short_history = dice.permille(150) || focus::draw(seed) == Some(Focus::History);
     let many_leased = dice.permille(250);
     let many_large = dice.permille(400);
     let leases = dice.permille(800);

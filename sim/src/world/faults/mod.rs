@@ -1,6 +1,7 @@
 //! What a plan does to the world: each fault a task of its own that waits for its time, settles whom it strikes,
 //! strikes, waits, and lets go. One family a file.
 
+pub(super) mod ambush;
 mod calls;
 mod clock;
 mod cluster;
@@ -57,7 +58,14 @@ impl World {
     }
 
     async fn strike(&self, planned: PlannedFault) {
-        let struck = planned.fault.target().map(|target| self.settle(target));
+        let struck = match planned.fault {
+            // It begins when somebody comes.
+            Fault::Ambush { .. } => match ambush::lie_in_wait(self, planned).await {
+                None => return,
+                came => came,
+            },
+            other => other.target().map(|target| self.settle(target)),
+        };
         let member = struck.map(|index| self.member_id(index));
         let note = struck.map(|index| index.to_string()).unwrap_or_default();
         let note = format!("{}{}{}", planned.id, if note.is_empty() { "" } else { " " }, note);
@@ -83,6 +91,7 @@ impl World {
             Family::Space => space::strike(&strike, planned.fault).await,
             Family::Rot | Family::Latent => damage::strike(&strike, planned.fault).await,
             Family::Astray => damage::astray(&strike, planned.fault).await,
+            Family::Ambush => ambush::strike(&strike, planned.fault).await,
             Family::Edge => edge::strike(&strike, planned.fault).await,
         }
         self.inner.record.fault_ends(self.now(), open);

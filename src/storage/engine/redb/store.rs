@@ -8,8 +8,8 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use redb::{Builder, Database, TableDefinition};
 
@@ -38,6 +38,8 @@ pub struct Store {
     file: Arc<dyn File>,
     path: PathBuf,
     dead: AtomicBool,
+    /// What was found corrupt, when that is why it is dead.
+    corrupt: OnceLock<String>,
 }
 
 impl std::fmt::Debug for Store {
@@ -127,7 +129,8 @@ impl Store {
         }));
         match opened {
             Ok(Ok(db)) => {
-                Ok(Store { db: Some(db), gate, file, path: path.to_owned(), dead: AtomicBool::new(false) })
+                let (path, dead) = (path.to_owned(), AtomicBool::new(false));
+                Ok(Store { db: Some(db), gate, file, path, dead, corrupt: OnceLock::new() })
             }
             Ok(Err(error)) => Err(placed(database_error(path, error), &seen)),
             Err(panic) => Err(placed(corrupt(path, panic_text(&*panic)), &seen)),
@@ -139,11 +142,7 @@ impl Store {
     /// # Errors
     /// What `work` returns, or `Corrupt` when it panicked or an earlier write failed.
     pub fn write<T>(&self, work: impl FnOnce(&Database) -> Result<T, EngineError>) -> Result<T, EngineError> {
-        let result = self.read(work);
-        if result.is_err() {
-            self.end();
-        }
-        result
+        self.read(work).inspect_err(|error| self.end_over(error))
     }
 
     /// Runs `work` on the database; only a panic ends the store.
@@ -154,17 +153,33 @@ impl Store {
         let db = self.db.as_ref().filter(|_| !self.dead.load(Ordering::Acquire));
         let Some(db) = db else {
             // Whoever comes second may be the one who is heard, so the cause goes along.
-            let error = match self.gate.failure() {
-                Some(cause) => io::Error::new(cause.kind(), format!("an earlier call has failed: {cause}")),
-                None => io::Error::other("an earlier call has failed, or it is closed"),
+            let error = match (self.gate.failure(), self.corrupt.get()) {
+                (Some(cause), _) => {
+                    io::Error::new(cause.kind(), format!("an earlier call has failed: {cause}"))
+                }
+                (None, Some(what)) => {
+                    return Err(corrupt(&self.path, format!("an earlier call has failed: {what}")));
+                }
+                (None, None) => io::Error::other("an earlier call has failed, or it is closed"),
             };
             return Err(io_error(&self.path, error));
         };
-        let result = catch_unwind(AssertUnwindSafe(|| work(db))).unwrap_or_else(|panic| {
-            self.end();
-            Err(corrupt(&self.path, panic_text(&*panic)))
-        });
-        result.map_err(|error| placed(error, &self.gate))
+        match catch_unwind(AssertUnwindSafe(|| work(db))) {
+            Ok(result) => result.map_err(|error| placed(error, &self.gate)),
+            Err(panic) => {
+                let error = placed(corrupt(&self.path, panic_text(&*panic)), &self.gate);
+                self.end_over(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn end_over(&self, error: &EngineError) {
+        if let EngineError::Corrupt { what, .. } = error {
+            // Only the first is the cause.
+            self.corrupt.get_or_init(|| what.clone());
+        }
+        self.end();
     }
 
     /// Refuses all further calls and writes.

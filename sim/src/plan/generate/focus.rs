@@ -1,0 +1,85 @@
+//! Draws which part of the product a seed strikes hardest, and the ambushes that it lays.
+
+use std::collections::BTreeSet;
+
+use super::faults::{QUIET_END_MS, QUIET_START_MS};
+use crate::hooks::{PLACES, Place};
+use crate::plan::ambush::{Blow, PlaceName};
+use crate::plan::dice::{Dice, Purpose};
+use crate::plan::{Family, Fault, Focus, PlannedFault};
+
+/// Seeds of a thousand that have a focus.
+const FOCUSED_PERMILLE: u64 = 500;
+/// Ambushes of a thousand, in a seed with a focus, that are laid there.
+const THERE_PERMILLE: u64 = 850;
+/// Places at which a seed without a focus lays its ambushes: few, so that each is tried in several ways.
+const PLACES_WITHOUT: usize = 4;
+/// Names of ambushes begin here: other families never get so far.
+const FIRST_ID: u64 = 3_000;
+
+/// The focus of a seed.
+pub(super) fn draw(seed: u64) -> Option<Focus> {
+    let mut dice = Dice::keyed(seed, Purpose::Focus, 0);
+    let focused = dice.permille(FOCUSED_PERMILLE);
+    dice.pick(&Focus::ALL).copied().filter(|_| focused)
+}
+
+/// The families that a focus needs.
+pub(super) fn families(focus: Option<Focus>) -> BTreeSet<Family> {
+    let needed: &[Family] = match focus {
+        None => &[],
+        Some(Focus::Handover) => &[Family::Ambush, Family::Succession, Family::Kill],
+        Some(Focus::CatchUp) => &[Family::Ambush, Family::Link, Family::Pause],
+        Some(Focus::Storage) => &[Family::Ambush, Family::Power, Family::DiskStall],
+        Some(Focus::History | Focus::Leases | Focus::Writes) => &[Family::Ambush],
+    };
+    needed.iter().copied().collect()
+}
+
+/// What fits a focus: the past is lost to whoever is held up in it, leaders to who is cut off, and what is durable to
+/// who loses power.
+fn blows(focus: Option<Focus>) -> [(u64, Blow); 5] {
+    let [held, kill, power, isolate, stall] = match focus {
+        None => [5, 3, 3, 3, 3],
+        Some(Focus::History) => [12, 1, 1, 1, 1],
+        Some(Focus::Handover | Focus::CatchUp) => [6, 3, 1, 5, 1],
+        Some(Focus::Storage) => [2, 2, 5, 1, 7],
+        Some(Focus::Leases | Focus::Writes) => [5, 3, 1, 4, 1],
+    };
+    [
+        (held, Blow::None),
+        (kill, Blow::Kill),
+        (power, Blow::Power),
+        (isolate, Blow::Isolate),
+        (stall, Blow::StallLog),
+    ]
+}
+
+/// The ambushes of a seed that has the family, in no order.
+pub(super) fn ambushes(seed: u64, duration_ms: u64, focus: Option<Focus>) -> Vec<PlannedFault> {
+    let mut dice = Dice::keyed(seed, Purpose::Focus, 1);
+    let there: Vec<&Place> = match focus {
+        Some(focus) => PLACES.iter().filter(|place| focus.files().contains(&place.file)).collect(),
+        None => (0..PLACES_WITHOUT).filter_map(|_| dice.pick(PLACES)).collect(),
+    };
+    let room = duration_ms.saturating_sub(QUIET_START_MS + QUIET_END_MS).max(1);
+    let ids = FIRST_ID..FIRST_ID + dice.between(8, 24);
+    let laid = ids.filter_map(|id| {
+        let mut dice = Dice::keyed(seed, Purpose::Focus, id);
+        let place =
+            if dice.permille(THERE_PERMILLE) { dice.pick(&there).copied() } else { dice.pick(PLACES) };
+        let place = PlaceName(place?.name);
+        let at_ms = QUIET_START_MS + dice.below(room);
+        let fault = Fault::Ambush {
+            place,
+            nth: if dice.permille(600) { dice.between(1, 5) } else { dice.between(1, 100) },
+            // Within a round trip or beyond an election.
+            hold_ms: if dice.permille(600) { dice.between(5, 150) } else { dice.between(150, 1_500) },
+            blow: dice.weighted(&blows(focus)).unwrap_or(Blow::None),
+            down_ms: dice.between(50, 3_000),
+        };
+        let for_ms = dice.between(500, 6_000).min(duration_ms - QUIET_END_MS / 2 - at_ms);
+        Some(PlannedFault { id, at_ms, for_ms, fault })
+    });
+    laid.collect()
+}
