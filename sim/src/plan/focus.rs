@@ -39,7 +39,12 @@ impl Focus {
                 "src/machine/watch/catch_up.rs",
                 "src/machine/watch/hub.rs",
             ],
-            Focus::Handover => &["src/raft/leadership.rs", "src/raft/read_index.rs", "src/raft/network.rs"],
+            Focus::Handover => &[
+                "src/raft/leadership.rs",
+                "src/raft/read_index.rs",
+                "src/raft/network.rs",
+                "src/storage/wal/group.rs",
+            ],
             Focus::CatchUp => {
                 &["src/raft/network.rs", "src/raft/log_store.rs", "src/raft/serve.rs", "src/raft/snapshot.rs"]
             }

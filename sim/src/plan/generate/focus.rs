@@ -6,16 +6,21 @@ use super::faults::{QUIET_END_MS, QUIET_START_MS};
 use crate::hooks::{PLACES, Place};
 use crate::plan::ambush::{Blow, PlaceName};
 use crate::plan::dice::{Dice, Purpose};
-use crate::plan::{Family, Fault, Focus, PlannedFault};
+use crate::plan::fault::Direction;
+use crate::plan::{Family, Fault, Focus, PlannedFault, Target};
 
 /// Seeds of a thousand that have a focus.
-const FOCUSED_PERMILLE: u64 = 500;
+const FOCUSED_PERMILLE: u64 = 600;
 /// Ambushes of a thousand, in a seed with a focus, that are laid there.
 const THERE_PERMILLE: u64 = 850;
 /// Places at which a seed without a focus lays its ambushes: few, so that each is tried in several ways.
 const PLACES_WITHOUT: usize = 4;
 /// Names of ambushes begin here: other families never get so far.
 const FIRST_ID: u64 = 3_000;
+/// Room for ambushes among the names.
+const IDS_MAX: u64 = 500;
+/// Slow links at the end of a run in which members have to catch up.
+const SLOW_LINKS: u64 = 3;
 
 /// The focus of a seed.
 pub(super) fn draw(seed: u64) -> Option<Focus> {
@@ -29,7 +34,7 @@ pub(super) fn families(focus: Option<Focus>) -> BTreeSet<Family> {
     let needed: &[Family] = match focus {
         None => &[],
         Some(Focus::Handover) => &[Family::Ambush, Family::Succession, Family::Kill],
-        Some(Focus::CatchUp) => &[Family::Ambush, Family::Link, Family::Pause],
+        Some(Focus::CatchUp) => &[Family::Ambush, Family::Link, Family::Pause, Family::Cluster],
         Some(Focus::Storage) => &[Family::Ambush, Family::Power, Family::DiskStall],
         Some(Focus::History | Focus::Leases | Focus::Writes) => &[Family::Ambush],
     };
@@ -63,7 +68,8 @@ pub(super) fn ambushes(seed: u64, duration_ms: u64, focus: Option<Focus>) -> Vec
         None => (0..PLACES_WITHOUT).filter_map(|_| dice.pick(PLACES)).collect(),
     };
     let room = duration_ms.saturating_sub(QUIET_START_MS + QUIET_END_MS).max(1);
-    let ids = FIRST_ID..FIRST_ID + dice.between(8, 24);
+    let ids = FIRST_ID..FIRST_ID + dice.between(12, 32);
+    let slow = if focus == Some(Focus::CatchUp) { slow_links(seed, duration_ms) } else { Vec::new() };
     let laid = ids.filter_map(|id| {
         let mut dice = Dice::keyed(seed, Purpose::Focus, id);
         let place =
@@ -72,14 +78,35 @@ pub(super) fn ambushes(seed: u64, duration_ms: u64, focus: Option<Focus>) -> Vec
         let at_ms = QUIET_START_MS + dice.below(room);
         let fault = Fault::Ambush {
             place,
-            nth: if dice.permille(600) { dice.between(1, 5) } else { dice.between(1, 100) },
-            // Within a round trip or beyond an election.
-            hold_ms: if dice.permille(600) { dice.between(5, 150) } else { dice.between(150, 1_500) },
+            nth: if dice.permille(750) { dice.between(1, 4) } else { dice.between(1, 100) },
+            // Beyond a few round trips, or beyond an election; what is shorter, disturbances do.
+            hold_ms: if dice.permille(600) { dice.between(60, 400) } else { dice.between(400, 1_500) },
             blow: dice.weighted(&blows(focus)).unwrap_or(Blow::None),
-            down_ms: dice.between(50, 3_000),
+            down_ms: dice.between(50, 2_000),
         };
-        let for_ms = dice.between(500, 6_000).min(duration_ms - QUIET_END_MS / 2 - at_ms);
+        let for_ms = dice.between(1_000, 8_000).min(duration_ms - QUIET_END_MS / 2 - at_ms);
         Some(PlannedFault { id, at_ms, for_ms, fault })
     });
-    laid.collect()
+    laid.chain(slow).collect()
+}
+
+/// Links from the leader that are slow to the very end, under load: who then needs what is purged meanwhile, and does
+/// not get past it, will not by itself.
+fn slow_links(seed: u64, duration_ms: u64) -> Vec<PlannedFault> {
+    let last = FIRST_ID + IDS_MAX;
+    let links = last..last + SLOW_LINKS;
+    let slow = links.map(|id| {
+        let mut dice = Dice::keyed(seed, Purpose::Focus, id);
+        let at_ms = duration_ms.saturating_sub(dice.between(500, 12_000));
+        let most_us = dice.between(50, 1_000) * 1000;
+        let fault = Fault::SlowLink {
+            target: Target::Leader,
+            other: u8::try_from(dice.below(8)).unwrap_or(0),
+            direction: Direction::Out,
+            least_us: most_us / 4,
+            most_us,
+        };
+        PlannedFault { id, at_ms, for_ms: duration_ms - at_ms, fault }
+    });
+    slow.collect()
 }
