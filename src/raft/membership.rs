@@ -7,7 +7,8 @@
 //! configuration that another leader left behind is finished first.
 //!
 //! Invariants: only a leader acts that has applied an entry of its own term and the list that its configuration came
-//! from, so nobody is taken out because an old list was read; there is always a voter.
+//! from, so nobody is taken out because an old list was read; one that has taken its own vote away changes nothing
+//! more, it steps down; there is always a voter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -201,8 +202,11 @@ impl Steward {
             let applied = state.applied();
             let of_own_term = applied.is_some_and(|applied| applied.term == self.raft.term());
             let list_is_new = now.set_by <= applied.map(|applied| applied.index);
+            // The planted bug goes on as long as it believes that it leads.
+            let votes = now.voters.iter().any(|set| set.contains(&self.replica.member().0))
+                || crate::mutant!("membership-removed-leader-goes-on");
             // Before the first list is written there is nothing to follow.
-            if !state.members().is_bootstrapped() || !of_own_term || !list_is_new {
+            if !votes || !state.members().is_bootstrapped() || !of_own_term || !list_is_new {
                 return;
             }
             let ready = ready(state.members(), &followers, self.election_timeout);
@@ -237,9 +241,11 @@ impl Steward {
         }
         let others: Vec<MemberId> =
             self.peers.members().into_iter().filter(|member| *member != self.replica.member()).collect();
-        let asked = others.len() + self.seeds.len();
+        // The planted bug asks those alone whom it has heard of.
+        let seeds: &[String] = if crate::mutant!("member-seeds-not-asked") { &[] } else { &self.seeds };
+        let asked = others.len() + seeds.len();
         let Some(turn) = usize::try_from(leaderless / looks).unwrap_or(0).checked_rem(asked) else { return };
-        match (others.get(turn), self.seeds.get(turn.saturating_sub(others.len()))) {
+        match (others.get(turn), seeds.get(turn.saturating_sub(others.len()))) {
             // What counts of the answer is noted by the address book itself.
             (Some(peer), _) => drop(self.peers.hello(*peer, self.election_timeout).await),
             (None, Some(seed)) => self.peers.learn_from(seed, self.election_timeout).await,

@@ -53,6 +53,12 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Engine,
+        name: "engine-forgets-what-was-corrupt",
+        breaks: "an engine that died over a corrupt page tells whoever comes second that it is dead, and not where \
+                 the damage is",
+    },
+    Mutant {
+        area: Area::Engine,
         name: "engine-not-durable-when-the-log-is-purged",
         breaks: "the log is purged up to a snapshot that is not durable in the engine, so a power loss loses what \
                  was between",
@@ -141,9 +147,20 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Membership,
+        name: "member-seeds-not-asked",
+        breaks: "a member that joined and knows nobody does not ask where its options say, so one that was removed \
+                 early runs for ever",
+    },
+    Mutant {
+        area: Area::Membership,
         name: "membership-joint-left-unfinished",
         breaks: "a new leader does not finish the joint configuration that it finds, so the old voters are needed for \
                  ever",
+    },
+    Mutant {
+        area: Area::Membership,
+        name: "membership-removed-leader-goes-on",
+        breaks: "a leader that has removed itself changes the configuration once more before it steps down",
     },
     Mutant {
         area: Area::KeySpace,

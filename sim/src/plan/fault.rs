@@ -396,7 +396,8 @@ pub enum Fault {
         dwell_ms: u64,
         /// How long after that the first comes back, milliseconds.
         gap_ms: u64,
-        /// How long messages between members take meanwhile at most, microseconds; 0 is as always.
+        /// How long messages between members take at most, from as long before the first falls, microseconds; 0 is
+        /// as always.
         most_us: u64,
     },
     /// The next sync of the write-ahead log takes long, and before it has ended the power goes: what came after the sync

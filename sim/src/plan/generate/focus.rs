@@ -19,8 +19,10 @@ const PLACES_WITHOUT: usize = 4;
 const FIRST_ID: u64 = 3_000;
 /// Room for ambushes among the names.
 const IDS_MAX: u64 = 500;
-/// Slow links at the end of a run in which members have to catch up.
-const SLOW_LINKS: u64 = 3;
+/// Slow links and late reads at the end of a run in which members have to catch up.
+const LAGGING_MAX: u64 = 10;
+/// Where a leader reads what it sends to a follower.
+const READ_FOR_A_PEER: PlaceName = PlaceName("entries are read late for a peer");
 
 /// The focus of a seed.
 pub(super) fn draw(seed: u64) -> Option<Focus> {
@@ -69,7 +71,8 @@ pub(super) fn ambushes(seed: u64, duration_ms: u64, focus: Option<Focus>) -> Vec
     };
     let room = duration_ms.saturating_sub(QUIET_START_MS + QUIET_END_MS).max(1);
     let ids = FIRST_ID..FIRST_ID + dice.between(12, 32);
-    let slow = if focus == Some(Focus::CatchUp) { slow_links(seed, duration_ms) } else { Vec::new() };
+    let lagging =
+        if focus == Some(Focus::CatchUp) { lagging_to_the_end(seed, duration_ms) } else { Vec::new() };
     let laid = ids.filter_map(|id| {
         let mut dice = Dice::keyed(seed, Purpose::Focus, id);
         let place =
@@ -87,17 +90,23 @@ pub(super) fn ambushes(seed: u64, duration_ms: u64, focus: Option<Focus>) -> Vec
         let for_ms = dice.between(1_000, 8_000).min(duration_ms - QUIET_END_MS / 2 - at_ms);
         Some(PlannedFault { id, at_ms, for_ms, fault })
     });
-    laid.chain(slow).collect()
+    laid.chain(lagging).collect()
 }
 
-/// Links from the leader that are slow to the very end, under load: who then needs what is purged meanwhile, and does
-/// not get past it, will not by itself.
-fn slow_links(seed: u64, duration_ms: u64) -> Vec<PlannedFault> {
+/// Links from the leader that are slow, and entries that are read late for followers, to the very end, under load: who
+/// then needs what is purged meanwhile, and does not get past it, will not by itself.
+fn lagging_to_the_end(seed: u64, duration_ms: u64) -> Vec<PlannedFault> {
     let last = FIRST_ID + IDS_MAX;
-    let links = last..last + SLOW_LINKS;
-    let slow = links.map(|id| {
+    let ids = last..last + LAGGING_MAX;
+    let lagging = ids.map(|id| {
         let mut dice = Dice::keyed(seed, Purpose::Focus, id);
         let at_ms = duration_ms.saturating_sub(dice.between(500, 12_000));
+        let for_ms = duration_ms - at_ms;
+        if dice.permille(600) {
+            let (nth, hold_ms) = (dice.between(1, 20), dice.between(200, 1_500));
+            let fault = Fault::Ambush { place: READ_FOR_A_PEER, nth, hold_ms, blow: Blow::None, down_ms: 0 };
+            return PlannedFault { id, at_ms, for_ms, fault };
+        }
         let most_us = dice.between(50, 1_000) * 1000;
         let fault = Fault::SlowLink {
             target: Target::Leader,
@@ -106,7 +115,7 @@ fn slow_links(seed: u64, duration_ms: u64) -> Vec<PlannedFault> {
             least_us: most_us / 4,
             most_us,
         };
-        PlannedFault { id, at_ms, for_ms: duration_ms - at_ms, fault }
+        PlannedFault { id, at_ms, for_ms, fault }
     });
-    slow.collect()
+    lagging.collect()
 }

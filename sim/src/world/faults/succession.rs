@@ -20,6 +20,8 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (world, network) = (strike.world, strike.world.network());
     if most_us > 0 {
         network.open_window(strike.id, Scope::Everywhere, Weather::Delay(Span::new(500, most_us)));
+        // What the first is about to have acknowledged the others are to hear of late.
+        strike.wait(Duration::from_micros(most_us)).await;
     }
     let fallen = fall(world, strike.struck, first, strike.id);
     if let Some(successor) = successor(strike).await {

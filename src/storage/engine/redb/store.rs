@@ -175,7 +175,10 @@ impl Store {
     }
 
     fn end_over(&self, error: &EngineError) {
-        if let EngineError::Corrupt { what, .. } = error {
+        // The planted bug keeps what it has found to itself.
+        if let EngineError::Corrupt { what, .. } = error
+            && !crate::mutant!("engine-forgets-what-was-corrupt")
+        {
             // Only the first is the cause.
             self.corrupt.get_or_init(|| what.clone());
         }
