@@ -97,8 +97,8 @@ impl World {
     /// Removes a member; its process ends when it knows.
     pub(super) async fn remove_member(&self, key: u64, index: MemberIndex) {
         let _turn = self.inner.operators.at_work.lock().await;
-        // The cluster would refuse to lose its last member for as long as it is asked.
-        if self.seated().iter().all(|seated| *seated == index) {
+        // The cluster would refuse to lose its last voter for as long as it is asked.
+        if self.voting().iter().all(|voter| *voter == index) {
             return;
         }
         let id = {

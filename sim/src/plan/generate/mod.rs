@@ -16,6 +16,8 @@ mod workload;
 use super::dice::{Dice, Purpose};
 use super::{ClientPath, Family, MemberPlan, Plan, VERSION};
 
+/// Seeds of a thousand whose cluster begins with a single member.
+const ALONE_PERMILLE: u64 = 60;
 /// Seeds of a thousand whose clients call members as objects.
 const DIRECT_CLIENTS_PERMILLE: u64 = 100;
 /// Seeds of a thousand whose observers do. Nothing on the simulated wire holds up a sender, so only these have members
@@ -27,7 +29,8 @@ pub use speed::speed;
 /// The plan of a seed.
 pub fn generate(seed: u64) -> Plan {
     let mut shape = Dice::keyed(seed, Purpose::Shape, 0);
-    let members: u8 = if shape.permille(650) { 3 } else { 5 };
+    let many: u8 = if shape.permille(650) { 3 } else { 5 };
+    let members = if Dice::keyed(seed, Purpose::Shape, 6).permille(ALONE_PERMILLE) { 1 } else { many };
     let duration_ms = shape.between(70, 85) * 1000;
     let focus = focus::draw(seed);
     let families = faults::families(seed, focus);
