@@ -12,7 +12,7 @@ SEEDS ?= 0..24
 FRESH_MINUTES ?= 1
 # How many planted bugs it hunts, another few every day, and how many seeds each may take.
 MUTANTS ?= 3
-MUTANT_SEEDS ?= 60
+MUTANT_SEEDS ?= 150
 JOBS ?= 2
 
 .PHONY: test unit tidy sim-check corpus story embed sweep fresh mutants lint fmt

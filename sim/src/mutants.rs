@@ -77,10 +77,19 @@ pub struct Mutant {
     pub breaks: &'static str,
 }
 
-/// Planted bugs that were not caught in each of two ranges of seeds so far. What is drawn for a verification leaves
-/// them out, so that it tells of what the simulator has lost; the table leaves nothing out. Each is owed a catch: a
-/// richer workload, a fault that is missing, or an oracle that sees more.
-pub const UNCAUGHT: &[&str] = &["stream-asks-for-purged-entries-for-ever"];
+/// Planted bugs that the range measured last did not catch. What is drawn for a verification leaves them out, so that
+/// it tells of what the simulator has lost; the table leaves nothing out. Each is owed a quicker catch: a richer
+/// workload, a fault that is missing, or an oracle that sees more.
+pub const UNCAUGHT: &[&str] = &[
+    "engine-fed-during-a-flush",
+    "engine-forgets-what-was-corrupt",
+    "engine-pages-not-verified-at-start",
+    "member-seeds-not-asked",
+    "membership-removed-leader-goes-on",
+    "read-confirmed-by-a-voter-that-moved-on",
+    "snapshot-behind-the-log-installed",
+    "stream-asks-for-purged-entries-for-ever",
+];
 
 /// The planted bug of this name.
 pub fn find(name: &str) -> Option<&'static Mutant> {
