@@ -24,10 +24,8 @@ pub struct Staging {
     place: StateDir,
     path: PathBuf,
     /// Absent while a call has it, and after one has failed.
-    sink: Option<Sink>,
+    sink: Option<(Sink, Claim)>,
     applied: Option<LogId>,
-    /// Behind the sink: it goes last.
-    claim: Claim,
 }
 
 /// Where the pairs go.
@@ -38,7 +36,7 @@ enum Sink {
     File(FullSnapshot, Option<SnapshotWriter>),
 }
 
-/// Held for as long as somebody may still write to a staged file, its jobs on the worker included.
+/// Goes wherever the sink goes, jobs on the worker included: while it is there, somebody may still write to the file.
 type Claim = Arc<()>;
 
 /// The files of states that were begun, each until it is seen to be gone or was removed.
@@ -91,13 +89,12 @@ impl StateDir {
     pub async fn staging(&self) -> Result<Staging, EngineError> {
         let number = self.env.entropy.next_u64();
         let path = self.dir.join(format!("{INCOMING_PREFIX}{number:016x}"));
-        let claim = self.begun.claim(&path);
-        let (file, held) = (path.clone(), claim.clone());
+        let (file, claim) = (path.clone(), self.begun.claim(&path));
         let sink = self
             .blocking(move |place| {
-                let (disk, _held) = (&*place.env.disk, held);
+                let disk = &*place.env.disk;
                 place.begun.remove_abandoned(disk).map_err(|error| place.failed(error))?;
-                Ok(match &place.full {
+                let sink = match &place.full {
                     Some(full) => Sink::File(full.clone(), None),
                     None => Sink::Engine(Box::new(EngineBuilder::create(
                         disk,
@@ -105,10 +102,11 @@ impl StateDir {
                         place.identity,
                         place.options,
                     )?)),
-                })
+                };
+                Ok((sink, claim))
             })
             .await?;
-        Ok(Staging { place: self.clone(), path, sink: Some(sink), applied: None, claim })
+        Ok(Staging { place: self.clone(), path, sink: Some(sink), applied: None })
     }
 }
 
@@ -123,13 +121,11 @@ impl Staging {
     /// # Errors
     /// See [`EngineError`].
     pub async fn add(&mut self, pairs: Vec<SnapshotPair>) -> Result<(), EngineError> {
-        let mut sink = self.sink.take().ok_or_else(|| self.spoiled())?;
+        let (mut sink, claim) = self.sink.take().ok_or_else(|| self.spoiled())?;
         let (path, applied) = (self.path.clone(), self.applied.unwrap_or_default());
-        let held = self.claim.clone();
         let sink = self
             .place
             .blocking(move |_| {
-                let _held = held;
                 // The sender's own mark says nothing about this member.
                 let own = |(bucket, key, _): &SnapshotPair| *bucket != Bucket::Meta || key != INSTALLED_KEY;
                 let pairs: Vec<SnapshotPair> = pairs.into_iter().filter(own).collect();
@@ -144,7 +140,7 @@ impl Staging {
                         *begun = Some(writer);
                     }
                 }
-                Ok(sink)
+                Ok((sink, claim))
             })
             .await?;
         self.sink = Some(sink);
@@ -164,8 +160,8 @@ impl Staging {
     /// # Errors
     /// See [`EngineError`]. The member must stop: what its next start will find is not known.
     pub async fn finish(mut self) -> Result<Arc<dyn Engine>, EngineError> {
-        let sink = self.sink.take().ok_or_else(|| self.spoiled())?;
-        let Staging { place, path, applied, claim, .. } = self;
+        let (sink, claim) = self.sink.take().ok_or_else(|| self.spoiled())?;
+        let Staging { place, path, applied, .. } = self;
         let mark = applied.and_then(|at| applied_write(at).value);
         let spoiled = EngineError::Corrupt {
             path: path.display().to_string(),

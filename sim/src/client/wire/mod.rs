@@ -61,11 +61,7 @@ impl Api for Wire {
     ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
         Box::pin(async move {
             let call = Call { member, name: format!("{}.{attempt}", id.0) };
-            match call.make(&request).await {
-                Ok(Some((header, response))) => Reply::Answered(header, response),
-                Ok(None) => Reply::Unknown("an answer that says too little".to_owned()),
-                Err(status) => failed(&status),
-            }
+            reply(call.make(&request).await)
         })
     }
 
@@ -79,11 +75,7 @@ impl Api for Wire {
     ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
         Box::pin(async move {
             let call = Call { member, name: format!("{}.{attempt}", id.0) };
-            match call.stream(&range, pause).await {
-                Ok(Some((header, response))) => Reply::Answered(header, response),
-                Ok(None) => Reply::Unknown("an answer that says too little".to_owned()),
-                Err(status) => failed(&status),
-            }
+            reply(call.stream(&range, pause).await)
         })
     }
 
@@ -108,6 +100,15 @@ impl Api for Wire {
 
     fn member_id(&self, member: MemberIndex) -> MemberId {
         self.world.member_id(member)
+    }
+}
+
+/// What came of a call.
+fn reply(answer: Answer) -> Reply {
+    match answer {
+        Ok(Some((header, response))) => Reply::Answered(header, response),
+        Ok(None) => Reply::Unknown("an answer that says too little".to_owned()),
+        Err(status) => failed(&status),
     }
 }
 

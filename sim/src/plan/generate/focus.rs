@@ -77,27 +77,33 @@ pub(super) fn ambushes(seed: u64, duration_ms: u64, focus: Option<Focus>) -> Vec
         let mut dice = Dice::keyed(seed, Purpose::Focus, id);
         let place =
             if dice.permille(THERE_PERMILLE) { dice.pick(&there).copied() } else { dice.pick(PLACES) };
-        let place = PlaceName(place?.name);
+        let place = place?;
         let at_ms = QUIET_START_MS + dice.below(room);
-        let fault = Fault::Ambush {
-            place,
-            nth: if dice.permille(750) { dice.between(1, 4) } else { dice.between(1, 100) },
-            // Beyond a few round trips, or beyond an election; what is shorter, disturbances do.
-            hold_ms: if dice.permille(600) { dice.between(60, 400) } else { dice.between(400, 1_500) },
-            blow: dice.weighted(&blows(focus)).unwrap_or(Blow::None),
-            down_ms: dice.between(50, 2_000),
-        };
-        let for_ms = dice.between(1_000, 8_000).min(duration_ms - QUIET_END_MS / 2 - at_ms);
+        let (fault, for_ms) = ambush(&mut dice, place, focus);
+        let for_ms = for_ms.min(duration_ms - QUIET_END_MS / 2 - at_ms);
         Some(PlannedFault { id, at_ms, for_ms, fault })
     });
     laid.chain(lagging).collect()
 }
 
+/// An ambush at this place, and how long it lasts in milliseconds.
+fn ambush(dice: &mut Dice, place: &Place, focus: Option<Focus>) -> (Fault, u64) {
+    let fault = Fault::Ambush {
+        place: PlaceName(place.name),
+        nth: if dice.permille(750) { dice.between(1, 4) } else { dice.between(1, 100) },
+        // Beyond a few round trips, or beyond an election; what is shorter, disturbances do.
+        hold_ms: if dice.permille(600) { dice.between(60, 400) } else { dice.between(400, 1_500) },
+        blow: dice.weighted(&blows(focus)).unwrap_or(Blow::None),
+        down_ms: dice.between(50, 2_000),
+    };
+    (fault, dice.between(1_000, 8_000))
+}
+
 /// Links from the leader that are slow, and entries that are read late for followers, to the very end, under load: who
 /// then needs what is purged meanwhile, and does not get past it, will not by itself.
 fn lagging_to_the_end(seed: u64, duration_ms: u64) -> Vec<PlannedFault> {
-    let last = FIRST_ID + IDS_MAX;
-    let ids = last..last + LAGGING_MAX;
+    let first = FIRST_ID + IDS_MAX;
+    let ids = first..first + LAGGING_MAX;
     let lagging = ids.map(|id| {
         let mut dice = Dice::keyed(seed, Purpose::Focus, id);
         let at_ms = duration_ms.saturating_sub(dice.between(500, 12_000));

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use quorate_disk::{Call, Crash, FaultKind};
+use quorate_disk::Crash;
 use tokio::sync::oneshot;
 
 use super::{Strike, unknown};
-use crate::net::cuts::between;
 use crate::plan::ambush::Blow;
-use crate::plan::fault::Direction;
 use crate::plan::{Fault, MemberIndex, PlannedFault};
-use crate::world::{World, product};
+use crate::world::World;
 
 /// How long after it was let go a member whose log stands still has power: long enough for a flush of the engine.
 const POWER_AFTER: Duration = Duration::from_millis(40);
@@ -46,33 +44,21 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
         Blow::Kill | Blow::Power => {
             strike.wait(hold / 2).await;
             let crash = if blow == Blow::Kill { Crash::Kill } else { Crash::PowerLoss };
-            dies(strike, crash, down).await;
+            strike.down(crash, down).await;
         }
         Blow::Isolate => {
-            let members: Vec<MemberIndex> = world.members().collect();
-            let links = World::links(&between(&members, Direction::Both, |index| index == struck));
+            let links = world.around(struck);
             world.network().cut(&links);
             strike.wait(hold + down).await;
             world.network().mend(&links);
         }
         Blow::StallLog => {
-            world.seat(struck).disk.inject(quorate_disk::Fault {
-                call: Call::Sync,
-                path: Some(product::wal_dir(world.generation(struck))),
-                nth: 1,
-                // Longer than the power lasts.
-                kind: FaultKind::Stalled(hold + POWER_AFTER + down),
-            });
+            // Longer than the power lasts.
+            strike.stall_log(hold + POWER_AFTER + down);
             strike.wait(hold + POWER_AFTER).await;
-            dies(strike, Crash::PowerLoss, down).await;
+            strike.down(Crash::PowerLoss, down).await;
         }
     }
-}
-
-async fn dies(strike: &Strike<'_>, crash: Crash, down: Duration) {
-    strike.world.hold(strike.struck, crash, strike.id);
-    strike.wait(down).await;
-    strike.world.release(strike.struck);
 }
 
 impl World {

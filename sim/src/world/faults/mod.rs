@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use madsim::task::JoinHandle;
 use quorate_check::types::Nanos;
+use quorate_disk::{Call, Crash, FaultKind};
 
-use super::World;
+use super::{World, product};
 use crate::plan::{Family, Fault, MemberIndex, PlannedFault, Target};
 
 impl World {
@@ -132,6 +133,23 @@ struct Strike<'a> {
 impl Strike<'_> {
     async fn last(&self) {
         self.wait(self.for_).await;
+    }
+
+    /// The struck dies, and stays down for so long.
+    async fn down(&self, crash: Crash, span: Duration) {
+        self.world.hold(self.struck, crash, self.id);
+        self.wait(span).await;
+        self.world.release(self.struck);
+    }
+
+    /// The next sync of the struck's log takes so long.
+    fn stall_log(&self, span: Duration) {
+        self.world.seat(self.struck).disk.inject(quorate_disk::Fault {
+            call: Call::Sync,
+            path: Some(product::wal_dir(self.world.generation(self.struck))),
+            nth: 1,
+            kind: FaultKind::Stalled(span),
+        });
     }
 
     async fn wait(&self, span: Duration) {

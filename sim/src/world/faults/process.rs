@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use quorate_disk::{Call, Crash, FaultKind};
+use quorate_disk::Crash;
 
 use super::{SECOND, Strike, unknown};
 use crate::plan::{Fault, MemberIndex};
-use crate::world::product;
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (world, struck) = (strike.world, strike.struck);
@@ -38,13 +37,8 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
         }
         Fault::PowerLossInStall { stall_ms, .. } => {
             let stall = Duration::from_millis(stall_ms);
-            world.seat(struck).disk.inject(quorate_disk::Fault {
-                call: Call::Sync,
-                path: Some(product::wal_dir(world.generation(struck))),
-                nth: 1,
-                // Longer than the power lasts.
-                kind: FaultKind::Stalled(stall + strike.for_),
-            });
+            // Longer than the power lasts.
+            strike.stall_log(stall + strike.for_);
             strike.wait(stall).await;
             one(strike, Crash::PowerLoss).await;
         }
@@ -58,9 +52,7 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
 }
 
 async fn one(strike: &Strike<'_>, crash: Crash) {
-    strike.world.hold(strike.struck, crash, strike.id);
-    strike.last().await;
-    strike.world.release(strike.struck);
+    strike.down(crash, strike.for_).await;
 }
 
 async fn all(strike: &Strike<'_>, crash: Crash) {

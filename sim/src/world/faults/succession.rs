@@ -6,9 +6,8 @@ use std::time::Duration;
 use quorate_disk::Crash;
 
 use super::{SECOND, Strike, unknown};
-use crate::net::cuts::between;
 use crate::net::weather::{Scope, Weather};
-use crate::plan::fault::{Direction, Unseat};
+use crate::plan::fault::Unseat;
 use crate::plan::{Fault, MemberIndex, Span};
 use crate::world::World;
 
@@ -61,8 +60,7 @@ fn fall(world: &World, member: MemberIndex, how: Unseat, event: u64) -> Fallen {
         Unseat::Kill => world.hold(member, Crash::Kill, event),
         Unseat::Pause => world.pause(member),
         Unseat::Isolate => {
-            let members: Vec<MemberIndex> = world.members().collect();
-            let links = World::links(&between(&members, Direction::Both, |index| index == member));
+            let links = world.around(member);
             world.network().cut(&links);
             return links;
         }
