@@ -26,8 +26,8 @@ pub struct MemberConfig {
     pub members: Vec<MemberInfo>,
     /// Whether it joins a cluster that runs already: with an empty disk it then waits to be led, and founds nothing.
     pub joins: bool,
-    /// Where members of the cluster were reached when it was set up: who joined is told who they are and where they
-    /// are now, should it be without a leader and know nobody who answers. May be empty.
+    /// Where members of the cluster were reached when it was set up: asked while nobody leads, for a member that
+    /// joined and has heard of no other yet. Of those whom its list knows, the list decides. May be empty.
     pub seeds: Vec<String>,
     /// Where its peers reach it.
     pub peer_listen: SocketAddr,
