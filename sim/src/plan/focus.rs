@@ -22,12 +22,24 @@ pub enum Focus {
     Leases,
     /// Requests on their way to the leader and back.
     Writes,
+    /// Members that come and go, and leaders that go themselves.
+    Membership,
+    /// What stands in the engine's file, when it rots.
+    Rot,
 }
 
 impl Focus {
     /// All of them.
-    pub const ALL: [Focus; 6] =
-        [Focus::History, Focus::Handover, Focus::CatchUp, Focus::Storage, Focus::Leases, Focus::Writes];
+    pub const ALL: [Focus; 8] = [
+        Focus::History,
+        Focus::Handover,
+        Focus::CatchUp,
+        Focus::Storage,
+        Focus::Leases,
+        Focus::Writes,
+        Focus::Membership,
+        Focus::Rot,
+    ];
 
     /// The files whose places of disturbance are pressed.
     pub fn files(self) -> &'static [&'static str] {
@@ -51,6 +63,8 @@ impl Focus {
             Focus::Storage => &["src/storage/store.rs", "src/storage/wal/group.rs"],
             Focus::Leases => &["src/raft/lease/keeper.rs"],
             Focus::Writes => &["src/raft/proposer.rs", "src/raft/state_machine.rs"],
+            Focus::Membership => &["src/raft/membership.rs", "src/raft/leadership.rs", "src/node.rs"],
+            Focus::Rot => &["src/member/reads.rs", "src/raft/snapshot.rs", "src/raft/state_machine.rs"],
         }
     }
 }

@@ -280,7 +280,9 @@ impl World {
             life.phase == Phase::Starting
         };
         let tenant = *seat.tenant();
-        if tenant.standing == Standing::Leaving && why.contains(product::REMOVED) {
+        // One that never came to know its cluster finds, once it is removed, no place there.
+        let never_joined = why.contains(product::NOT_LISTED) && self.is_removed(tenant.id);
+        if tenant.standing == Standing::Leaving && (why.contains(product::REMOVED) || never_joined) {
             seat.disk.kill(number);
             self.end(seat, why);
             // What was wrong with a disk that nobody uses any more is nobody's concern.

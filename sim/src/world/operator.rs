@@ -158,8 +158,7 @@ impl World {
 
     async fn finish_replacement(&self, key: u64, index: MemberIndex, id: MemberId) {
         self.remove(key, index, id).await;
-        let removed = self.inner.operators.known().removed.contains(&id);
-        if removed {
+        if self.is_removed(id) {
             self.inner.operators.known().lost = None;
             self.seat_member(key, index, false).await;
         }
@@ -259,12 +258,16 @@ impl World {
         up.into_iter().all(|(_, member)| changes::voters_are_listed(&member))
     }
 
+    /// Whether the cluster said that this member is removed.
+    pub(super) fn is_removed(&self, id: MemberId) -> bool {
+        self.inner.operators.known().removed.contains(&id)
+    }
+
     /// Members that were removed and whose processes have not ended.
     pub fn outstaying(&self) -> Vec<MemberIndex> {
-        let removed = self.inner.operators.known().removed.clone();
         let outstaying = self.inner.seats.iter().filter(|seat| {
             let tenant = *seat.tenant();
-            tenant.standing == Standing::Leaving && removed.contains(&tenant.id)
+            tenant.standing == Standing::Leaving && self.is_removed(tenant.id)
         });
         outstaying.map(|seat| seat.index).collect()
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::faults::{QUIET_END_MS, QUIET_START_MS, anyone};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{DamageArea, DiskArea, LogMoment};
-use crate::plan::{Family, Fault, PlannedFault, Target};
+use crate::plan::{Family, Fault, Focus, PlannedFault, Target};
 
 /// Seeds of a thousand that use a family of the atlas.
 const FAMILY_PERMILLE: u64 = 400;
@@ -37,23 +37,34 @@ pub(super) fn eager_snapshots(seed: u64) -> Option<u64> {
     (families(seed).contains(&Family::Edge) && dice.permille(EAGER_PERMILLE)).then(|| dice.between(3, 12))
 }
 
-/// The faults of a seed, in no order.
+/// The faults of a seed, in no order; one that strikes there rots the engine more often.
 pub(super) fn faults(
     seed: u64,
     members: u8,
     duration_ms: u64,
     families: &BTreeSet<Family>,
+    focused: Option<Focus>,
 ) -> Vec<PlannedFault> {
     let room = duration_ms.saturating_sub(QUIET_START_MS + QUIET_END_MS).max(1);
     let mut all = Vec::new();
     for (number, family) in (0_u64..).zip(Family::ATLAS).filter(|(_, family)| families.contains(family)) {
         let first = FIRST_ID + number * IDS_PER_FAMILY;
-        let count = Dice::keyed(seed, Purpose::Atlas, first).between(2, 4);
+        let rotten = family == Family::Rot && focused == Some(Focus::Rot);
+        let mut dice = Dice::keyed(seed, Purpose::Atlas, first);
+        let count = if rotten { dice.between(6, 12) } else { dice.between(2, 4) };
         for id in first + 1..=first + count {
             let mut dice = Dice::keyed(seed, Purpose::Atlas, id);
             let at_ms = QUIET_START_MS + dice.below(room);
             let target = anyone(&mut dice, members);
-            let (fault, for_ms) = fault(&mut dice, family, target);
+            let (mut fault, mut for_ms) = fault(&mut dice, family, target);
+            if rotten
+                && let Fault::Rot { area, down, .. } = &mut fault
+                && dice.permille(800)
+            {
+                // Mostly for those to find who read while the member runs.
+                (*area, *down) = (DamageArea::Engine, dice.permille(300));
+                for_ms = dice.between(1_000, 15_000);
+            }
             let for_ms = for_ms.min(duration_ms - QUIET_END_MS / 2 - at_ms);
             all.push(PlannedFault { id, at_ms, for_ms, fault });
         }

@@ -74,9 +74,12 @@ pub(super) fn draw(
         std::iter::once(struck).chain(aimed)
     });
     let mut faults: Vec<PlannedFault> =
-        drawn.chain(atlas::faults(seed, members, duration_ms, families)).collect();
+        drawn.chain(atlas::faults(seed, members, duration_ms, families, focused)).collect();
     if families.contains(&Family::Ambush) {
         faults.extend(focus::ambushes(seed, duration_ms, focused));
+    }
+    if focused == Some(Focus::Membership) {
+        faults.extend(cluster::stories(seed, members, duration_ms));
     }
     faults.sort_by_key(|planned| (planned.at_ms, planned.id));
     faults

@@ -10,7 +10,7 @@ use crate::plan::fault::Direction;
 use crate::plan::{Family, Fault, Focus, PlannedFault, Target};
 
 /// Seeds of a thousand that have a focus.
-const FOCUSED_PERMILLE: u64 = 600;
+const FOCUSED_PERMILLE: u64 = 700;
 /// Ambushes of a thousand, in a seed with a focus, that are laid there.
 const THERE_PERMILLE: u64 = 850;
 /// Places at which a seed without a focus lays its ambushes: few, so that each is tried in several ways.
@@ -38,6 +38,8 @@ pub(super) fn families(focus: Option<Focus>) -> BTreeSet<Family> {
         Some(Focus::Handover) => &[Family::Ambush, Family::Succession, Family::Kill],
         Some(Focus::CatchUp) => &[Family::Ambush, Family::Link, Family::Pause, Family::Cluster],
         Some(Focus::Storage) => &[Family::Ambush, Family::Power, Family::DiskStall],
+        Some(Focus::Membership) => &[Family::Ambush, Family::Cluster, Family::Pause],
+        Some(Focus::Rot) => &[Family::Ambush, Family::Rot],
         Some(Focus::History | Focus::Leases | Focus::Writes) => &[Family::Ambush],
     };
     needed.iter().copied().collect()
@@ -52,6 +54,9 @@ fn blows(focus: Option<Focus>) -> [(u64, Blow); 5] {
         Some(Focus::Handover | Focus::CatchUp) => [6, 3, 1, 5, 1],
         Some(Focus::Storage) => [2, 2, 5, 1, 7],
         Some(Focus::Leases | Focus::Writes) => [5, 3, 1, 4, 1],
+        Some(Focus::Membership) => [6, 4, 1, 3, 1],
+        // What rots is found by who goes on.
+        Some(Focus::Rot) => [10, 1, 1, 1, 1],
     };
     [
         (held, Blow::None),

@@ -36,7 +36,7 @@ pub(super) fn draw(seed: u64) -> Knobs {
         late_job_permille: if late { dice.between(10, 200) } else { 0 },
         late_job_us: Span::new(1_000, dice.between(1, 10) * 1000),
         disturbance_permille: if disturbed { dice.between(5, 100) } else { 0 },
-        engine_cache_bytes: engine_cache_bytes(seed),
+        engine_cache_bytes: engine_cache_bytes(seed, focus),
         maintenance_ms: maintenance_ms(seed, restless),
         watch_progress_ms: watch_progress_ms(seed, restless),
         settle_ms: SETTLE_MS,
@@ -61,7 +61,8 @@ fn watch_progress_ms(seed: u64, restless: bool) -> u64 {
 }
 
 /// Often so small that the engine reads its file all the time: what is damaged there is met while the member runs.
-fn engine_cache_bytes(seed: u64) -> Option<u64> {
+fn engine_cache_bytes(seed: u64, focus: Option<Focus>) -> Option<u64> {
     let mut dice = Dice::keyed_twice(seed, Purpose::Knobs, 0, 1);
-    dice.permille(400).then(|| dice.between(16, 128) << 10)
+    let small = dice.permille(400) || focus == Some(Focus::Rot);
+    small.then(|| dice.between(16, if focus == Some(Focus::Rot) { 48 } else { 128 }) << 10)
 }
