@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use quorate::storage::engine::{EngineError, Identity, open_engine};
+use quorate::storage::engine::{EngineError, EngineOptions, Identity, open_engine};
 use quorate::types::MemberId;
 use quorate_disk::SimDisk;
 
@@ -127,6 +127,31 @@ fn a_start_reads_every_page_that_counts() {
         }
     }
     assert!(refused > 3 && unused > 0, "{refused} refused, {unused} unused");
+}
+
+/// Rot that comes while the engine runs may end it inside redb, by whoever reads first. Who comes next is told the same,
+/// and where: it may be the one that is heard.
+#[test]
+fn who_comes_after_the_first_is_told_of_the_same_place() {
+    let len = u64::try_from(written(8).written_bytes(Path::new(FILE)).unwrap().len()).unwrap();
+    let tiny = EngineOptions { cache_bytes: 0 };
+    let mut ended = 0;
+    for page in 2..len / 4096 {
+        let disk = written(8);
+        let world = redb_on(&disk);
+        let opened = open_engine(world.kind, &world.disk, &world.dir, OWNER, tiny).unwrap();
+        let engine = crate::usable(opened);
+        for offset in (page * 4096..(page + 1) * 4096).step_by(8) {
+            disk.flip_bit(Path::new(FILE), offset, 2).unwrap();
+        }
+        let read = || engine.reader().and_then(|reader| read_all(&*reader));
+        let (Err(first), Err(second)) = (read(), read()) else { continue };
+        for error in [&first, &second] {
+            assert!(matches!(error, EngineError::Corrupt { .. }) && names_place(error), "{page}: {error}");
+        }
+        ended += u32::from(second.to_string().contains("an earlier call has failed"));
+    }
+    assert!(ended > 0, "no page ended the engine");
 }
 
 #[test]

@@ -62,6 +62,14 @@ impl SimDisk {
         Ok(bytes)
     }
 
+    /// Offsets at which processes have read the file lately, the newest last.
+    ///
+    /// # Errors
+    /// `NotFound` when no process would see such a file.
+    pub fn recent_reads(&self, path: &Path) -> io::Result<Vec<u64>> {
+        Ok(seen(&mut self.shared.state(), path)?.reads.iter().copied().collect())
+    }
+
     /// Whether the sector at `offset` is durable as it is and nothing newer waits for a sync: only there can
     /// damage be taken back exactly.
     ///

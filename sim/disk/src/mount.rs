@@ -3,6 +3,7 @@
 //! Every handle carries the life it was made in. Once that life has ended, each of its calls fails and its
 //! destructor does nothing, so that futures dropped after a kill cannot turn a crash into a clean shutdown.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,7 +59,10 @@ impl Mount {
             let entry = state.tree.create(time, key, (dir, name), folder);
             if let Entry::File(id) = entry {
                 let origin = state.origin(key);
-                state.files.insert(id, FileNode { origin, content: Content::default(), linked: true });
+                state.files.insert(
+                    id,
+                    FileNode { origin, content: Content::default(), linked: true, reads: VecDeque::new() },
+                );
             }
             Ok(entry)
         });

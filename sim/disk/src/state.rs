@@ -3,7 +3,7 @@
 //! Every call of a process goes: [`Shared::enter`] (is this process alive?), [`State::judge`] (latency, counters,
 //! faults), the work under the verdict, [`Shared::leave`] (crash if so judged, then the hooks, outside the lock).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -211,7 +211,12 @@ pub(crate) struct FileNode {
     pub(crate) content: Content,
     /// Whether a process finds it under a name.
     pub(crate) linked: bool,
+    /// Where it was read last, the newest at the end.
+    pub(crate) reads: VecDeque<u64>,
 }
+
+/// How many reads of a file are remembered.
+const READS_KEPT: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct State {
@@ -327,7 +332,11 @@ impl State {
         buf: &mut [u8],
         verdict: &Verdict,
     ) -> io::Result<()> {
-        let content = &mut self.file_mut(file)?.content;
+        let FileNode { content, reads, .. } = self.file_mut(file)?;
+        if reads.len() == READS_KEPT {
+            reads.pop_front();
+        }
+        reads.push_back(offset);
         let end = offset.checked_add(length(buf.len())).ok_or(io::ErrorKind::InvalidInput)?;
         match verdict {
             Verdict::Fault(FaultKind::Eio) | Verdict::Die(..) => return Err(eio()),

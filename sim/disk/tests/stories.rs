@@ -847,6 +847,18 @@ proptest! {
 }
 
 #[test]
+fn the_last_reads_of_a_file_are_remembered() {
+    let (disk, _mount, file) = with_file(9);
+    file.write_at(0, &[1; 8192]).unwrap();
+    assert_eq!(disk.recent_reads(p("/f")).unwrap(), []);
+    for nth in 0..20 {
+        file.read_at(nth * 8, &mut [0; 8]).unwrap();
+    }
+    assert_eq!(disk.recent_reads(p("/f")).unwrap(), (4..20).map(|nth| nth * 8).collect::<Vec<_>>());
+    assert!(disk.recent_reads(p("/none")).is_err());
+}
+
+#[test]
 fn damage_is_known_until_it_is_written_over_or_mended() {
     let (disk, _mount, file) = with_file(7);
     file.write_at(0, &[1; 8192]).unwrap();

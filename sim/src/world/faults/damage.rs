@@ -17,6 +17,14 @@ use crate::world::{Seat, World, product};
 
 /// The most sectors that one damage strikes, outside the log.
 const SECTORS_MAX: u64 = 8;
+/// The engine's pages.
+const PAGE_BYTES: u64 = 4096;
+/// Damages of a thousand to the engine that begin at the head of a page.
+const PAGE_HEAD_PERMILLE: u64 = 400;
+/// Those that strike a page which was read lately.
+const PAGE_READ_PERMILLE: u64 = 600;
+/// The head of a page: its kind, how many records it holds, and where the first of them end.
+const PAGE_HEAD_BYTES: u64 = 24;
 /// How long a process that was damaged while it ran is down before it must read what is left.
 const DOWN_AFTER: Duration = Duration::from_millis(200);
 
@@ -94,9 +102,22 @@ fn plant(world: &World, struck: MemberIndex, area: DamageArea, dice: &mut Dice, 
     };
     let Some(path) = path else { return };
     let (from, bytes) =
-        if area == DamageArea::Engine { anywhere(seat, &path, dice) } else { in_log(seat, &path, dice) };
+        if area == DamageArea::Engine { in_engine(seat, &path, dice) } else { in_log(seat, &path, dice) };
     damage(seat, &path, from, bytes, dice, unreadable);
     world.note_damage(struck);
+}
+
+/// Often where a page begins: what stands there says how the rest is to be read. Often in a page that was read lately:
+/// most of the file is free, and what is read is not.
+fn in_engine(seat: &Seat, path: &str, dice: &mut Dice) -> (u64, u64) {
+    let (mut from, bytes) = anywhere(seat, path, dice);
+    if dice.permille(PAGE_READ_PERMILLE)
+        && let Some(read) = dice.pick(&seat.disk.recent_reads(Path::new(path)).unwrap_or_default())
+    {
+        from = read + from % PAGE_BYTES;
+    }
+    let head = dice.permille(PAGE_HEAD_PERMILLE).then(|| dice.below(PAGE_HEAD_BYTES));
+    (head.map_or(from, |head| from - from % PAGE_BYTES + head), bytes)
 }
 
 /// Mostly in a batch, where it counts; else anywhere in the file.
