@@ -11,6 +11,7 @@ pub mod core;
 pub mod handle;
 pub mod leadership;
 pub mod lease;
+mod lent;
 pub mod log_store;
 pub mod membership;
 pub mod network;

@@ -1,5 +1,6 @@
 //! How the consensus core reaches its peers: append streams, votes, snapshots, leadership transfer.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2, Snapsh
 use crate::env::{Clock, within};
 use crate::pb::peer as pb;
 use crate::peer::{PeerError, Peers};
+use crate::raft::lent::lend;
 use crate::raft::log_store::Refusals;
 use crate::raft::snapshot::SnapshotData;
 use crate::raft::types::{PeerNode, RaftVote, TypeConfig, log_id};
@@ -131,7 +133,7 @@ fn requests<S: Stream<Item = AppendRequest> + Send + 'static>(
         } else {
             sent.count.fetch_add(1, Ordering::Relaxed);
         }
-        std::future::ready((!purged).then_some(request))
+        ready((!purged).then_some(request))
     });
     readable.map(move |request| append_out(&request, sender))
 }
@@ -188,7 +190,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         request: AppendRequest,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, CoreError> {
-        let input = Box::pin(once(std::future::ready(request)));
+        let input = Box::pin(once(ready(request)));
         let mut answers = self.stream_append(input, option).await?;
         match answers.next().await {
             Some(answer) => Ok(AppendEntriesResponse::from(answer?)),
@@ -207,6 +209,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         Box::pin(async move {
             let timeout = self.network.timeouts.append;
             let sent = Arc::new(Sent::default());
+            let (input, loan) = lend(input);
             let requests = requests(input, sent.clone(), self);
             let responses = self
                 .network
@@ -215,7 +218,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
                 .await
                 .map_err(|error| self.error(&error, RPCTypes::AppendEntries, timeout))?;
             let clock = self.network.clock.clone();
-            Ok(answers(responses, sent, clock, self.target, timeout).boxed())
+            let answers = answers(responses, sent, clock, self.target, timeout);
+            // The requests are taken back when the answers end, or are dropped, and when there never are any.
+            let over = once(async move { drop(loan) }).filter_map(|()| ready(None));
+            Ok(answers.chain(over).boxed())
         })
     }
 

@@ -202,6 +202,32 @@ fn the_fresh_segment_of_a_restart_is_missed_too() {
     assert!(matches!(error, WalError::MissingSegment { .. }) && names(&error, &segment(2)), "{error}");
 }
 
+/// What says that the segment before is not needed any more is the newest segment's first batch: when that rots, the other
+/// seems to be missing, and the refusal names both places.
+#[test]
+fn a_segment_that_only_seems_to_be_missing_is_told_with_the_batch_that_may_be_damaged() {
+    let mut machine = Machine::new(24);
+    assert!(machine.open("first start"));
+    assert!(machine.step(&Step::Commit(vec![entry(1, 0, b"a"), entry(1, 1, b"b")], None)));
+    assert!(machine.step(&Step::Purge(log_id(1, 1))));
+    assert!(machine.open("restart"));
+    assert!(machine.step(&Step::Recycle));
+    machine.wal = None;
+    let newest = segment(2);
+    assert!(machine.disk.files().iter().any(|file| Path::new(file) == newest), "{:?}", machine.disk.files());
+    assert!(!machine.disk.files().iter().any(|file| Path::new(file) == segment(1)), "it was recycled");
+    let files = files_of(&machine.disk);
+    let told = (3..8).map(|block| block * 4096).filter(|at| {
+        let disk = disk_of(&files);
+        disk.flip_bit(&newest, at + 13, 1).unwrap();
+        let Err(error) = content(open_on(&disk, IDENTITY)) else { return false };
+        assert!(names(&error, &newest), "{error}");
+        let unless = format!("unless the batch at offset {at} of {} is damaged", newest.display());
+        matches!(error, WalError::MissingSegment { .. }) && error.to_string().ends_with(&unless)
+    });
+    assert_eq!(told.count(), 1);
+}
+
 #[test]
 fn recycled_segments_are_not_missed() {
     let mut machine = Machine::new(23);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use quorate_disk::Damage;
 
-use super::log_map::{BatchKind, HEADER_COPIES, SegmentMap};
+use super::log_map::{Batch, BatchKind, HEADER_COPIES, SegmentMap};
 
 /// What can be seen of damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,9 +32,17 @@ fn one_of_two(damage: &[&Damage], copies: &[Range<u64>; 2]) -> Option<bool> {
     (struck > 0).then_some(struck == 1)
 }
 
-/// What can be seen of the damage in one segment of the log. `map` is what it would be without; `followed` says
-/// whether a later segment that is in use states where this one ends.
-pub fn sight_in_log(map: &SegmentMap, damage: &[&Damage], followed: bool) -> Sight {
+/// Where a segment stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// No earlier segment is there.
+    pub first: bool,
+    /// A later segment that is in use states where this one ends.
+    pub followed: bool,
+}
+
+/// What can be seen of the damage in one segment of the log. `map` is what it would be without.
+pub fn sight_in_log(map: &SegmentMap, damage: &[&Damage], standing: Standing) -> Sight {
     let struck = |range: &Range<u64>| damage.iter().any(|damage| meets(damage, range));
     let mut sight = Sight::Harmless;
     // A log is read whole, so a sector that cannot be read is met wherever it is.
@@ -44,17 +52,25 @@ pub fn sight_in_log(map: &SegmentMap, damage: &[&Damage], followed: bool) -> Sig
     for (nth, batch) in map.batches.iter().enumerate().filter(|(_, batch)| struck(&batch.content)) {
         let later = map.batches.iter().skip(nth + 1);
         let vouched = nth == 0
-            || followed
+            || standing.followed
             || map.founded > batch.content.start
             || later.clone().any(|later| !struck(&later.head()) && later.vouches > batch.content.start);
         let here = match (vouched, batch.kind) {
             (true, _) => Sight::Seen,
             (false, BatchKind::Records) => Sight::Unseen,
+            // The only proof that this segment was put to use: without it the one before, which was given up since, may
+            // be missing.
+            (false, _) if standing.first && !proofs(map).any(|proof| !struck(&proof.content)) => Sight::Seen,
             (false, _) => Sight::Harmless,
         };
         sight = sight.max(here);
     }
     sight
+}
+
+/// What was written after the segment got its name.
+fn proofs(map: &SegmentMap) -> impl Iterator<Item = &Batch> {
+    map.batches.iter().filter(|batch| batch.content.start >= map.founded)
 }
 
 /// What can be seen of the damage in the state engine's file.
@@ -73,7 +89,6 @@ pub fn sight_in_engine(damage: &[&Damage]) -> Sight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::atlas::Batch;
 
     fn damage(offset: u64, bytes: u64) -> Damage {
         Damage { path: "/f".to_owned(), offset, bytes, unreadable: false }
@@ -94,7 +109,23 @@ mod tests {
     }
 
     fn seen(damages: &[Damage], map: &SegmentMap, followed: bool) -> Sight {
-        sight_in_log(map, &damages.iter().collect::<Vec<_>>(), followed)
+        sight_in_log(map, &damages.iter().collect::<Vec<_>>(), Standing { first: false, followed })
+    }
+
+    #[test]
+    fn the_only_proof_that_the_segment_before_is_not_needed_is_seen() {
+        let mut map = segment();
+        let damage = damage(24_600, 1);
+        let first =
+            |map: &SegmentMap| sight_in_log(map, &[&damage], Standing { first: true, followed: false });
+        assert_eq!(first(&map), Sight::Harmless, "records prove it too");
+        map.founded = 24_576;
+        assert_eq!(first(&map), Sight::Seen);
+        assert_eq!(
+            seen(std::slice::from_ref(&damage), &map, false),
+            Sight::Harmless,
+            "the one before is there"
+        );
     }
 
     #[test]

@@ -53,12 +53,6 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Engine,
-        name: "engine-forgets-what-was-corrupt",
-        breaks: "an engine that died over a corrupt page tells whoever comes second that it is dead, and not where \
-                 the damage is",
-    },
-    Mutant {
-        area: Area::Engine,
         name: "engine-not-durable-when-the-log-is-purged",
         breaks: "the log is purged up to a snapshot that is not durable in the engine, so a power loss loses what \
                  was between",
@@ -68,6 +62,11 @@ pub const CATALOGUE: &[Mutant] = &[
         name: "engine-pages-not-verified-at-start",
         breaks: "a start does not hold the engine's pages against their checksums, so rot is met later, where nobody \
                  can say in which place it stands",
+    },
+    Mutant {
+        area: Area::Engine,
+        name: "engine-pages-not-verified-when-read",
+        breaks: "what rots while a member runs is taken for content, and written elsewhere with a sound checksum",
     },
     Mutant {
         area: Area::Engine,
@@ -251,6 +250,12 @@ pub const CATALOGUE: &[Mutant] = &[
         name: "stream-asks-for-purged-entries-for-ever",
         breaks: "replication that needs purged entries asks again and again instead of sending a snapshot, so a \
                  follower never catches up",
+    },
+    Mutant {
+        area: Area::Replication,
+        name: "stream-polled-after-its-call",
+        breaks: "a transport goes on polling the requests of a call that has failed, which takes entries for sent \
+                 that the next call should send, so a follower lags until the next write",
     },
     Mutant {
         area: Area::Txn,

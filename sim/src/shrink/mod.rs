@@ -1,7 +1,7 @@
 //! Shrinks a failing plan to a story short enough to read: fewer clients, faults, operations and members, plain
 //! knobs, less time, and still the same kind of failure.
 //!
-//! [`chunks`] the delta debugging, [`parts`], [`plainer`] and [`pace`] what can be changed in a plan, [`trials`]
+//! [`chunks`] the delta debugging, [`parts`], [`plainer`], [`forms`] and [`pace`] what can be changed in a plan, [`trials`]
 //! the runs, [`rank`] the guilt of each fault that is left. The parent's side: it runs outside any simulation and
 //! may use threads, processes and host time.
 //!
@@ -10,6 +10,7 @@
 
 pub mod chunks;
 pub mod command;
+pub mod forms;
 pub mod pace;
 pub mod parts;
 pub mod plainer;
@@ -113,6 +114,7 @@ impl<'t> Shrink<'t> {
         self.take_out(Part::Faults);
         self.take_out(Part::Operations);
         self.make_plainer(plainer::fewer_members(&self.plan), true);
+        self.make_plainer(plainer::plainer_faults(&self.plan), false);
         self.make_plainer(plainer::plainer_ending(&self.plan), false);
         self.make_plainer(plainer::plain_knobs(), false);
         self.make_plainer(plainer::exact_clocks(&self.plan), false);

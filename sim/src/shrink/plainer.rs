@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use super::forms;
 use crate::plan::operation::{Ask, PATIENCE_MS, PutAsk, RangeAsk, RevisionAt, StepAsk, TxnAsk};
 use crate::plan::{Ending, Knobs, MemberIndex, MemberPlan, Plan, PlannedFault, Target};
 
@@ -106,6 +107,24 @@ pub fn plainer_ending(plan: &Plan) -> Vec<Way> {
         })
     }));
     ways
+}
+
+/// Plainer forms of each fault.
+pub fn plainer_faults(plan: &Plan) -> Vec<Way> {
+    let ways = plan.faults.iter().flat_map(|planned| {
+        let (id, was) = (planned.id, planned.fault);
+        forms::plainer(was).into_iter().map(move |form| {
+            way(move |plan| {
+                // Where it was made plainer already, that form has ways of its own.
+                for planned in
+                    plan.faults.iter_mut().filter(|planned| planned.id == id && planned.fault == was)
+                {
+                    planned.fault = form;
+                }
+            })
+        })
+    });
+    ways.collect()
 }
 
 /// Exact clocks: everybody's, then one member's at a time.
@@ -268,7 +287,7 @@ mod tests {
                 client.operations.truncate(12);
             }
             let ways = fewer_members(&plan).into_iter().chain(plain_knobs()).chain(exact_clocks(&plan));
-            let ways = ways.chain(plainer_ending(&plan));
+            let ways = ways.chain(plainer_ending(&plan)).chain(plainer_faults(&plan));
             for way in ways.chain(simpler_requests(&plan)) {
                 if let Some(plainer) = way(&plan) {
                     assert_eq!(plainer.check(), Ok(()), "seed {seed}");

@@ -17,7 +17,7 @@ use quorate_disk::{Config, Damage};
 
 use super::{Seat, World, product};
 use crate::atlas::{
-    Place, SegmentMap, Sight, damaged_members_max, names_damage, sight_in_engine, sight_in_log,
+    Place, SegmentMap, Sight, Standing, damaged_members_max, names_damage, sight_in_engine, sight_in_log,
     tells_of_no_space,
 };
 use crate::plan::MemberIndex;
@@ -231,7 +231,8 @@ fn sights(seat: &Seat, damage: &[Damage]) -> BTreeMap<String, Sight> {
     let sight = |path: &str, damage: &[&Damage]| {
         if product::is_segment(path) {
             let map = segment(seat, path);
-            sight_in_log(&map, damage, is_followed(seat, path))
+            let first = segments(seat).first().is_none_or(|oldest| oldest.as_str() >= path);
+            sight_in_log(&map, damage, Standing { first, followed: is_followed(seat, path) })
         } else if product::is_engine(path) {
             sight_in_engine(damage)
         } else {

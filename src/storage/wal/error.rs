@@ -33,8 +33,11 @@ pub enum WalError {
         /// What is wrong.
         what: String,
     },
-    /// A segment that must exist does not.
-    #[error("write-ahead log segment {file} is missing, needed at offset {offset} of {named_by}")]
+    /// A segment that must exist does not; or what says that it is not needed any more is damaged.
+    #[error(
+        "write-ahead log segment {file} is missing, needed at offset {offset} of {named_by}{}",
+        or_damaged(.unless)
+    )]
     MissingSegment {
         /// The absent segment.
         file: String,
@@ -42,6 +45,8 @@ pub enum WalError {
         named_by: String,
         /// Where in that file the proof stands, in bytes.
         offset: u64,
+        /// The file and the offset in bytes at which the log's last batch, if it is damaged, would explain it as well.
+        unless: Option<(String, u64)>,
     },
     /// The directory belongs to another cluster or member.
     #[error(
@@ -107,6 +112,12 @@ pub enum WalError {
         /// The directory.
         dir: String,
     },
+}
+
+fn or_damaged(place: &Option<(String, u64)>) -> String {
+    place.as_ref().map_or_else(String::new, |(file, offset)| {
+        format!(", unless the batch at offset {offset} of {file} is damaged")
+    })
 }
 
 impl WalError {

@@ -214,6 +214,7 @@ impl Opening {
                 file: self.dir.shown(&segment_name(previous.id.sequence)),
                 named_by: newest.file.shown(),
                 offset: DATA_OFFSET,
+                unless: Some((newest.file.shown(), newest.checkpoint.durable_through)),
             });
         };
         self.follows(before, &newest.file, &newest.checkpoint)?;
@@ -346,7 +347,7 @@ impl Opening {
         // Counted when they are rewritten.
         let mut uncounted = LiveBytes::new(self.options.segment_bytes);
         replay.take(&last.file.shown(), tail_batches, &mut uncounted)?;
-        replay.complete(&oldest.file.shown(), || {
+        replay.complete(&oldest.file.shown(), torn_tail.as_ref(), || {
             let before = oldest.checkpoint.previous.map_or(Sequence(0), |previous| previous.id.sequence);
             self.dir.shown(&segment_name(before))
         })?;
@@ -378,6 +379,7 @@ impl Opening {
                 file: self.dir.shown(&segment_name(next.sequence)),
                 named_by: last.file.shown(),
                 offset,
+                unless: None,
             }),
         }
     }

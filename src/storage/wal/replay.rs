@@ -9,6 +9,7 @@ use super::checkpoint::Checkpoint;
 use super::error::WalError;
 use super::live::LiveBytes;
 use super::record::{Decoded, Entry, WalRecord};
+use super::recovery::TornTail;
 use super::scan::Batch;
 use super::state::{LogState, further, index_after};
 use crate::types::{Incarnation, LogIndex};
@@ -102,7 +103,12 @@ impl Replay {
     }
 
     /// Holds the entries against what is purged and what is last: none may be missing.
-    pub(super) fn complete(&self, oldest: &str, missing: impl FnOnce() -> String) -> Result<(), WalError> {
+    pub(super) fn complete(
+        &self,
+        oldest: &str,
+        torn: Option<&TornTail>,
+        missing: impl FnOnce() -> String,
+    ) -> Result<(), WalError> {
         let first = index_after(self.state.purged);
         let count = index_after(self.state.last).0.saturating_sub(first.0);
         let held = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
@@ -115,6 +121,8 @@ impl Replay {
             file: missing(),
             named_by: oldest.to_owned(),
             offset: super::format::DATA_OFFSET,
+            // The purge may have stood in what was taken for a torn tail.
+            unless: torn.map(|torn| (torn.file.clone(), torn.offset)),
         })
     }
 

@@ -3,6 +3,8 @@
 //! Errors say where in the file: redb's own do not, so the gate remembers the last page that was read, which is the one
 //! that redb looked at when it found something wrong with it.
 //!
+//! What is read is held against what was written there ([`Pages`]).
+//!
 //! Invariant: once the [`Gate`] is shut nothing is written any more. redb writes when it is dropped (it turns
 //! pending batches into durable ones), and that would let the engine overtake the WAL, or make a clean
 //! shutdown of a crash; so the engine shuts the gate before it lets go of redb.
@@ -13,6 +15,7 @@ use std::sync::{Arc, OnceLock};
 
 use redb::StorageBackend;
 
+use super::pages::Pages;
 use crate::env::File;
 use crate::storage::engine::identity::HEADER_BYTES;
 
@@ -24,12 +27,20 @@ pub struct Gate {
     failure: OnceLock<(io::ErrorKind, String)>,
     /// Where the last read began and how long it was, in bytes of the file.
     last_read: (AtomicU64, AtomicU64),
+    /// Whether what is read is what the pages are, and not held against what they were.
+    learns: AtomicBool,
 }
 
 impl Gate {
     /// From now on every write fails.
     pub fn shut(&self) {
         self.shut.store(true, Ordering::Release);
+    }
+
+    /// Whether what is read from now on is taken for what the pages are: while a start verifies them by redb's own
+    /// checksums.
+    pub fn learn(&self, learns: bool) {
+        self.learns.store(learns, Ordering::Release);
     }
 
     /// Whether any call to the file failed, the gate's own refusals included.
@@ -68,12 +79,22 @@ impl Gate {
 pub struct Backend {
     file: Arc<dyn File>,
     gate: Arc<Gate>,
+    pages: Pages,
 }
 
 impl Backend {
     /// redb's storage in `file`, behind the header page.
     pub fn new(file: Arc<dyn File>, gate: Arc<Gate>) -> Backend {
-        Backend { file, gate }
+        Backend { file, gate, pages: Pages::default() }
+    }
+
+    fn check(&self, at: u64, data: &[u8]) -> io::Result<()> {
+        // The planted bug takes what it reads for what was written.
+        let wrong =
+            self.pages.wrong(at, data).filter(|_| !crate::mutant!("engine-pages-not-verified-when-read"));
+        let Some(wrong) = wrong else { return Ok(()) };
+        let text = format!("the page at offset {wrong} has changed since it was written");
+        Err(io::Error::new(io::ErrorKind::InvalidData, text))
     }
 }
 
@@ -102,12 +123,18 @@ impl StorageBackend for Backend {
         let at = shifted(offset)?;
         self.gate.last_read.0.store(at, Ordering::Release);
         self.gate.last_read.1.store(u64::try_from(out.len()).unwrap_or(u64::MAX), Ordering::Release);
-        self.gate.note(placed("read", at, self.file.read_at(at, out)))
+        self.gate.note(placed("read", at, self.file.read_at(at, out)))?;
+        if self.gate.learns.load(Ordering::Acquire) {
+            self.pages.learn(at, out);
+            return Ok(());
+        }
+        self.gate.note(self.check(at, out))
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
         self.gate.pass()?;
         let len = shifted(len)?;
+        self.pages.end(len);
         self.gate.note(placed("end the file", len, self.file.set_len(len)))
     }
 
@@ -119,6 +146,9 @@ impl StorageBackend for Backend {
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
         self.gate.pass()?;
         let at = shifted(offset)?;
-        self.gate.note(placed("write", at, self.file.write_at(at, data)))
+        self.pages.forget(at, u64::try_from(data.len()).unwrap_or(u64::MAX));
+        self.gate.note(placed("write", at, self.file.write_at(at, data)))?;
+        self.pages.learn(at, data);
+        Ok(())
     }
 }

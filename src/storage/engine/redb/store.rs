@@ -64,7 +64,9 @@ impl Store {
             let text = format!("cannot write the header at offset 0: {error}");
             io_error(path, io::Error::new(error.kind(), text))
         })?;
-        Store::over(file, path, cache_bytes)
+        let store = Store::over(file, path, cache_bytes)?;
+        store.gate.learn(false);
+        Ok(store)
     }
 
     /// Opens the file at `path`, after its header was found to be this member's.
@@ -90,6 +92,7 @@ impl Store {
         if !crate::mutant!("engine-pages-not-verified-at-start") {
             store.verify()?;
         }
+        store.gate.learn(false);
         Ok(store)
     }
 
@@ -116,6 +119,7 @@ impl Store {
 
     fn over(file: Arc<dyn File>, path: &Path, cache_bytes: usize) -> Result<Store, EngineError> {
         let gate = Arc::new(Gate::default());
+        gate.learn(true);
         let backend = Backend::new(Arc::clone(&file), Arc::clone(&gate));
         let seen = Arc::clone(&gate);
         let opened = catch_unwind(AssertUnwindSafe(|| {
@@ -175,10 +179,7 @@ impl Store {
     }
 
     fn end_over(&self, error: &EngineError) {
-        // The planted bug keeps what it has found to itself.
-        if let EngineError::Corrupt { what, .. } = error
-            && !crate::mutant!("engine-forgets-what-was-corrupt")
-        {
+        if let EngineError::Corrupt { what, .. } = error {
             // Only the first is the cause.
             self.corrupt.get_or_init(|| what.clone());
         }
@@ -265,7 +266,7 @@ fn placed(error: EngineError, gate: &Gate) -> EngineError {
             EngineError::Corrupt { path, what: format!("{what} ({})", gate.last_read()) }
         }
         (EngineError::Io { path, source }, Some(cause)) if !source.to_string().contains("offset ") => {
-            EngineError::Io { path, source: cause }
+            io_error(Path::new(&path), cause)
         }
         (error, _) => error,
     }
