@@ -9,13 +9,14 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    Contender, Fault, History, Incarnation, Logged, Observer, Operation, Outcome, Request, Settled, Watch,
-    WatchEnd, WatchReceived,
+    Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer, Operation, Outcome, Request,
+    Settled, Watch, WatchEnd, WatchReceived,
 };
 use quorate_check::types::{MemberId, Nanos, OpId, WatchNo};
 use quorate_check::verdict::Class;
 
 use crate::figures::Figures;
+use crate::plan::MemberIndex;
 use crate::report::Finding;
 use crate::timeline::Timeline;
 use crate::trace::Trace;
@@ -31,6 +32,8 @@ struct Inner {
     open: BTreeMap<OpId, Operation>,
     /// Watches that have not ended.
     watches: BTreeMap<WatchNo, Watch>,
+    /// Who moved into a place last, and when.
+    newcomers: BTreeMap<u32, (MemberId, Nanos)>,
     /// The time of the last event.
     last: Nanos,
     trace: Trace,
@@ -59,6 +62,14 @@ pub struct Written {
 pub struct OpenFault(usize);
 
 impl Inner {
+    /// Calls go to places. Who moves into one while a call is on its way there is the one that was asked.
+    fn on_its_way(&self, asked: &mut MemberAsked, invoked: Nanos, answered: MemberId) {
+        let newcomer = self.newcomers.get(&asked.index);
+        if let Some((id, _)) = newcomer.filter(|(id, since)| *id == answered && *since >= invoked) {
+            asked.id = *id;
+        }
+    }
+
     fn event(&mut self, at: Nanos, what: &impl Hash, text: fmt::Arguments<'_>) {
         self.last = self.last.max(at);
         self.trace.event(at.0, what, text);
@@ -107,7 +118,10 @@ impl Record {
         let mut inner = self.inner();
         inner.event(at, &("return", id, &outcome), format_args!("return {id} {outcome:?}"));
         let operation = inner.open.remove(&id);
-        if let Some((operation, outcome)) = operation.zip(outcome) {
+        if let Some((mut operation, outcome)) = operation.zip(outcome) {
+            if let Outcome::Ok { header, .. } = &outcome {
+                inner.on_its_way(&mut operation.member, operation.invoked, header.member_id);
+            }
             inner.history.operations.push(Operation { returned: at, outcome, ..operation });
         }
     }
@@ -137,8 +151,12 @@ impl Record {
     pub fn watch_received(&self, id: WatchNo, received: WatchReceived) {
         let mut inner = self.inner();
         inner.event(received.at, &("watched", id, &received), format_args!("watched {id} {received:?}"));
-        if let Some(watch) = inner.watches.get_mut(&id) {
+        if let Some(mut watch) = inner.watches.remove(&id) {
+            if watch.received.is_empty() {
+                inner.on_its_way(&mut watch.member, watch.invoked, received.header.member_id);
+            }
             watch.received.push(received);
+            inner.watches.insert(id, watch);
         }
     }
 
@@ -149,6 +167,13 @@ impl Record {
         watch.end = end;
         inner.history.watches.push(watch.clone());
         Some(watch)
+    }
+
+    /// Writes down that a member has moved into a place.
+    pub fn moves_in(&self, at: Nanos, index: MemberIndex, member: MemberId) {
+        let mut inner = self.inner();
+        inner.note(at, format_args!("added {index}"));
+        inner.newcomers.insert(u32::from(index.0), (member, at));
     }
 
     /// Writes down that a fault began.
@@ -293,7 +318,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quorate_check::history::MemberAsked;
+    use quorate_check::history::{Header, Response, StatusResponse};
     use quorate_check::types::ClientId;
 
     fn operation(id: u64, invoked: u64) -> Operation {
@@ -306,6 +331,25 @@ mod tests {
             request: Request::Status,
             outcome: Outcome::Unknown { reason: String::new() },
         }
+    }
+
+    #[test]
+    fn who_moves_into_a_place_while_a_call_is_on_its_way_is_the_one_that_was_asked() {
+        let answer = |member| Outcome::Ok {
+            header: Header { member_id: MemberId(member), ..Header::default() },
+            response: Response::Status(StatusResponse::default()),
+        };
+        let record = Record::default();
+        for id in 1..=4 {
+            record.sent(operation(id, id * 10));
+        }
+        record.moves_in(Nanos(25), MemberIndex(0), MemberId(7));
+        // A stranger's answer, and an answer to who asked the newcomer by another name, stay what they are.
+        for (id, member) in [(1, 7), (2, 8), (3, 7)] {
+            record.ended(OpId(id), Nanos(50), Some(answer(member)));
+        }
+        let asked: Vec<u64> = record.take().history.operations.iter().map(|it| it.member.id.0).collect();
+        assert_eq!(asked, [7, 0, 0, 0]);
     }
 
     #[test]

@@ -114,13 +114,18 @@ impl World {
         }
     }
 
-    /// Notes that damage was planted, for the trace.
+    /// Notes that damage was planted. Who runs may meet it also when it is gone by the time the process ends: in a file
+    /// that was replaced meanwhile, and is still read.
     pub(super) fn note_damage(&self, index: MemberIndex) {
-        for Damage { path, offset, bytes, unreadable } in self.seat(index).disk.damage() {
-            let how = if unreadable { "unreadable" } else { "wrong" };
+        let seat = self.seat(index);
+        let damage = seat.disk.damage();
+        for Damage { path, offset, bytes, unreadable } in &damage {
+            let how = if *unreadable { "unreadable" } else { "wrong" };
             let now = self.now();
             self.inner.record.note(now, format_args!("damage {index} {path} {offset}+{bytes} {how}"));
         }
+        let sights = sights(seat, &damage);
+        seat.life().case.learn(&sights, damage);
     }
 
     /// All faults end: there is space, and who waits for a rescue is rescued.
@@ -147,8 +152,7 @@ impl World {
             life.case.mend(seat);
             return;
         }
-        life.case.grave |= sights.values().any(|sight| *sight == Sight::Seen);
-        life.case.places.extend(damage.into_iter().map(|damage| (damage.path, damage.offset)));
+        life.case.learn(&sights, damage);
     }
 
     /// What follows when a member ended itself with these words; `starting` says whether it had not come up.
@@ -161,7 +165,8 @@ impl World {
         }
         // A start reads everything, one after the other, so it knows where it is; who runs may have read it long ago, and
         // redb may give up over a sound page that a damaged one led it to, before its pages can be verified.
-        let near = starting && !words.contains("redb gave up");
+        let leads = ["redb gave up", "before its pages could be verified"];
+        let near = starting && !leads.iter().any(|lead| words.contains(lead));
         if !case.grave || !names_damage(words, near, case.places.iter()) {
             return Followed::Nothing;
         }
@@ -210,6 +215,11 @@ impl World {
 }
 
 impl Case {
+    fn learn(&mut self, sights: &BTreeMap<String, Sight>, damage: Vec<Damage>) {
+        self.grave |= sights.values().any(|sight| *sight == Sight::Seen);
+        self.places.extend(damage.into_iter().map(|damage| (damage.path, damage.offset)));
+    }
+
     fn mend(&mut self, seat: &Seat) {
         seat.disk.mend();
         self.forget();

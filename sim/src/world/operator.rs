@@ -77,7 +77,7 @@ impl World {
         let change = Change::Add { url: product::peer_url(index), learner };
         match self.ask_until_done(key, &change).await {
             Some(Changed::Added(id)) => {
-                self.inner.record.note(self.now(), format_args!("added {index}"));
+                self.inner.record.moves_in(self.now(), index, id);
                 self.seat(index).tenant().move_in(id);
                 self.start_if_nobody_holds(index);
             }

@@ -136,8 +136,8 @@ impl Store {
                 let (path, dead) = (path.to_owned(), AtomicBool::new(false));
                 Ok(Store { db: Some(db), gate, file, path, dead, corrupt: OnceLock::new() })
             }
-            Ok(Err(error)) => Err(placed(database_error(path, error), &seen)),
-            Err(panic) => Err(placed(corrupt(path, panic_text(&*panic)), &seen)),
+            Ok(Err(error)) => Err(unverified(placed(database_error(path, error), &seen))),
+            Err(panic) => Err(unverified(placed(corrupt(path, panic_text(&*panic)), &seen))),
         }
     }
 
@@ -269,6 +269,16 @@ fn placed(error: EngineError, gate: &Gate) -> EngineError {
             io_error(Path::new(&path), cause)
         }
         (error, _) => error,
+    }
+}
+
+/// What redb says while it opens a file may come of a page that it read before the one it names.
+fn unverified(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Corrupt { path, what } => {
+            EngineError::Corrupt { path, what: format!("{what}, before its pages could be verified") }
+        }
+        error => error,
     }
 }
 
