@@ -32,8 +32,8 @@ struct Inner {
     open: BTreeMap<OpId, Operation>,
     /// Watches that have not ended.
     watches: BTreeMap<WatchNo, Watch>,
-    /// Who moved into a place last, and when.
-    newcomers: BTreeMap<u32, (MemberId, Nanos)>,
+    /// Who moved into which place, and when.
+    newcomers: Vec<(u32, MemberId, Nanos)>,
     /// The time of the last event.
     last: Nanos,
     trace: Trace,
@@ -63,10 +63,10 @@ pub struct OpenFault(usize);
 
 impl Inner {
     /// Calls go to places. Who moves into one while a call is on its way there is the one that was asked.
-    fn on_its_way(&self, asked: &mut MemberAsked, invoked: Nanos, answered: MemberId) {
-        let newcomer = self.newcomers.get(&asked.index);
-        if let Some((id, _)) = newcomer.filter(|(id, since)| *id == answered && *since >= invoked) {
-            asked.id = *id;
+    fn answered_by_newcomer(&self, asked: &mut MemberAsked, invoked: Nanos, answered: MemberId) {
+        let mut newcomers = self.newcomers.iter();
+        if newcomers.any(|(place, id, since)| *place == asked.index && *id == answered && *since >= invoked) {
+            asked.id = answered;
         }
     }
 
@@ -120,7 +120,7 @@ impl Record {
         let operation = inner.open.remove(&id);
         if let Some((mut operation, outcome)) = operation.zip(outcome) {
             if let Outcome::Ok { header, .. } = &outcome {
-                inner.on_its_way(&mut operation.member, operation.invoked, header.member_id);
+                inner.answered_by_newcomer(&mut operation.member, operation.invoked, header.member_id);
             }
             inner.history.operations.push(Operation { returned: at, outcome, ..operation });
         }
@@ -153,7 +153,7 @@ impl Record {
         inner.event(received.at, &("watched", id, &received), format_args!("watched {id} {received:?}"));
         if let Some(mut watch) = inner.watches.remove(&id) {
             if watch.received.is_empty() {
-                inner.on_its_way(&mut watch.member, watch.invoked, received.header.member_id);
+                inner.answered_by_newcomer(&mut watch.member, watch.invoked, received.header.member_id);
             }
             watch.received.push(received);
             inner.watches.insert(id, watch);
@@ -173,7 +173,7 @@ impl Record {
     pub fn moves_in(&self, at: Nanos, index: MemberIndex, member: MemberId) {
         let mut inner = self.inner();
         inner.note(at, format_args!("added {index}"));
-        inner.newcomers.insert(u32::from(index.0), (member, at));
+        inner.newcomers.push((u32::from(index.0), member, at));
     }
 
     /// Writes down that a fault began.
@@ -344,7 +344,7 @@ mod tests {
             record.sent(operation(id, id * 10));
         }
         record.moves_in(Nanos(25), MemberIndex(0), MemberId(7));
-        // A stranger's answer, and an answer to who asked the newcomer by another name, stay what they are.
+        // A stranger's answer, and one to a call that began after the move, stay what they are.
         for (id, member) in [(1, 7), (2, 8), (3, 7)] {
             record.ended(OpId(id), Nanos(50), Some(answer(member)));
         }

@@ -20,6 +20,7 @@ struct Slot<S> {
 pub struct Lent<S>(Arc<Mutex<Slot<S>>>);
 
 /// The lender's end: takes the stream back when it is dropped.
+#[must_use = "the stream is taken back when the loan is dropped"]
 pub struct Loan<S>(Arc<Mutex<Slot<S>>>);
 
 /// Lends a stream for as long as the loan lives.

@@ -18,7 +18,7 @@ use openraft::{OptionalSend, RPCTypes, RaftNetworkFactory, RaftNetworkV2, Snapsh
 use crate::env::{Clock, within};
 use crate::pb::peer as pb;
 use crate::peer::{PeerError, Peers};
-use crate::raft::lent::lend;
+use crate::raft::lent::{Loan, lend};
 use crate::raft::log_store::Refusals;
 use crate::raft::snapshot::SnapshotData;
 use crate::raft::types::{PeerNode, RaftVote, TypeConfig, log_id};
@@ -139,18 +139,19 @@ fn requests<S: Stream<Item = AppendRequest> + Send + 'static>(
 }
 
 /// Reads answers off an append stream; ends it when a request stays unanswered for too long. An idle stream,
-/// with nothing to answer, may stay open for ever.
-fn answers(
+/// with nothing to answer, may stay open for ever. The requests are taken back with the last answer.
+fn answers<S: Send>(
     responses: tonic::Streaming<pb::AppendResponse>,
     sent: Arc<Sent>,
+    requests: Loan<S>,
     clock: Arc<dyn Clock>,
     target: MemberId,
     timeout: Duration,
 ) -> impl Stream<Item = Result<AppendResult, CoreError>> + Send {
-    unfold(Some((responses, 0_u64)), move |state| {
+    unfold(Some((responses, 0_u64, requests)), move |state| {
         let (sent, clock) = (sent.clone(), clock.clone());
         async move {
-            let (mut responses, received) = state?;
+            let (mut responses, received, requests) = state?;
             loop {
                 // What is sent while this waits has its own time.
                 let due = sent.count.load(Ordering::Relaxed);
@@ -169,7 +170,9 @@ fn answers(
                 };
                 return match next {
                     Ok(response) => match append_result_in(&response) {
-                        Some(Ok(matching)) => Some((Ok(Ok(matching)), Some((responses, received + 1)))),
+                        Some(Ok(matching)) => {
+                            Some((Ok(Ok(matching)), Some((responses, received + 1, requests))))
+                        }
                         Some(Err(refused)) => Some((Ok(Err(refused)), None)),
                         None => Some((Err(NetworkError::from_string("empty append answer").into()), None)),
                     },
@@ -218,10 +221,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
                 .await
                 .map_err(|error| self.error(&error, RPCTypes::AppendEntries, timeout))?;
             let clock = self.network.clock.clone();
-            let answers = answers(responses, sent, clock, self.target, timeout);
-            // The requests are taken back when the answers end, or are dropped, and when there never are any.
-            let over = once(async move { drop(loan) }).filter_map(|()| ready(None));
-            Ok(answers.chain(over).boxed())
+            Ok(answers(responses, sent, loan, clock, self.target, timeout).boxed())
         })
     }
 

@@ -148,7 +148,10 @@ fn a_page_that_rots_under_a_running_engine_is_named_to_all_who_come() {
         match read() {
             Ok(content) => assert_eq!(content, *right, "page {page} is free"),
             Err(first) => {
-                let place = format!("the page at offset {} has changed since it was written", page * 4096);
+                let place = format!(
+                    "the page at offset {} has changed since it was written or first read",
+                    page * 4096
+                );
                 for error in [first, read().unwrap_err()] {
                     let text = error.to_string();
                     assert!(matches!(error, EngineError::Corrupt { .. }) && text.contains(&place), "{text}");

@@ -15,7 +15,7 @@ mod sight;
 
 pub use log_map::{Batch, BatchKind, SegmentMap};
 pub use refusal::{Place, names_damage, tells_of_no_space};
-pub use sight::{Sight, Standing, sight_in_engine, sight_in_log};
+pub use sight::{Neighbours, Sight, sight_in_engine, sight_in_log};
 
 /// How many of this many members may be damaged at once so that survival is required.
 pub fn damaged_members_max(members: usize) -> usize {

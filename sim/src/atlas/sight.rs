@@ -32,9 +32,9 @@ fn one_of_two(damage: &[&Damage], copies: &[Range<u64>; 2]) -> Option<bool> {
     (struck > 0).then_some(struck == 1)
 }
 
-/// Where a segment stands in the log.
+/// What stands beside a segment of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Neighbours {
     /// No earlier segment is there.
     pub first: bool,
     /// A later segment that is in use states where this one ends.
@@ -42,7 +42,7 @@ pub struct Standing {
 }
 
 /// What can be seen of the damage in one segment of the log. `map` is what it would be without.
-pub fn sight_in_log(map: &SegmentMap, damage: &[&Damage], standing: Standing) -> Sight {
+pub fn sight_in_log(map: &SegmentMap, damage: &[&Damage], neighbours: Neighbours) -> Sight {
     let struck = |range: &Range<u64>| damage.iter().any(|damage| meets(damage, range));
     let mut sight = Sight::Harmless;
     // A log is read whole, so a sector that cannot be read is met wherever it is.
@@ -52,7 +52,7 @@ pub fn sight_in_log(map: &SegmentMap, damage: &[&Damage], standing: Standing) ->
     for (nth, batch) in map.batches.iter().enumerate().filter(|(_, batch)| struck(&batch.content)) {
         let later = map.batches.iter().skip(nth + 1);
         let vouched = nth == 0
-            || standing.followed
+            || neighbours.followed
             || map.founded > batch.content.start
             || later.clone().any(|later| !struck(&later.head()) && later.vouches > batch.content.start);
         let here = match (vouched, batch.kind) {
@@ -60,7 +60,7 @@ pub fn sight_in_log(map: &SegmentMap, damage: &[&Damage], standing: Standing) ->
             (false, BatchKind::Records) => Sight::Unseen,
             // The only proof that this segment was put to use: without it the one before, which was given up since, may
             // be missing.
-            (false, _) if standing.first && !proofs(map).any(|proof| !struck(&proof.content)) => Sight::Seen,
+            (false, _) if neighbours.first && !proofs(map).any(|proof| !struck(&proof.head())) => Sight::Seen,
             (false, _) => Sight::Harmless,
         };
         sight = sight.max(here);
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn seen(damages: &[Damage], map: &SegmentMap, followed: bool) -> Sight {
-        sight_in_log(map, &damages.iter().collect::<Vec<_>>(), Standing { first: false, followed })
+        sight_in_log(map, &damages.iter().collect::<Vec<_>>(), Neighbours { first: false, followed })
     }
 
     #[test]
@@ -117,7 +117,7 @@ mod tests {
         let mut map = segment();
         let damage = damage(24_600, 1);
         let first =
-            |map: &SegmentMap| sight_in_log(map, &[&damage], Standing { first: true, followed: false });
+            |map: &SegmentMap| sight_in_log(map, &[&damage], Neighbours { first: true, followed: false });
         assert_eq!(first(&map), Sight::Harmless, "records prove it too");
         map.founded = 24_576;
         assert_eq!(first(&map), Sight::Seen);

@@ -1,4 +1,4 @@
-//! Plainer forms of one fault: what it does in one blow, or to whoever leads, instead of where and when it did.
+//! Plainer forms of one fault: one blow instead of several, and the leader struck instead of who came to a place.
 //!
 //! Invariant: a form is nearer to the plainest than what it stands for, so that going from form to form ends.
 
@@ -6,8 +6,20 @@ use crate::plan::ambush::Blow;
 use crate::plan::fault::{Direction, Unseat};
 use crate::plan::{Fault, Target};
 
-/// The plainer forms of this fault, the plainest first; none when there is none.
-pub fn plainer(fault: Fault) -> Vec<Fault> {
+/// The plainer forms of this fault and of how long it lasts, in milliseconds, the plainest first; none when there is
+/// none.
+pub fn plainer(fault: Fault, for_ms: u64) -> Vec<(Fault, u64)> {
+    let lasts = |form: &Fault| match (fault, form) {
+        (_, Fault::Ambush { .. }) => for_ms,
+        // An ambush lasts until somebody comes; what then happens has a time of its own.
+        (Fault::Ambush { blow: Blow::None, hold_ms, .. }, _) => hold_ms,
+        (Fault::Ambush { down_ms, .. }, _) => down_ms,
+        _ => for_ms,
+    };
+    forms(fault).into_iter().map(|form| (form, lasts(&form))).collect()
+}
+
+fn forms(fault: Fault) -> Vec<Fault> {
     match fault {
         Fault::Ambush { place, nth, hold_ms, blow, down_ms } => {
             let same = |nth, hold_ms, blow| Fault::Ambush { place, nth, hold_ms, blow, down_ms };
@@ -75,16 +87,26 @@ fn isolated(target: Target) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::ambush::PlaceName;
     use crate::plan::generate::generate;
 
     #[test]
     fn going_from_form_to_form_ends() {
-        for fault in (0..40).flat_map(|seed| generate(seed).faults) {
-            let mut now = vec![fault.fault];
+        for planned in (0..40).flat_map(|seed| generate(seed).faults) {
+            let mut now = vec![(planned.fault, planned.for_ms)];
             for _ in 0..8 {
-                now = now.into_iter().flat_map(plainer).collect();
+                now = now.into_iter().flat_map(|(fault, for_ms)| plainer(fault, for_ms)).collect();
             }
-            assert_eq!(now, [], "{fault:?} has plainer forms for ever");
+            assert_eq!(now, [], "{planned:?} has plainer forms for ever");
         }
+    }
+
+    #[test]
+    fn a_blow_lasts_as_long_as_the_one_that_it_stands_for() {
+        let place = PlaceName(crate::hooks::PLACES[0].name);
+        let ambush = |blow| Fault::Ambush { place, nth: 1, hold_ms: 70, blow, down_ms: 900 };
+        let target = Target::Leader;
+        assert_eq!(plainer(ambush(Blow::Kill), 5_000)[0], (Fault::Kill { target }, 900));
+        assert_eq!(plainer(ambush(Blow::None), 5_000), [(Fault::Pause { target }, 70)]);
     }
 }

@@ -113,13 +113,13 @@ pub fn plainer_ending(plan: &Plan) -> Vec<Way> {
 pub fn plainer_faults(plan: &Plan) -> Vec<Way> {
     let ways = plan.faults.iter().flat_map(|planned| {
         let (id, was) = (planned.id, planned.fault);
-        forms::plainer(was).into_iter().map(move |form| {
+        forms::plainer(was, planned.for_ms).into_iter().map(move |(form, for_ms)| {
             way(move |plan| {
                 // Where it was made plainer already, that form has ways of its own.
                 for planned in
                     plan.faults.iter_mut().filter(|planned| planned.id == id && planned.fault == was)
                 {
-                    planned.fault = form;
+                    (planned.fault, planned.for_ms) = (form, for_ms);
                 }
             })
         })

@@ -17,7 +17,7 @@ use quorate_disk::{Config, Damage};
 
 use super::{Seat, World, product};
 use crate::atlas::{
-    Place, SegmentMap, Sight, Standing, damaged_members_max, names_damage, sight_in_engine, sight_in_log,
+    Neighbours, Place, SegmentMap, Sight, damaged_members_max, names_damage, sight_in_engine, sight_in_log,
     tells_of_no_space,
 };
 use crate::plan::MemberIndex;
@@ -165,8 +165,7 @@ impl World {
         }
         // A start reads everything, one after the other, so it knows where it is; who runs may have read it long ago, and
         // redb may give up over a sound page that a damaged one led it to, before its pages can be verified.
-        let leads = ["redb gave up", "before its pages could be verified"];
-        let near = starting && !leads.iter().any(|lead| words.contains(lead));
+        let near = starting && !product::NOT_NEAR.iter().any(|not_near| words.contains(not_near));
         if !case.grave || !names_damage(words, near, case.places.iter()) {
             return Followed::Nothing;
         }
@@ -225,7 +224,8 @@ impl Case {
         self.forget();
     }
 
-    fn forget(&mut self) {
+    /// There is no damage any more, and nobody who could still meet what there was.
+    pub(super) fn forget(&mut self) {
         self.places.clear();
         self.grave = false;
         self.ends = 0;
@@ -242,7 +242,7 @@ fn sights(seat: &Seat, damage: &[Damage]) -> BTreeMap<String, Sight> {
         if product::is_segment(path) {
             let map = segment(seat, path);
             let first = segments(seat).first().is_none_or(|oldest| oldest.as_str() >= path);
-            sight_in_log(&map, damage, Standing { first, followed: is_followed(seat, path) })
+            sight_in_log(&map, damage, Neighbours { first, followed: is_followed(seat, path) })
         } else if product::is_engine(path) {
             sight_in_engine(damage)
         } else {

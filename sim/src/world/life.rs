@@ -287,7 +287,9 @@ impl World {
             self.end(seat, why);
             // What was wrong with a disk that nobody uses any more is nobody's concern.
             seat.disk.mend();
-            return seat.tenant().leave();
+            let mut tenant = seat.tenant();
+            // A machine that never held a member leaves nothing behind.
+            return if never_joined { tenant.vanish() } else { tenant.leave() };
         }
         // It would find its place a moment later; a host's service manager tries again.
         let nobody_answered = tenant.joins && why.contains(product::CANNOT_JOIN);
@@ -354,6 +356,10 @@ impl World {
             assert_eq!(life.phase, Phase::Down, "a member starts only when it is down");
             life.phase = Phase::Starting;
             life.number += 1;
+            // What was damaged and is gone, only the process before could still meet.
+            if seat.disk.damage().is_empty() {
+                life.case.forget();
+            }
             (life.number, life.pauses > 0)
         };
         self.note_phase(seat, timeline::Phase::Starting);

@@ -97,8 +97,8 @@ impl World {
     /// Removes a member; its process ends when it knows.
     pub(super) async fn remove_member(&self, key: u64, index: MemberIndex) {
         let _turn = self.inner.operators.at_work.lock().await;
-        // The cluster would refuse to lose its last voter for as long as it is asked.
-        if self.voting().iter().all(|voter| *voter == index) {
+        // The cluster would refuse to lose its last voter for as long as it is asked, so who votes is looked up first.
+        if !self.until_listed().await || self.voting().iter().all(|voter| *voter == index) {
             return;
         }
         let id = {
@@ -188,6 +188,16 @@ impl World {
             time.sleep(RETRY_PAUSE).await;
         }
         None
+    }
+
+    /// Waits until somebody leads, who knows the member list; whether somebody does in time.
+    async fn until_listed(&self) -> bool {
+        let looked = async {
+            while self.listed().is_none() && !self.inner.record.is_over() {
+                self.inner.time.sleep(RETRY_PAUSE).await;
+            }
+        };
+        self.inner.time.within(PATIENCE, looked).await.is_some() && self.listed().is_some()
     }
 
     /// The member list, as whoever leads knows it.

@@ -42,6 +42,8 @@ const FIRST_MEMBER: u64 = 0xA1;
 pub const REMOVED: &str = "was removed from the cluster";
 /// What a member says that finds no place in a cluster: nobody answers, or who answers lags behind.
 pub const CANNOT_JOIN: &str = "cannot join:";
+/// Words of a state engine that does not know where exactly the damage is.
+pub const NOT_NEAR: [&str; 2] = ["redb gave up", "before its pages could be verified"];
 /// Words of a member that refuses to start since the cluster does not know of it.
 pub const NOT_LISTED: &str = "has no member with the peer URLs";
 

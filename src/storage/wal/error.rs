@@ -45,7 +45,7 @@ pub enum WalError {
         named_by: String,
         /// Where in that file the proof stands, in bytes.
         offset: u64,
-        /// The file and the offset in bytes at which the log's last batch, if it is damaged, would explain it as well.
+        /// The last batch of the log, by its file and its offset in bytes: were it damaged, that would explain it too.
         unless: Option<(String, u64)>,
     },
     /// The directory belongs to another cluster or member.

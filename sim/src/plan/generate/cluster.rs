@@ -36,7 +36,9 @@ pub(super) fn stories(seed: u64, places: u8, duration_ms: u64) -> Vec<PlannedFau
         let first = FIRST_ID + story * IDS_PER_STORY;
         let mut dice = Dice::keyed(seed, Purpose::Focus, first);
         let start_ms = QUIET_START_MS + dice.below(room);
-        let spare = places - u8::try_from(dice.between(1, u64::from(spares(seed)))).unwrap_or(1);
+        // Newcomers take the first place that is free.
+        let free = if dice.permille(700) { spares(seed) } else { 1 };
+        let spare = places - free;
         let newcomer = Target::Member(MemberIndex(spare));
         let learner = dice.permille(500);
         let add = Fault::AddMember { learner };

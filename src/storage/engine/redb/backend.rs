@@ -27,8 +27,8 @@ pub struct Gate {
     failure: OnceLock<(io::ErrorKind, String)>,
     /// Where the last read began and how long it was, in bytes of the file.
     last_read: (AtomicU64, AtomicU64),
-    /// Whether what is read is what the pages are, and not held against what they were.
-    learns: AtomicBool,
+    /// The first page that was found to have changed by itself: what was said of it.
+    rot: OnceLock<String>,
 }
 
 impl Gate {
@@ -37,19 +37,16 @@ impl Gate {
         self.shut.store(true, Ordering::Release);
     }
 
-    /// Whether what is read from now on is taken for what the pages are: while a start verifies them by redb's own
-    /// checksums.
-    pub fn learn(&self, learns: bool) {
-        self.learns.store(learns, Ordering::Release);
-    }
-
     /// Whether any call to the file failed, the gate's own refusals included.
     pub fn has_failed(&self) -> bool {
         self.failure.get().is_some()
     }
 
-    /// The first failure of a call to the file.
+    /// What is wrong with the file: a page that has changed, else the first failure of a call.
     pub fn failure(&self) -> Option<io::Error> {
+        if let Some(text) = self.rot.get() {
+            return Some(io::Error::new(io::ErrorKind::InvalidData, text.clone()));
+        }
         self.failure.get().map(|(kind, text)| io::Error::new(*kind, text.clone()))
     }
 
@@ -88,13 +85,18 @@ impl Backend {
         Backend { file, gate, pages: Pages::default() }
     }
 
+    /// Holds what was read against what stood there.
     fn check(&self, at: u64, data: &[u8]) -> io::Result<()> {
         // The planted bug takes what it reads for what was written.
-        let wrong =
-            self.pages.wrong(at, data).filter(|_| !crate::mutant!("engine-pages-not-verified-when-read"));
+        let wrong = self
+            .pages
+            .read(at, data)
+            .err()
+            .filter(|_| !crate::mutant!("engine-pages-not-verified-when-read"));
         let Some(wrong) = wrong else { return Ok(()) };
-        let text = format!("the page at offset {wrong} has changed since it was written");
-        Err(io::Error::new(io::ErrorKind::InvalidData, text))
+        let text = format!("the page at offset {wrong} has changed since it was written or first read");
+        let text = self.gate.rot.get_or_init(|| text);
+        Err(io::Error::new(io::ErrorKind::InvalidData, text.clone()))
     }
 }
 
@@ -124,10 +126,6 @@ impl StorageBackend for Backend {
         self.gate.last_read.0.store(at, Ordering::Release);
         self.gate.last_read.1.store(u64::try_from(out.len()).unwrap_or(u64::MAX), Ordering::Release);
         self.gate.note(placed("read", at, self.file.read_at(at, out)))?;
-        if self.gate.learns.load(Ordering::Acquire) {
-            self.pages.learn(at, out);
-            return Ok(());
-        }
         self.gate.note(self.check(at, out))
     }
 
@@ -148,7 +146,7 @@ impl StorageBackend for Backend {
         let at = shifted(offset)?;
         self.pages.forget(at, u64::try_from(data.len()).unwrap_or(u64::MAX));
         self.gate.note(placed("write", at, self.file.write_at(at, data)))?;
-        self.pages.learn(at, data);
+        self.pages.wrote(at, data);
         Ok(())
     }
 }

@@ -4,7 +4,8 @@
 //! taken for content, copied when its neighbour is written, and given a sound checksum there. So every page that is read
 //! is held against what was written, or read at the start, and the first wrong one is told by its place.
 //!
-//! Invariant: a page is known only by what is in the file whole. 4 bytes of memory for each page of 4 KiB.
+//! Invariant: a page is known only by what stands in the file whole; redb neither reads a page while it writes it nor
+//! writes one that a reader may still need. 4 bytes of memory for each page of 4 KiB.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -30,11 +31,12 @@ impl Pages {
         }
     }
 
-    /// What stands there now.
-    pub fn learn(&self, offset: u64, data: &[u8]) {
+    /// These bytes stand there now.
+    pub fn wrote(&self, offset: u64, data: &[u8]) {
+        let written: Vec<(u64, u32)> = sums_of(offset, data).collect();
         let mut sums = self.sums();
-        for (page, content) in whole(offset, data) {
-            set(&mut sums, page, sum(content));
+        for (page, sum) in written {
+            set(&mut sums, page, sum);
         }
     }
 
@@ -43,23 +45,32 @@ impl Pages {
         self.sums().truncate(usize::try_from(bytes / PAGE_BYTES).unwrap_or(usize::MAX));
     }
 
-    /// The first page of what was read that is not what it was; its offset in the file.
-    pub fn wrong(&self, offset: u64, data: &[u8]) -> Option<u64> {
-        let sums = self.sums();
-        let known = |page: u64| usize::try_from(page).ok().and_then(|page| sums.get(page)).copied();
-        let wrong = whole(offset, data)
-            .find(|(page, content)| known(*page).is_some_and(|known| known != 0 && known != sum(content)));
-        wrong.map(|(page, _)| page.saturating_mul(PAGE_BYTES))
+    /// These bytes were read there. Pages that are not known are from now on.
+    ///
+    /// # Errors
+    /// The offset in the file of the first page that is known as another one.
+    pub fn read(&self, offset: u64, data: &[u8]) -> Result<(), u64> {
+        let found: Vec<(u64, u32)> = sums_of(offset, data).collect();
+        let mut sums = self.sums();
+        for (page, sum) in found {
+            match usize::try_from(page).ok().and_then(|page| sums.get(page)).copied() {
+                None | Some(0) => set(&mut sums, page, sum),
+                Some(known) if known == sum => {}
+                Some(_) => return Err(page.saturating_mul(PAGE_BYTES)),
+            }
+        }
+        Ok(())
     }
 }
 
-/// The pages that these bytes hold whole.
-fn whole(offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+/// The pages that these bytes hold whole, with their checksums.
+fn sums_of(offset: u64, data: &[u8]) -> impl Iterator<Item = (u64, u32)> {
     let size = usize::try_from(PAGE_BYTES).unwrap_or(usize::MAX);
     let first = offset.div_ceil(PAGE_BYTES);
     let skipped =
         usize::try_from(first.saturating_mul(PAGE_BYTES).saturating_sub(offset)).unwrap_or(usize::MAX);
-    (first..).zip(data.get(skipped..).unwrap_or_default().chunks_exact(size))
+    let contents = data.get(skipped..).unwrap_or_default().chunks_exact(size);
+    (first..).zip(contents.map(|content| crc32c::crc32c(content).max(1)))
 }
 
 fn set(sums: &mut Vec<u32>, page: u64, sum: u32) {
@@ -72,10 +83,6 @@ fn set(sums: &mut Vec<u32>, page: u64, sum: u32) {
     }
 }
 
-fn sum(content: &[u8]) -> u32 {
-    crc32c::crc32c(content).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,24 +91,31 @@ mod tests {
     fn a_page_is_known_by_what_was_written_whole() {
         let pages = Pages::default();
         let mut data = vec![7; 3 * 4096];
-        pages.learn(4096, &data);
-        assert_eq!(pages.wrong(4096, &data), None);
+        pages.wrote(4096, &data);
+        assert_eq!(pages.read(4096, &data), Ok(()));
         data[4096 + 5] ^= 1;
-        assert_eq!(pages.wrong(4096, &data), Some(8192));
-        assert_eq!(pages.wrong(8192, &data[4096..]), Some(8192));
-        // Parts of a page, and pages nobody has seen, are not judged.
-        assert_eq!(pages.wrong(8193, &data[4097..]), None);
-        assert_eq!(pages.wrong(0, &data[..4096]), None);
+        assert_eq!(pages.read(4096, &data), Err(8192));
+        assert_eq!(pages.read(8192, &data[4096..]), Err(8192));
+        // Parts of a page are not judged.
+        assert_eq!(pages.read(8193, &data[4097..]), Ok(()));
         pages.forget(8192 + 100, 10);
-        assert_eq!(pages.wrong(4096, &data), None);
+        assert_eq!(pages.read(4096, &data), Ok(()));
+    }
+
+    #[test]
+    fn a_page_is_known_from_when_it_was_first_read() {
+        let pages = Pages::default();
+        assert_eq!(pages.read(0, &[1; 8192]), Ok(()));
+        assert_eq!(pages.read(4096, &[2; 4096]), Err(4096));
+        assert_eq!(pages.read(0, &[1; 8192]), Ok(()));
     }
 
     #[test]
     fn what_was_cut_off_is_not_known() {
         let pages = Pages::default();
-        pages.learn(0, &[1; 8192]);
+        pages.wrote(0, &[1; 8192]);
         pages.end(4096);
-        assert_eq!(pages.wrong(4096, &[2; 4096]), None);
-        assert_eq!(pages.wrong(0, &[2; 4096]), Some(0));
+        assert_eq!(pages.read(4096, &[2; 4096]), Ok(()));
+        assert_eq!(pages.read(0, &[2; 4096]), Err(0));
     }
 }

@@ -64,9 +64,7 @@ impl Store {
             let text = format!("cannot write the header at offset 0: {error}");
             io_error(path, io::Error::new(error.kind(), text))
         })?;
-        let store = Store::over(file, path, cache_bytes)?;
-        store.gate.learn(false);
-        Ok(store)
+        Store::over(file, path, cache_bytes)
     }
 
     /// Opens the file at `path`, after its header was found to be this member's.
@@ -87,12 +85,11 @@ impl Store {
         let page = read_header(&*file, path)?;
         check_header(&page, KindNumber::Redb, identity)
             .map_err(|fault| fault.at(&path.display().to_string()))?;
-        let mut store = Store::over(file, path, cache_bytes)?;
+        let mut store = Store::over(file, path, cache_bytes).map_err(unverified)?;
         // The planted bug trusts the file.
         if !crate::mutant!("engine-pages-not-verified-at-start") {
             store.verify()?;
         }
-        store.gate.learn(false);
         Ok(store)
     }
 
@@ -119,7 +116,6 @@ impl Store {
 
     fn over(file: Arc<dyn File>, path: &Path, cache_bytes: usize) -> Result<Store, EngineError> {
         let gate = Arc::new(Gate::default());
-        gate.learn(true);
         let backend = Backend::new(Arc::clone(&file), Arc::clone(&gate));
         let seen = Arc::clone(&gate);
         let opened = catch_unwind(AssertUnwindSafe(|| {
@@ -136,8 +132,8 @@ impl Store {
                 let (path, dead) = (path.to_owned(), AtomicBool::new(false));
                 Ok(Store { db: Some(db), gate, file, path, dead, corrupt: OnceLock::new() })
             }
-            Ok(Err(error)) => Err(unverified(placed(database_error(path, error), &seen))),
-            Err(panic) => Err(unverified(placed(corrupt(path, panic_text(&*panic)), &seen))),
+            Ok(Err(error)) => Err(placed(database_error(path, error), &seen)),
+            Err(panic) => Err(placed(corrupt(path, panic_text(&*panic)), &seen)),
         }
     }
 
@@ -157,12 +153,12 @@ impl Store {
         let db = self.db.as_ref().filter(|_| !self.dead.load(Ordering::Acquire));
         let Some(db) = db else {
             // Whoever comes second may be the one who is heard, so the cause goes along.
-            let error = match (self.gate.failure(), self.corrupt.get()) {
-                (Some(cause), _) => {
-                    io::Error::new(cause.kind(), format!("an earlier call has failed: {cause}"))
-                }
-                (None, Some(what)) => {
+            let error = match (self.corrupt.get(), self.gate.failure()) {
+                (Some(what), _) => {
                     return Err(corrupt(&self.path, format!("an earlier call has failed: {what}")));
+                }
+                (None, Some(cause)) => {
+                    io::Error::new(cause.kind(), format!("an earlier call has failed: {cause}"))
                 }
                 (None, None) => io::Error::other("an earlier call has failed, or it is closed"),
             };
