@@ -42,7 +42,7 @@ pub enum Purpose {
     Atlas,
     /// Where damage strikes.
     Damage,
-    /// The part of the product that a seed strikes hardest, and its ambushes.
+    /// The part of the product that a seed strikes hardest, its ambushes, and its stories of members that come and go.
     Focus,
     /// One message on its way.
     Delivery,

@@ -37,7 +37,7 @@ pub(super) fn eager_snapshots(seed: u64) -> Option<u64> {
     (families(seed).contains(&Family::Edge) && dice.permille(EAGER_PERMILLE)).then(|| dice.between(3, 12))
 }
 
-/// The faults of a seed, in no order; one that strikes there rots the engine more often.
+/// The faults of a seed, in no order; one whose focus is rot has more of it, mostly in the engine.
 pub(super) fn faults(
     seed: u64,
     members: u8,

@@ -15,7 +15,7 @@ const FOCUSED_PERMILLE: u64 = 700;
 const THERE_PERMILLE: u64 = 850;
 /// Places at which a seed without a focus lays its ambushes: few, so that each is tried in several ways.
 const PLACES_WITHOUT: usize = 4;
-/// Names of ambushes begin here: other families never get so far.
+/// Names of ambushes begin here, and end below those of a story's changes.
 const FIRST_ID: u64 = 3_000;
 /// Room for ambushes among the names.
 const IDS_MAX: u64 = 500;
