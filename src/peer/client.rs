@@ -120,9 +120,9 @@ impl Peers {
         self.inner.book.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    /// This member, as every request names its sender.
-    pub fn sender(&self) -> Option<pb::Sender> {
-        Some(pb::Sender { cluster: self.inner.cluster.0, member: self.inner.member.0 })
+    /// This member, as every request names its sender, and whom it asks.
+    pub fn sender(&self, to: MemberId) -> Option<pb::Sender> {
+        Some(pb::Sender { cluster: self.inner.cluster.0, member: self.inner.member.0, to: to.0 })
     }
 
     fn client(&self, member: MemberId) -> Result<PeerClient<Channel>, PeerError> {
@@ -234,7 +234,7 @@ impl Peers {
         timeout: Duration,
         batch: bytes::Bytes,
     ) -> Result<pb::ForwardResponse, PeerError> {
-        let request = pb::ForwardRequest { sender: self.sender(), batch };
+        let request = pb::ForwardRequest { sender: self.sender(member), batch };
         self.call(member, timeout, |mut client| async move { client.forward(request).await }).await
     }
 
@@ -247,7 +247,7 @@ impl Peers {
         member: MemberId,
         timeout: Duration,
     ) -> Result<pb::ReadIndexResponse, PeerError> {
-        let request = pb::ReadIndexRequest { sender: self.sender() };
+        let request = pb::ReadIndexRequest { sender: self.sender(member) };
         self.call(member, timeout, |mut client| async move { client.read_index(request).await }).await
     }
 
@@ -261,7 +261,7 @@ impl Peers {
         timeout: Duration,
         term: Term,
     ) -> Result<pb::ConfirmResponse, PeerError> {
-        let request = pb::ConfirmRequest { sender: self.sender(), term: term.0 };
+        let request = pb::ConfirmRequest { sender: self.sender(member), term: term.0 };
         self.call(member, timeout, |mut client| async move { client.confirm(request).await }).await
     }
 
@@ -275,7 +275,7 @@ impl Peers {
         timeout: Duration,
         leases: Vec<i64>,
     ) -> Result<pb::LeaseRenewResponse, PeerError> {
-        let request = pb::LeaseRenewRequest { sender: self.sender(), leases };
+        let request = pb::LeaseRenewRequest { sender: self.sender(member), leases };
         self.call(member, timeout, |mut client| async move { client.lease_renew(request).await }).await
     }
 
@@ -289,7 +289,7 @@ impl Peers {
         timeout: Duration,
         leases: Vec<i64>,
     ) -> Result<pb::LeaseRemainingResponse, PeerError> {
-        let request = pb::LeaseRemainingRequest { sender: self.sender(), leases };
+        let request = pb::LeaseRemainingRequest { sender: self.sender(member), leases };
         self.call(member, timeout, |mut client| async move { client.lease_remaining(request).await }).await
     }
 
@@ -302,7 +302,7 @@ impl Peers {
         member: MemberId,
         timeout: Duration,
     ) -> Result<pb::FollowersResponse, PeerError> {
-        let request = pb::FollowersRequest { sender: self.sender() };
+        let request = pb::FollowersRequest { sender: self.sender(member) };
         self.call(member, timeout, |mut client| async move { client.followers(request).await }).await
     }
 
@@ -311,7 +311,7 @@ impl Peers {
     /// # Errors
     /// See [`PeerError`].
     pub async fn hello(&self, member: MemberId, timeout: Duration) -> Result<pb::HelloResponse, PeerError> {
-        let request = pb::HelloRequest { sender: self.sender() };
+        let request = pb::HelloRequest { sender: self.sender(member) };
         self.call(member, timeout, |mut client| async move { client.hello(request).await }).await
     }
 }

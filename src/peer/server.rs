@@ -22,6 +22,8 @@ pub type SnapshotParts = Pin<Box<dyn Stream<Item = Result<pb::SnapshotPart, Stat
 pub trait PeerApi: Send + Sync + 'static {
     /// The cluster this member belongs to.
     fn cluster(&self) -> ClusterId;
+    /// This member.
+    fn member(&self) -> MemberId;
     /// Whether the member was removed from the cluster and has no say in it any more.
     fn is_removed(&self, member: MemberId) -> bool;
     /// Takes entries into the log.
@@ -83,7 +85,7 @@ impl PeerServer {
         Ok(member)
     }
 
-    /// Refuses strangers.
+    /// Refuses strangers, and what is meant for another member.
     fn recognise(&self, sender: Option<&pb::Sender>) -> Result<MemberId, Status> {
         let sender = sender.ok_or_else(|| Status::invalid_argument("the request names no sender"))?;
         let cluster = self.api.cluster();
@@ -92,6 +94,12 @@ impl PeerServer {
             return Err(Status::failed_precondition(format!(
                 "cluster id mismatch: {theirs} is not {cluster}"
             )));
+        }
+        let own = self.api.member();
+        // The planted bug answers for whoever was at this address before.
+        if sender.to != own.0 && !crate::mutant!("peer-answers-for-another") {
+            let meant = MemberId(sender.to);
+            return Err(Status::failed_precondition(format!("this is member {own}, not member {meant}")));
         }
         Ok(MemberId(sender.member))
     }

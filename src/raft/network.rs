@@ -119,7 +119,7 @@ fn requests<S: Stream<Item = AppendRequest> + Send + 'static>(
     connection: &Connection,
 ) -> impl Stream<Item = pb::AppendRequest> + Send + 'static + use<S> {
     let target = connection.target;
-    let sender = connection.network.peers.sender();
+    let sender = connection.network.peers.sender(target);
     let refusals = connection.network.refusals.clone();
     let readable = input.scan((), move |(), request| {
         // The planted bug goes on asking.
@@ -227,7 +227,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
 
     async fn vote(&mut self, request: VoteRequest, option: RPCOption) -> Result<VoteResponse, CoreError> {
         let (peers, timeout) = (&self.network.peers, option.hard_ttl());
-        let request = vote_request_out(&request, peers.sender());
+        let request = vote_request_out(&request, peers.sender(self.target));
         crate::disturb!("a vote is asked for late", &*self.network.clock);
         let response = peers.vote(self.target, timeout, request).await;
         let response = response.map_err(|error| self.error(&error, RPCTypes::Vote, timeout))?;
@@ -236,7 +236,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
 
     async fn pre_vote(&mut self, request: VoteRequest, option: RPCOption) -> Result<VoteResponse, CoreError> {
         let (peers, timeout) = (&self.network.peers, option.hard_ttl());
-        let request = vote_request_out(&request, peers.sender());
+        let request = vote_request_out(&request, peers.sender(self.target));
         let response = peers.pre_vote(self.target, timeout, request).await;
         let response = response.map_err(|error| self.error(&error, RPCTypes::Vote, timeout))?;
         Ok(vote_response_in(&response))
@@ -251,7 +251,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let timeout = self.network.timeouts.snapshot;
         let header = pb::SnapshotHeader {
-            sender: self.network.peers.sender(),
+            sender: self.network.peers.sender(self.target),
             vote: Some(vote_out(&vote)),
             last: snapshot.meta.last_log_id.as_ref().map(log_id_out),
             membership_id: snapshot.meta.last_membership.log_id().as_ref().map(log_id_out),
@@ -298,7 +298,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<TransferLeaderResponse<TypeConfig>, CoreError> {
         let timeout = option.hard_ttl();
         let message = pb::TransferLeaderRequest {
-            sender: self.network.peers.sender(),
+            sender: self.network.peers.sender(self.target),
             from: Some(vote_out(request.from_leader())),
             to: *request.to_node_id(),
             last: request.last_log_id().map(log_id_out),

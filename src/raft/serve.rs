@@ -93,6 +93,10 @@ impl PeerFront {
 
 #[tonic::async_trait]
 impl PeerApi for PeerFront {
+    fn member(&self) -> MemberId {
+        self.member
+    }
+
     fn cluster(&self) -> ClusterId {
         self.cluster
     }

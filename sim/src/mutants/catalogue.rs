@@ -172,6 +172,12 @@ pub const CATALOGUE: &[Mutant] = &[
         breaks: "a deletion that deletes nothing raises the revision",
     },
     Mutant {
+        area: Area::Membership,
+        name: "peer-answers-for-another",
+        breaks: "a newcomer at the address of a member that was removed answers what is meant for that one, and votes \
+                 in its place",
+    },
+    Mutant {
         area: Area::Quota,
         name: "quota-alarm-forgotten-at-restart",
         breaks: "a member that restarts forgets a raised alarm, and applies what the others refuse",
