@@ -32,8 +32,7 @@ struct Inner {
     open: BTreeMap<OpId, Operation>,
     /// Watches that have not ended.
     watches: BTreeMap<WatchNo, Watch>,
-    /// Who moved into which place, and when.
-    newcomers: Vec<(u32, MemberId, Nanos)>,
+    newcomers: Newcomers,
     /// The time of the last event.
     last: Nanos,
     trace: Trace,
@@ -61,15 +60,21 @@ pub struct Written {
 #[derive(Clone, Copy, Debug)]
 pub struct OpenFault(usize);
 
-impl Inner {
+/// Who moved into which place, and when.
+#[derive(Debug, Default)]
+struct Newcomers(Vec<(u32, MemberId, Nanos)>);
+
+impl Newcomers {
     /// Calls go to places. Who moves into one while a call is on its way there is the one that was asked.
-    fn answered_by_newcomer(&self, asked: &mut MemberAsked, invoked: Nanos, answered: MemberId) {
-        let mut newcomers = self.newcomers.iter();
-        if newcomers.any(|(place, id, since)| *place == asked.index && *id == answered && *since >= invoked) {
+    fn correct(&self, asked: &mut MemberAsked, invoked: Nanos, answered: MemberId) {
+        let mut moved = self.0.iter();
+        if moved.any(|(place, id, since)| *place == asked.index && *id == answered && *since >= invoked) {
             asked.id = answered;
         }
     }
+}
 
+impl Inner {
     fn event(&mut self, at: Nanos, what: &impl Hash, text: fmt::Arguments<'_>) {
         self.last = self.last.max(at);
         self.trace.event(at.0, what, text);
@@ -120,7 +125,7 @@ impl Record {
         let operation = inner.open.remove(&id);
         if let Some((mut operation, outcome)) = operation.zip(outcome) {
             if let Outcome::Ok { header, .. } = &outcome {
-                inner.answered_by_newcomer(&mut operation.member, operation.invoked, header.member_id);
+                inner.newcomers.correct(&mut operation.member, operation.invoked, header.member_id);
             }
             inner.history.operations.push(Operation { returned: at, outcome, ..operation });
         }
@@ -151,12 +156,12 @@ impl Record {
     pub fn watch_received(&self, id: WatchNo, received: WatchReceived) {
         let mut inner = self.inner();
         inner.event(received.at, &("watched", id, &received), format_args!("watched {id} {received:?}"));
-        if let Some(mut watch) = inner.watches.remove(&id) {
+        let Inner { watches, newcomers, .. } = &mut *inner;
+        if let Some(watch) = watches.get_mut(&id) {
             if watch.received.is_empty() {
-                inner.answered_by_newcomer(&mut watch.member, watch.invoked, received.header.member_id);
+                newcomers.correct(&mut watch.member, watch.invoked, received.header.member_id);
             }
             watch.received.push(received);
-            inner.watches.insert(id, watch);
         }
     }
 
@@ -173,7 +178,7 @@ impl Record {
     pub fn moves_in(&self, at: Nanos, index: MemberIndex, member: MemberId) {
         let mut inner = self.inner();
         inner.note(at, format_args!("added {index}"));
-        inner.newcomers.push((u32::from(index.0), member, at));
+        inner.newcomers.0.push((u32::from(index.0), member, at));
     }
 
     /// Writes down that a fault began.

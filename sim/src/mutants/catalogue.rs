@@ -80,6 +80,12 @@ pub const CATALOGUE: &[Mutant] = &[
         breaks: "deletions are left out of the sum over what is stored, so the state is refused when it is loaded",
     },
     Mutant {
+        area: Area::Membership,
+        name: "hello-refused-at-a-reused-address",
+        breaks: "a newcomer at another's address does not tell who asks for that one that it has run before or was removed: \
+                 a founder whose disk was lost starts anew and votes twice",
+    },
+    Mutant {
         area: Area::Lease,
         name: "lease-checkpoint-not-reset",
         breaks: "a keep-alive of a lease with a checkpointed remainder is answered without clearing it, so the \

@@ -89,9 +89,6 @@ impl fmt::Display for Summary {
         for (class, reports) in &classes {
             writeln!(f, "  {class:<16} {:>6}", reports.len())?;
         }
-        for report in self.reports.iter().filter(|report| report.class != Class::Pass).take(LISTED_MAX) {
-            writeln!(f, "  seed {}: {} {}", report.seed, report.class, report.headline())?;
-        }
         let figures: Vec<Figures> = self.reports.iter().map(|report| report.figures).collect();
         writeln!(f, "medians")?;
         for due in &Figures::DUE {
@@ -101,7 +98,12 @@ impl fmt::Display for Summary {
         }
         show(f, "marks", "reached", &self.marks())?;
         show(f, "disturbances", "taken", &self.disturbances())?;
-        write!(f, "worst: {}", self.class())
+        write!(f, "worst: {}", self.class())?;
+        // Last, where who scrolls to the end, and a log that is cut, still has them.
+        for report in self.reports.iter().filter(|report| report.class != Class::Pass).take(LISTED_MAX) {
+            write!(f, "\n  seed {}: {} {}", report.seed, report.class, report.headline())?;
+        }
+        Ok(())
     }
 }
 
@@ -135,6 +137,17 @@ mod tests {
         reports.push(report(3, Class::Safety, 30));
         assert_eq!(worst(&reports), Class::Safety);
         assert_eq!(worst(&[]), Class::Pass);
+    }
+
+    #[test]
+    fn failed_seeds_come_last() {
+        let reports =
+            vec![report(1, Class::Pass, 10), report(7, Class::Safety, 20), report(9, Class::Harness, 20)];
+        let shown = Summary::new(reports, 0, Duration::from_secs(1)).to_string();
+        let end: Vec<&str> = shown.lines().rev().take(3).collect();
+        assert_eq!(end[2], "worst: safety");
+        assert_eq!(end[1], "  seed 7: safety [runner] what was seen");
+        assert!(end[0].starts_with("  seed 9:"), "{shown}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! redb holds a page against its checksum when the file is opened, and trusts it from then on: what rots later would be
 //! taken for content, copied when its neighbour is written, and given a sound checksum there. So every page that is read
-//! is held against what was written, or read at the start, and the first wrong one is told by its place.
+//! is held against what was written, or first read, and the first wrong one is told by its place.
 //!
 //! Invariant: a page is known only by what stands in the file whole; redb neither reads a page while it writes it nor
 //! writes one that a reader may still need. 4 bytes of memory for each page of 4 KiB.
@@ -10,7 +10,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The page that checksums are kept of; redb's are as large or a multiple, and begin at a multiple.
-pub const PAGE_BYTES: u64 = 4096;
+const PAGE_BYTES: u64 = 4096;
 
 /// Checksums of pages, by number; 0 where the page is not known.
 #[derive(Debug, Default)]
