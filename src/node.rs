@@ -14,7 +14,7 @@ use crate::machine::persist::Bucket;
 use crate::machine::state::State;
 use crate::member::Parts;
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
-use crate::peer::{PeerServer, Peers, listen};
+use crate::peer::{PeerError, PeerServer, Peers, listen};
 use crate::raft::abdication;
 use crate::raft::applied::Applied;
 use crate::raft::core::{CoreConfig, start_core};
@@ -262,6 +262,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         replica: replica.clone(),
         state_dir,
         leases: keeper,
+        reads: reads.clone(),
         read_timeout: attempt_timeout,
         log: wal.clone(),
         gate: AppendGate::default(),
@@ -293,14 +294,21 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     Ok(member)
 }
 
-/// A member whose disk is empty, but which its peers know as started, has lost its disk: it must not come back
-/// as if it were new, because it would vote twice.
+/// A member whose disk is empty, but which its peers know as started, or as removed, has lost its disk: it must not
+/// come back as if it were new, because it would vote twice.
 async fn refuse_if_wiped(config: &MemberConfig, peers: &Peers) -> Result<(), StartError> {
     for member in config.members.iter().filter(|member| member.id != config.member) {
-        // A peer that cannot be asked says nothing: at the first start of a cluster nobody answers.
-        let Ok(answer) = peers.hello(member.id, HELLO_TIMEOUT).await else { continue };
-        if answer.known {
-            return Err(StartError::Wiped { member: config.member, peer: member.id });
+        match peers.hello(member.id, HELLO_TIMEOUT).await {
+            Ok(answer) if answer.known => {
+                return Err(StartError::Wiped { member: config.member, peer: member.id });
+            }
+            // It would vote wherever it is still counted.
+            Err(PeerError::Removed(_)) => {
+                let dir = config.data_dir.display().to_string();
+                return Err(StartError::Removed { member: config.member, dir });
+            }
+            // A peer that cannot be asked says nothing: at the first start of a cluster nobody answers.
+            Ok(_) | Err(_) => {}
         }
     }
     Ok(())

@@ -5,8 +5,8 @@
 //!
 //! Whoever joins knows where some members are reached, and where it is to be reached itself; everything else the
 //! cluster tells. It has been added to the member list before, so its peer URLs stand there, and by them it finds its
-//! own id. It has never run, so it has no name there yet: one with a name is another, perhaps the one before it at the
-//! same place, in the list of a member that lags.
+//! own id. It has never run, so it has no name there yet: one with a name has. Who answers confirms first that its list
+//! is the newest: in an older one the member before it at the same place may stand, as one that has never run.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crate::env::{Clock, Disk};
 use crate::machine::command::Member;
+use crate::pb::peer as pb;
 use crate::peer::client::discover;
 use crate::storage::wal::{Identity, identity_of};
 use crate::types::{ClusterId, MemberId};
@@ -76,7 +77,7 @@ pub fn kept_place(disk: &dyn Disk, wal_dir: &Path, founder: Option<&Place>) -> i
     Ok(Some(founder.cloned().unwrap_or_else(joined)))
 }
 
-/// Asks the members at `urls` until one of them knows the member that is reached at `own`.
+/// Asks the members at `urls`, until one answers, for the place of the member that is reached at `own`.
 ///
 /// # Errors
 /// See [`JoinError`].
@@ -87,42 +88,33 @@ pub async fn find_place(
     timeout: Duration,
 ) -> Result<Place, JoinError> {
     let mut refused = Vec::new();
-    let (mut answered, mut started) = (None, false);
     for url in urls.iter().filter(|url| !own.contains(url)) {
         match discover(clock, url, timeout).await {
-            Ok(answer) => {
-                let cluster = ClusterId(answer.cluster);
-                let members: Vec<Member> = answer
-                    .members
-                    .into_iter()
-                    .map(|member| Member {
-                        id: MemberId(member.id),
-                        name: member.name,
-                        peer_urls: member.peer_urls,
-                        ..Member::default()
-                    })
-                    .collect();
-                match member_at(&members, own) {
-                    Some(member) if member.name.is_empty() => {
-                        return Ok(Place { cluster, member: member.id, members, joins: true });
-                    }
-                    found => started |= found.is_some(),
-                }
-                // It may lag behind; another may know.
-                answered = Some(cluster);
-            }
+            Ok(answer) => return place_in(answer, own),
             Err(why) => refused.push(format!("{url}: {why}")),
         }
     }
-    Err(match answered {
-        Some(cluster) if started => JoinError::Started { cluster, urls: own.join(",") },
-        Some(cluster) => JoinError::NotListed { cluster, urls: own.join(",") },
-        None => JoinError::NoAnswer(if refused.is_empty() {
-            "none is named beside this one".to_owned()
-        } else {
-            refused.join("; ")
-        }),
-    })
+    let none = || "none is named beside this one".to_owned();
+    Err(JoinError::NoAnswer(if refused.is_empty() { none() } else { refused.join("; ") }))
+}
+
+/// The place that the cluster has for the member that is reached at `own`.
+fn place_in(answer: pb::DiscoverResponse, own: &[String]) -> Result<Place, JoinError> {
+    let (cluster, urls) = (ClusterId(answer.cluster), own.join(","));
+    let members = answer.members.into_iter().map(|member| Member {
+        id: MemberId(member.id),
+        name: member.name,
+        peer_urls: member.peer_urls,
+        ..Member::default()
+    });
+    let members: Vec<Member> = members.collect();
+    match member_at(&members, own) {
+        Some(member) if member.name.is_empty() => {
+            Ok(Place { cluster, member: member.id, members, joins: true })
+        }
+        Some(_) => Err(JoinError::Started { cluster, urls }),
+        None => Err(JoinError::NotListed { cluster, urls }),
+    }
 }
 
 /// The member that is reached at exactly these URLs, in any order.
@@ -135,6 +127,25 @@ fn member_at<'m>(members: &'m [Member], own: &[String]) -> Option<&'m Member> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_run_before_has_no_place() {
+        let listed = |name: &str| pb::DiscoverResponse {
+            cluster: 7,
+            members: vec![pb::PeerMember {
+                id: 5,
+                name: name.to_owned(),
+                peer_urls: vec!["http://a:1".to_owned()],
+            }],
+        };
+        let own = |url: &str| vec![url.to_owned()];
+        let place = place_in(listed(""), &own("http://a:1")).unwrap();
+        assert_eq!((place.cluster, place.member, place.joins), (ClusterId(7), MemberId(5), true));
+        let started = place_in(listed("m5"), &own("http://a:1"));
+        assert!(matches!(started, Err(JoinError::Started { cluster: ClusterId(7), .. })));
+        let stranger = place_in(listed(""), &own("http://b:1"));
+        assert!(matches!(stranger, Err(JoinError::NotListed { cluster: ClusterId(7), .. })));
+    }
 
     #[test]
     fn a_member_is_found_by_all_its_peer_urls() {

@@ -10,6 +10,7 @@ use openraft::{Snapshot, SnapshotMeta};
 use tonic::Status;
 
 use crate::config::limits;
+use crate::env::within;
 use crate::pb::peer as pb;
 use crate::pb::peer::forward_response::Outcome as Forwarded;
 use crate::pb::peer::snapshot_part::Part;
@@ -19,6 +20,7 @@ use crate::raft::handle::RaftHandle;
 use crate::raft::lease::keeper::LeaseKeeper;
 use crate::raft::lease::requests::{remaining_out, ttls_out};
 use crate::raft::proposer::WriteError;
+use crate::raft::read_index::{ReadError, ReadIndex};
 use crate::raft::replica::Replica;
 use crate::raft::snapshot::{Receiving, SnapshotData};
 use crate::raft::wire::{
@@ -43,6 +45,8 @@ pub struct PeerFront {
     pub state_dir: StateDir,
     /// The leases' deadlines, while this member leads.
     pub leases: LeaseKeeper,
+    /// Confirms that the member list is the newest before a stranger is told of it.
+    pub reads: ReadIndex,
     /// How long a quorum may take to confirm this member's leadership.
     pub read_timeout: Duration,
     /// The log.
@@ -290,6 +294,14 @@ impl PeerApi for PeerFront {
     }
 
     async fn discover(&self) -> Result<pb::DiscoverResponse, Status> {
+        // A list that lags may know the one before at the stranger's place as one that has never run, and the stranger
+        // would take its id. The planted bug answers with the list that is there.
+        if !crate::mutant!("discover-answered-from-behind") {
+            let current = within(&*self.log.clock(), self.read_timeout, self.reads.linearizable()).await;
+            current
+                .unwrap_or(Err(ReadError::Timeout))
+                .map_err(|error| Status::unavailable(error.to_string()))?;
+        }
         let state = self.replica.state();
         let members = state.members().iter().map(|member| pb::PeerMember {
             id: member.id.0,

@@ -41,6 +41,12 @@ pub const CATALOGUE: &[Mutant] = &[
                  applied twice",
     },
     Mutant {
+        area: Area::Membership,
+        name: "discover-answered-from-behind",
+        breaks: "a newcomer is told the member list of a member that lags, and takes the id of the member before it \
+                 at its address",
+    },
+    Mutant {
         area: Area::Engine,
         name: "engine-fed-during-a-flush",
         breaks: "the engine is fed while a flush waits for the log, so it becomes durable ahead of the log",
@@ -82,8 +88,8 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant {
         area: Area::Membership,
         name: "hello-refused-at-a-reused-address",
-        breaks: "a newcomer at another's address does not tell who asks for that one that it has run before or was removed: \
-                 a founder whose disk was lost starts anew and votes twice",
+        breaks: "a newcomer does not say what became of a member that asks for the one before it: a founder whose \
+                 disk was lost starts anew and votes twice",
     },
     Mutant {
         area: Area::Lease,

@@ -371,6 +371,9 @@ impl World {
         let (world, index, tenant) = (self.clone(), seat.index, *seat.tenant());
         node.spawn(async move {
             let started = product::start(world.plan(), index, tenant, env).await;
+            if let Ok(member) = &started {
+                world.check_identity(index, tenant, member);
+            }
             world.started(index, number, started);
         });
         if paused {

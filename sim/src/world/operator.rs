@@ -17,8 +17,8 @@ use quorate_disk::Crash;
 
 use super::World;
 use super::changes::{self, Change, Changed};
-use super::product;
-use super::tenant::Standing;
+use super::product::{self, Member};
+use super::tenant::{Standing, Tenant};
 use crate::plan::MemberIndex;
 
 /// How long a member may take to answer one attempt.
@@ -27,6 +27,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
 /// How long operators try before they give a change up.
 const PATIENCE: Duration = Duration::from_secs(25);
+
 /// What operators know.
 #[derive(Default)]
 pub(super) struct Operators {
@@ -246,6 +247,16 @@ impl World {
                 let sentence = format!("{index} ({id}) was added and never removed, and is not in the list");
                 self.finding(Class::Safety, "member list", sentence);
             }
+        }
+    }
+
+    /// Holds who started in a place against who was given it: one that takes another's id votes in its place.
+    pub(super) fn check_identity(&self, index: MemberIndex, tenant: Tenant, started: &Member) {
+        let runs_as = started.config().member;
+        if runs_as.0 != tenant.id.0 {
+            let sentence =
+                format!("{index} is the place of member {}, and runs as member {runs_as}", tenant.id);
+            self.finding(Class::Safety, "identity", sentence);
         }
     }
 
