@@ -33,6 +33,8 @@ struct Inner {
     /// Watches that have not ended.
     watches: BTreeMap<WatchNo, Watch>,
     newcomers: Newcomers,
+    /// When a watch last delivered something.
+    last_delivery: Nanos,
     /// The time of the last event.
     last: Nanos,
     trace: Trace,
@@ -156,6 +158,9 @@ impl Record {
     pub fn watch_received(&self, id: WatchNo, received: WatchReceived) {
         let mut inner = self.inner();
         inner.event(received.at, &("watched", id, &received), format_args!("watched {id} {received:?}"));
+        if !received.events.is_empty() {
+            inner.last_delivery = received.at;
+        }
         let Inner { watches, newcomers, .. } = &mut *inner;
         if let Some(watch) = watches.get_mut(&id) {
             if watch.received.is_empty() {
@@ -283,6 +288,11 @@ impl Record {
         let inner = self.inner();
         let answers = inner.history.operations.iter().filter_map(Operation::answer);
         answers.map(|(header, _)| header.revision).max().unwrap_or_default()
+    }
+
+    /// When a watch last delivered something.
+    pub fn last_delivery(&self) -> Nanos {
+        self.inner().last_delivery
     }
 
     /// The largest revision that an answered compaction asked for.

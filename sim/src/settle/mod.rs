@@ -24,7 +24,7 @@ use crate::plan::MemberIndex;
 use crate::world::World;
 use crate::world::product::Status;
 
-/// How long the last events of watches may be under way.
+/// How long the next events of a watch may be under way.
 const UNDER_WAY: Duration = Duration::from_secs(2);
 /// How often members are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -75,8 +75,18 @@ impl Settle {
         let at = self.world.time().now();
         let revision = self.world.record().newest_revision();
         self.world.record().settled(Settled { healed, at, revision });
-        // What watches were sent by then is under way for a little longer.
-        self.world.time().sleep(UNDER_WAY).await;
+        self.watches_come_to_rest(at).await;
+    }
+
+    /// Waits until watches have delivered nothing for a while: who asked for a long history an instant ago is still
+    /// told of it. What is due and has not come by then is judged from the history.
+    async fn watches_come_to_rest(&self, since: Nanos) {
+        let time = self.world.time();
+        let deadline = since.0 + nanos(self.within);
+        let quiet_at = || self.world.record().last_delivery().max(since).0 + nanos(UNDER_WAY);
+        while !self.world.record().is_over() && time.now().0 < quiet_at().min(deadline) {
+            time.sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// A quorum alone is healed, for as long as it takes it to show that it lives.
