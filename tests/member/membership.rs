@@ -10,7 +10,7 @@ use quorate::pb::etcdserverpb as pb;
 use quorate::pb::etcdserverpb::cluster_client::ClusterClient;
 use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
-use quorate::peer::join::{self, kept_place};
+use quorate::peer::join::{self, JoinError, kept_place};
 use quorate::storage::engine::EngineKind;
 use quorate::types::{ClusterId, MemberId};
 use tonic::transport::{Channel, Endpoint};
@@ -222,7 +222,7 @@ impl Elsewhere {
 }
 
 #[tokio::test]
-async fn a_removed_member_that_was_away_ends_when_it_comes_back() {
+async fn a_removed_member_that_was_away_ends_when_it_comes_back_with_its_disk_or_without() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
     let away = Elsewhere::start(place.config(3));
@@ -248,9 +248,32 @@ async fn a_removed_member_that_was_away_ends_when_it_comes_back() {
         told.first().map(|why| assert!(why.contains("was removed from the cluster"), "{why}"))
     })
     .await;
+    // Without its disk it would start as a founder, and vote for whoever still counts it.
+    let bare = MemberConfig { data_dir: dir.path().join("bare"), ..place.config(3) };
+    let refused = Running::start(bare).await.err();
+    assert!(matches!(refused, Some(StartError::Removed { member: MemberId(3), .. })), "{refused:?}");
     for running in running.iter().chain([&back]) {
         running.member.stop().await;
     }
+}
+
+#[tokio::test]
+async fn nobody_tells_a_newcomer_its_place_without_a_quorum() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
+    let first = Running::start(place.founder()).await.unwrap();
+    first.votes().await;
+    first.add(&place, 2, false).await.unwrap();
+    let second = Running::start(place.joiner(2).await.unwrap()).await.unwrap();
+    second.votes().await;
+    let added = first.add(&place, 3, true).await.unwrap();
+    assert_eq!(place.joiner(3).await.unwrap().member.0, added.member.unwrap().id);
+
+    // What the first alone has in its list may be old.
+    second.member.stop().await;
+    let alone = place.joiner(3).await.unwrap_err();
+    assert!(matches!(alone, JoinError::NoAnswer(_)), "{alone}");
+    first.member.stop().await;
 }
 
 #[tokio::test]
