@@ -138,8 +138,7 @@ impl World {
         }
     }
 
-    /// A process has ended, by whatever cause, and the disk is fenced: takes back what its successor could not see,
-    /// and notes the rest.
+    /// No process runs, or the disk is fenced: takes back what the next could not see, and notes the rest.
     pub(super) fn examine(&self, seat: &Seat) {
         let damage = seat.disk.damage();
         if damage.is_empty() {

@@ -351,6 +351,8 @@ impl World {
     }
 
     fn start(&self, seat: &Seat) {
+        // Damage may have come while nothing ran.
+        self.examine(seat);
         let (number, paused) = {
             let mut life = seat.life();
             assert_eq!(life.phase, Phase::Down, "a member starts only when it is down");

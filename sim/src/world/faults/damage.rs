@@ -43,8 +43,6 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     if down {
         world.hold(struck, Crash::Kill, strike.id);
         plant();
-        // Nobody has ended over it yet, and the next who starts must be able to see it.
-        world.examine(world.seat(struck));
         strike.last().await;
     } else {
         plant();
