@@ -30,8 +30,8 @@ tidy:
 sim-check:
 	$(SIM_CARGO) build --quiet --package quorate-sim --profile sim --locked $(SIM_FLAGS)
 
-# Plans that once found a bug: each must pass for ever. tests/corpus/README.md says what each found. Where the bug is
-# planted, its plan must also fail with it: a plan whose course has drifted guards nothing.
+# Plans that once found a bug: each must pass for ever. tests/corpus/README.md says what each found. Those in planted.txt
+# must also fail with the bug that is planted there.
 corpus: sim-check
 	@for plan in tests/corpus/*.json; do \
 		echo "corpus: $$plan"; \

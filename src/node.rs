@@ -35,7 +35,7 @@ use crate::service;
 use crate::storage::engine::EngineOptions;
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
-use crate::storage::wal::{Identity, Wal, WalHandle, WalOptions};
+use crate::storage::wal::{Identity, Wal, WalHandle, WalOptions, identity_of};
 use crate::types::MemberId;
 
 /// How long a peer may take to say whether it knows this member.
@@ -68,10 +68,10 @@ pub enum StartError {
         /// What was found.
         what: String,
     },
-    /// The member took part in the cluster before, and its disk is empty.
+    /// The member took part in the cluster before, and its log is gone.
     #[error(
-        "member {member} has already been bootstrapped (says member {peer}), but its data directory is empty: \
-         remove it from the cluster and add it anew"
+        "member {member} has already been bootstrapped (says member {peer}), but its data directory holds no log: \
+         remove it from the cluster and add it anew, with an empty one"
     )]
     Wiped {
         /// This member.
@@ -121,6 +121,12 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     let engine_worker = env.workers.start("engine");
     let identity = Identity { cluster: config.cluster, member: config.member };
 
+    // Before there is a log: one that a refused start left behind would pass for that of a member that had started.
+    let known = identity_of(&*env.disk, &wal_dir(&config.data_dir))
+        .map_err(|source| StartError::Io { dir: dir.clone(), source })?;
+    if known.is_none() {
+        refuse_if_wiped(&config, &env).await?;
+    }
     let (wal, recovered) = open_wal(&config, &env).await?;
     let state_dir =
         StateDir::new(env.clone(), engine_worker.clone(), &config.data_dir, config.engine, identity)
@@ -162,7 +168,6 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         return Err(StartError::Removed { member: config.member, dir });
     }
 
-    let blank = recovered.vote.is_none() && log_end.is_none() && state.applied().is_none();
     let incarnation = recovered.incarnation;
     let pending = Arc::new(Pending::default());
     let store = Store::new(env.clone(), engine_worker, engine, state_dir.full_snapshot().cloned())?;
@@ -183,9 +188,6 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         replica.state().members().iter().for_each(|member| peers.learn(member.id, &member.peer_urls));
     } else {
         config.members.iter().for_each(|member| peers.learn(member.id, &member.peer_urls));
-    }
-    if blank {
-        refuse_if_wiped(&config, &peers).await?;
     }
     crate::disturb!("a member is slow to start", &*env.clock);
     let log_store = LogStore::new(config.member, wal.clone(), recovered, state_dir.full_snapshot().cloned())
@@ -294,9 +296,11 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     Ok(member)
 }
 
-/// A member whose disk is empty, but which its peers know as started, or as removed, has lost its disk: it must not
-/// come back as if it were new, because it would vote twice.
-async fn refuse_if_wiped(config: &MemberConfig, peers: &Peers) -> Result<(), StartError> {
+/// A member without a log, but which its peers know as started, or as removed, has lost its disk: it must not come
+/// back as if it were new, because it would vote twice.
+async fn refuse_if_wiped(config: &MemberConfig, env: &Env) -> Result<(), StartError> {
+    let peers = Peers::new(env.clock.clone(), config.cluster, config.member);
+    config.members.iter().for_each(|member| peers.learn(member.id, &member.peer_urls));
     for member in config.members.iter().filter(|member| member.id != config.member) {
         match peers.hello(member.id, HELLO_TIMEOUT).await {
             Ok(answer) if answer.known => {

@@ -12,7 +12,7 @@ use quorate_check::history::{
     Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer, Operation, Outcome, Request,
     Settled, Watch, WatchEnd, WatchReceived,
 };
-use quorate_check::types::{MemberId, Nanos, OpId, WatchNo};
+use quorate_check::types::{MemberId, Nanos, OpId, Revision, WatchNo};
 use quorate_check::verdict::Class;
 
 use crate::figures::Figures;
@@ -33,7 +33,7 @@ struct Inner {
     /// Watches that have not ended.
     watches: BTreeMap<WatchNo, Watch>,
     newcomers: Newcomers,
-    /// When a watch last delivered something.
+    /// When a watch last delivered something that is due.
     last_delivery: Nanos,
     /// The time of the last event.
     last: Nanos,
@@ -158,7 +158,8 @@ impl Record {
     pub fn watch_received(&self, id: WatchNo, received: WatchReceived) {
         let mut inner = self.inner();
         inner.event(received.at, &("watched", id, &received), format_args!("watched {id} {received:?}"));
-        if !received.events.is_empty() {
+        let due = inner.history.settled.map_or(Revision(i64::MAX), |settled| settled.revision);
+        if received.events.iter().any(|event| event.kv.mod_revision <= due) {
             inner.last_delivery = received.at;
         }
         let Inner { watches, newcomers, .. } = &mut *inner;
@@ -284,19 +285,19 @@ impl Record {
     }
 
     /// The largest revision that any answer carried.
-    pub fn newest_revision(&self) -> quorate_check::types::Revision {
+    pub fn newest_revision(&self) -> Revision {
         let inner = self.inner();
         let answers = inner.history.operations.iter().filter_map(Operation::answer);
         answers.map(|(header, _)| header.revision).max().unwrap_or_default()
     }
 
-    /// When a watch last delivered something.
+    /// When a watch last delivered something that is due: at the end of a run, what was written before it.
     pub fn last_delivery(&self) -> Nanos {
         self.inner().last_delivery
     }
 
     /// The largest revision that an answered compaction asked for.
-    pub fn last_compaction(&self) -> quorate_check::types::Revision {
+    pub fn last_compaction(&self) -> Revision {
         let inner = self.inner();
         let answered = inner.history.operations.iter().filter(|operation| operation.answer().is_some());
         let compacted = answered.filter_map(|operation| match &operation.request {

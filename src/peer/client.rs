@@ -40,7 +40,7 @@ pub enum PeerError {
         /// What the transport said.
         what: String,
     },
-    /// The peer refused, for good: it belongs to another cluster.
+    /// The peer refused: it belongs to another cluster, or is not the member that was meant.
     #[error("member {member} refused: {what}")]
     Refused {
         /// The peer.

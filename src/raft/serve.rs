@@ -47,7 +47,7 @@ pub struct PeerFront {
     pub leases: LeaseKeeper,
     /// Confirms that the member list is the newest before a stranger is told of it.
     pub reads: ReadIndex,
-    /// How long a quorum may take to confirm this member's leadership.
+    /// How long a quorum may take to confirm who leads.
     pub read_timeout: Duration,
     /// The log.
     pub log: WalHandle,
@@ -312,8 +312,12 @@ impl PeerApi for PeerFront {
     }
 
     async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status> {
-        let known = self.replica.state().members().is_bootstrapped()
-            && self.replica.state().members().get(from).is_some_and(|member| !member.name.is_empty());
+        let state = self.replica.state();
+        let members = state.members();
+        // Who is off the list may still be counted by the configuration, for a while.
+        let gone = members.is_removed(from);
+        let named = members.get(from).is_some_and(|member| !member.name.is_empty());
+        let known = members.is_bootstrapped() && (gone || named);
         Ok(pb::HelloResponse { cluster: self.cluster.0, member: self.member.0, known })
     }
 }

@@ -237,6 +237,11 @@ async fn a_removed_member_that_was_away_ends_when_it_comes_back_with_its_disk_or
     .await;
     running[0].put("a").await.unwrap();
     away.end();
+    // Without its disk it would start as a founder, and vote for whoever still counts it.
+    let bare = MemberConfig { data_dir: dir.path().join("bare"), ..place.config(3) };
+    let refused = Running::start(bare.clone()).await.err();
+    assert!(matches!(refused, Some(StartError::Wiped { member: MemberId(3), .. })), "{refused:?}");
+    assert!(!wal_dir(&bare.data_dir).exists(), "a log would pass for that of a member that had started");
     let left = running[1].remove(3).await.unwrap();
     assert_eq!(left.members.iter().map(|member| member.id).collect::<Vec<_>>(), [1, 2]);
     running[0].put("b").await.unwrap();
@@ -248,8 +253,6 @@ async fn a_removed_member_that_was_away_ends_when_it_comes_back_with_its_disk_or
         told.first().map(|why| assert!(why.contains("was removed from the cluster"), "{why}"))
     })
     .await;
-    // Without its disk it would start as a founder, and vote for whoever still counts it.
-    let bare = MemberConfig { data_dir: dir.path().join("bare"), ..place.config(3) };
     let refused = Running::start(bare).await.err();
     assert!(matches!(refused, Some(StartError::Removed { member: MemberId(3), .. })), "{refused:?}");
     for running in running.iter().chain([&back]) {

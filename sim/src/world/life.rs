@@ -292,7 +292,7 @@ impl World {
             return if never_joined { tenant.vanish() } else { tenant.leave() };
         }
         // It would find its place a moment later; a host's service manager tries again.
-        let nobody_answered = tenant.joins && why.contains(product::CANNOT_JOIN);
+        let nobody_answered = tenant.joins && why.contains(product::NOBODY_ANSWERS);
         let (excused, power_after, starting) = {
             let mut life = seat.life();
             let excused = nobody_answered || (life.errors_injected && struck > life.errors_excused);

@@ -40,8 +40,8 @@ const FIRST_MEMBER: u64 = 0xA1;
 
 /// What a member says that ends because it was removed.
 pub const REMOVED: &str = "was removed from the cluster";
-/// What a member says that finds no place in a cluster: nobody answers, or who answers lags behind.
-pub const CANNOT_JOIN: &str = "cannot join:";
+/// What a member says that finds nobody to tell it its place in a cluster.
+pub const NOBODY_ANSWERS: &str = "cannot join: no member of the cluster answers";
 /// Words of a state engine that does not know where exactly the damage is.
 pub const NOT_NEAR: [&str; 2] = ["redb gave up", "before its pages could be verified"];
 /// Words of a member that refuses to start since the cluster does not know of it.
