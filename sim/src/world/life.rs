@@ -293,10 +293,13 @@ impl World {
         }
         // It would find its place a moment later; a host's service manager tries again.
         let nobody_answered = tenant.joins && why.contains(product::NOBODY_ANSWERS);
+        // The cluster may have let it go an instant before its operator hears of it.
+        let leaving = tenant.standing == Standing::Leaving && why.contains(product::NOT_LISTED);
+        let tries_again = nobody_answered || leaving;
         let (excused, power_after, starting) = {
             let mut life = seat.life();
-            let excused = nobody_answered || (life.errors_injected && struck > life.errors_excused);
-            if excused && !nobody_answered {
+            let excused = tries_again || (life.errors_injected && struck > life.errors_excused);
+            if excused && !tries_again {
                 life.errors_excused = struck;
             }
             life.holds += 1;
