@@ -13,8 +13,9 @@ use crate::env::{Env, Worker};
 use crate::machine::persist::Bucket;
 use crate::machine::state::State;
 use crate::member::Parts;
+use crate::pb::peer::Fate;
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
-use crate::peer::{PeerError, PeerServer, Peers, listen};
+use crate::peer::{PeerServer, Peers, listen};
 use crate::raft::abdication;
 use crate::raft::applied::Applied;
 use crate::raft::core::{CoreConfig, start_core};
@@ -121,10 +122,11 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     let engine_worker = env.workers.start("engine");
     let identity = Identity { cluster: config.cluster, member: config.member };
 
-    // Before there is a log: one that a refused start left behind would pass for that of a member that had started.
-    let known = identity_of(&*env.disk, &wal_dir(&config.data_dir))
+    let of_log = identity_of(&*env.disk, &wal_dir(&config.data_dir))
         .map_err(|source| StartError::Io { dir: dir.clone(), source })?;
-    if known.is_none() {
+    let has_log = of_log.is_some();
+    if !has_log {
+        // Before there is one: a log that a refused start left behind would pass for that of a member that had started.
         refuse_if_wiped(&config, &env).await?;
     }
     let (wal, recovered) = open_wal(&config, &env).await?;
@@ -168,6 +170,11 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         return Err(StartError::Removed { member: config.member, dir });
     }
 
+    let blank = recovered.vote.is_none() && log_end.is_none() && state.applied().is_none();
+    if has_log && blank {
+        // It has promised nothing yet, and peers that said nothing when it was made may answer now.
+        refuse_if_wiped(&config, &env).await?;
+    }
     let incarnation = recovered.incarnation;
     let pending = Arc::new(Pending::default());
     let store = Store::new(env.clone(), engine_worker, engine, state_dir.full_snapshot().cloned())?;
@@ -296,23 +303,24 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     Ok(member)
 }
 
-/// A member without a log, but which its peers know as started, or as removed, has lost its disk: it must not come
-/// back as if it were new, because it would vote twice.
+/// A member without a log or with an empty one, but which its peers know as started, or as removed, has lost its disk:
+/// it must not come back as if it were new, because it would vote twice.
 async fn refuse_if_wiped(config: &MemberConfig, env: &Env) -> Result<(), StartError> {
     let peers = Peers::new(env.clock.clone(), config.cluster, config.member);
     config.members.iter().for_each(|member| peers.learn(member.id, &member.peer_urls));
     for member in config.members.iter().filter(|member| member.id != config.member) {
         match peers.hello(member.id, HELLO_TIMEOUT).await {
-            Ok(answer) if answer.known => {
+            Ok(Fate::NotRun) => {}
+            Ok(Fate::HasRun) => {
                 return Err(StartError::Wiped { member: config.member, peer: member.id });
             }
             // It would vote wherever it is still counted.
-            Err(PeerError::Removed(_)) => {
+            Ok(Fate::Leaving | Fate::Removed) => {
                 let dir = config.data_dir.display().to_string();
                 return Err(StartError::Removed { member: config.member, dir });
             }
             // A peer that cannot be asked says nothing: at the first start of a cluster nobody answers.
-            Ok(_) | Err(_) => {}
+            Err(_) => {}
         }
     }
     Ok(())

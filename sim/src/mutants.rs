@@ -82,6 +82,7 @@ pub struct Mutant {
 /// out. Each is owed a quicker catch: a richer workload, a fault that is missing, or an oracle that sees more.
 pub const UNCAUGHT: &[&str] = &[
     "discover-answered-from-behind",
+    "engine-written-before-it-is-verified",
     "hello-refused-at-a-reused-address",
     "membership-removed-leader-goes-on",
     "peer-answers-for-another",

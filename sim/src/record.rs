@@ -33,8 +33,6 @@ struct Inner {
     /// Watches that have not ended.
     watches: BTreeMap<WatchNo, Watch>,
     newcomers: Newcomers,
-    /// When a watch last delivered something that is due.
-    last_delivery: Nanos,
     /// The time of the last event.
     last: Nanos,
     trace: Trace,
@@ -158,10 +156,6 @@ impl Record {
     pub fn watch_received(&self, id: WatchNo, received: WatchReceived) {
         let mut inner = self.inner();
         inner.event(received.at, &("watched", id, &received), format_args!("watched {id} {received:?}"));
-        let due = inner.history.settled.map_or(Revision(i64::MAX), |settled| settled.revision);
-        if received.events.iter().any(|event| event.kv.mod_revision <= due) {
-            inner.last_delivery = received.at;
-        }
         let Inner { watches, newcomers, .. } = &mut *inner;
         if let Some(watch) = watches.get_mut(&id) {
             if watch.received.is_empty() {
@@ -291,9 +285,17 @@ impl Record {
         answers.map(|(header, _)| header.revision).max().unwrap_or_default()
     }
 
-    /// When a watch last delivered something that is due: at the end of a run, what was written before it.
-    pub fn last_delivery(&self) -> Nanos {
-        self.inner().last_delivery
+    /// When one of the watches that have not ended last delivered a change up to `revision`.
+    pub fn last_delivery(&self, revision: Revision) -> Option<Nanos> {
+        let inner = self.inner();
+        let delivers =
+            |response: &&WatchReceived| response.events.iter().any(|event| event.kv.mod_revision <= revision);
+        inner
+            .watches
+            .values()
+            .filter_map(|watch| watch.received.iter().rfind(delivers))
+            .map(|last| last.at)
+            .max()
     }
 
     /// The largest revision that an answered compaction asked for.

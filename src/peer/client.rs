@@ -154,7 +154,7 @@ impl Peers {
             None => PeerError::Timeout(member),
         };
         if matches!(error, PeerError::Removed(_)) {
-            self.inner.removed_by.store(member.0, Ordering::Relaxed);
+            self.was_removed(member);
         }
         Err(error)
     }
@@ -306,13 +306,23 @@ impl Peers {
         self.call(member, timeout, |mut client| async move { client.followers(request).await }).await
     }
 
-    /// Asks a peer what it knows of this member.
+    /// Asks a peer what became of this member.
     ///
     /// # Errors
     /// See [`PeerError`].
-    pub async fn hello(&self, member: MemberId, timeout: Duration) -> Result<pb::HelloResponse, PeerError> {
+    pub async fn hello(&self, member: MemberId, timeout: Duration) -> Result<pb::Fate, PeerError> {
         let request = pb::HelloRequest { sender: self.sender(member) };
-        self.call(member, timeout, |mut client| async move { client.hello(request).await }).await
+        let answer =
+            self.call(member, timeout, |mut client| async move { client.hello(request).await }).await?;
+        let fate = answer.fate();
+        if fate == pb::Fate::Removed {
+            self.was_removed(member);
+        }
+        Ok(fate)
+    }
+
+    fn was_removed(&self, says: MemberId) {
+        self.inner.removed_by.store(says.0, Ordering::Relaxed);
     }
 }
 

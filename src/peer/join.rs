@@ -94,8 +94,10 @@ pub async fn find_place(
             Err(why) => refused.push(format!("{url}: {why}")),
         }
     }
-    let none = || "none is named beside this one".to_owned();
-    Err(JoinError::NoAnswer(if refused.is_empty() { none() } else { refused.join("; ") }))
+    if refused.is_empty() {
+        refused.push("none is named beside this one".to_owned());
+    }
+    Err(JoinError::NoAnswer(refused.join("; ")))
 }
 
 /// The place that the cluster has for the member that is reached at `own`.

@@ -11,6 +11,7 @@ use tonic::Status;
 
 use crate::config::limits;
 use crate::env::within;
+use crate::machine::members::Members;
 use crate::pb::peer as pb;
 use crate::pb::peer::forward_response::Outcome as Forwarded;
 use crate::pb::peer::snapshot_part::Part;
@@ -312,12 +313,38 @@ impl PeerApi for PeerFront {
     }
 
     async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status> {
-        let state = self.replica.state();
-        let members = state.members();
-        // Who is off the list may still be counted by the configuration, for a while.
-        let gone = members.is_removed(from);
-        let named = members.get(from).is_some_and(|member| !member.name.is_empty());
-        let known = members.is_bootstrapped() && (gone || named);
-        Ok(pb::HelloResponse { cluster: self.cluster.0, member: self.member.0, known })
+        let fate = fate(self.replica.state().members(), from, self.replica.has_a_say(from));
+        Ok(pb::HelloResponse { cluster: self.cluster.0, member: self.member.0, fate: fate.into() })
+    }
+}
+
+/// What became of `member`, by the member list and by whether the configuration counts it.
+fn fate(list: &Members, member: MemberId, counted: bool) -> pb::Fate {
+    match list.get(member) {
+        _ if list.is_removed(member) && counted => pb::Fate::Leaving,
+        _ if list.is_removed(member) => pb::Fate::Removed,
+        // Its name came from itself.
+        Some(listed) if !listed.name.is_empty() => pb::Fate::HasRun,
+        Some(_) | None => pb::Fate::NotRun,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::command::Member;
+
+    #[test]
+    fn a_member_hears_what_became_of_it() {
+        let id = MemberId(5);
+        let mut list = Members::default();
+        assert_eq!(fate(&list, id, false), pb::Fate::NotRun, "nobody has founded the cluster");
+        list.put(Member { id, ..Member::default() });
+        assert_eq!(fate(&list, id, true), pb::Fate::NotRun, "it has no name yet");
+        list.put(Member { id, name: "m5".to_owned(), ..Member::default() });
+        assert_eq!(fate(&list, id, true), pb::Fate::HasRun);
+        list.remove(id);
+        assert_eq!(fate(&list, id, true), pb::Fate::Leaving, "its vote may be needed to let it go");
+        assert_eq!(fate(&list, id, false), pb::Fate::Removed);
     }
 }

@@ -12,6 +12,7 @@ use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::peer::join::{self, JoinError, kept_place};
 use quorate::storage::engine::EngineKind;
+use quorate::storage::wal::{Identity, Wal, WalOptions};
 use quorate::types::{ClusterId, MemberId};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -42,6 +43,13 @@ impl Running {
         let env = Env { process: told.clone(), ..Env::real().unwrap() };
         let url = config.client_urls[0].clone();
         Ok(Running { member: start(config, env).await?, url, told })
+    }
+
+    /// The first member of a place, which founds its cluster alone and leads it.
+    async fn alone(place: &Place) -> Running {
+        let first = Running::start(place.founder()).await.unwrap();
+        first.votes().await;
+        first
     }
 
     fn id(&self) -> u64 {
@@ -99,8 +107,7 @@ impl Running {
 async fn a_cluster_grows_from_one_to_three_and_shrinks_to_one() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::new(dir.path(), 4, EngineKind::Redb, quick());
-    let first = Running::start(place.founder()).await.unwrap();
-    first.votes().await;
+    let first = Running::alone(&place).await;
     first.put("a").await.unwrap();
 
     // The second is added before it can be started, and starts by what the first tells it.
@@ -242,6 +249,13 @@ async fn a_removed_member_that_was_away_ends_when_it_comes_back_with_its_disk_or
     let refused = Running::start(bare.clone()).await.err();
     assert!(matches!(refused, Some(StartError::Wiped { member: MemberId(3), .. })), "{refused:?}");
     assert!(!wal_dir(&bare.data_dir).exists(), "a log would pass for that of a member that had started");
+    // Nor with a log that it made while nobody answered, and promised nothing in.
+    let env = Env::real().unwrap();
+    let identity = Identity { cluster: bare.cluster, member: bare.member };
+    let options = WalOptions::default();
+    drop(Wal::open(env.disk, &wal_dir(&bare.data_dir), identity, options, env.entropy).unwrap());
+    let refused = Running::start(bare.clone()).await.err();
+    assert!(matches!(refused, Some(StartError::Wiped { member: MemberId(3), .. })), "{refused:?}");
     let left = running[1].remove(3).await.unwrap();
     assert_eq!(left.members.iter().map(|member| member.id).collect::<Vec<_>>(), [1, 2]);
     running[0].put("b").await.unwrap();
@@ -264,8 +278,7 @@ async fn a_removed_member_that_was_away_ends_when_it_comes_back_with_its_disk_or
 async fn nobody_tells_a_newcomer_its_place_without_a_quorum() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
-    let first = Running::start(place.founder()).await.unwrap();
-    first.votes().await;
+    let first = Running::alone(&place).await;
     first.add(&place, 2, false).await.unwrap();
     let second = Running::start(place.joiner(2).await.unwrap()).await.unwrap();
     second.votes().await;
@@ -283,8 +296,7 @@ async fn nobody_tells_a_newcomer_its_place_without_a_quorum() {
 async fn a_removed_member_that_knows_nobody_asks_where_the_options_say() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::new(dir.path(), 2, EngineKind::Redb, quick());
-    let first = Running::start(place.founder()).await.unwrap();
-    first.votes().await;
+    let first = Running::alone(&place).await;
     let added = first.add(&place, 2, true).await.unwrap();
     let id = MemberId(added.member.unwrap().id);
     first.remove(id.0).await.unwrap();

@@ -81,6 +81,12 @@ pub const CATALOGUE: &[Mutant] = &[
                  between misses them",
     },
     Mutant {
+        area: Area::Engine,
+        name: "engine-written-before-it-is-verified",
+        breaks: "redb writes its header anew before the file is verified, so a start that refuses has made what was \
+                 rot in one copy the content of the disk",
+    },
+    Mutant {
         area: Area::Hash,
         name: "hash-skips-deletions",
         breaks: "deletions are left out of the sum over what is stored, so the state is refused when it is loaded",

@@ -14,7 +14,7 @@ mod asker;
 use std::time::Duration;
 
 use quorate_check::history::Settled;
-use quorate_check::types::Nanos;
+use quorate_check::types::{Nanos, Revision};
 use quorate_check::verdict::Class;
 use quorate_disk::Crash;
 
@@ -75,16 +75,19 @@ impl Settle {
         let at = self.world.time().now();
         let revision = self.world.record().newest_revision();
         self.world.record().settled(Settled { healed, at, revision });
-        self.watches_come_to_rest(at).await;
+        self.watches_come_to_rest(at, revision).await;
     }
 
-    /// Waits until watches have delivered nothing for a while: who asked for a long history an instant ago is still
-    /// told of it. What is due and has not come by then is judged from the history.
-    async fn watches_come_to_rest(&self, since: Nanos) {
+    /// Waits until watches have delivered nothing up to `revision` for a while: who asked for a long history an instant
+    /// ago is still told of it. What is due and has not come by then is judged from the history.
+    async fn watches_come_to_rest(&self, since: Nanos, revision: Revision) {
         let time = self.world.time();
         let deadline = since.0 + nanos(self.within);
-        let quiet_at = || self.world.record().last_delivery().max(since).0 + nanos(UNDER_WAY);
-        while !self.world.record().is_over() && time.now().0 < quiet_at().min(deadline) {
+        let quiet_since =
+            || self.world.record().last_delivery(revision).map_or(since, |last| last.max(since));
+        while !self.world.record().is_over()
+            && time.now().0 < (quiet_since().0 + nanos(UNDER_WAY)).min(deadline)
+        {
             time.sleep(LOOK_INTERVAL).await;
         }
     }

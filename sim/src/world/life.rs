@@ -281,8 +281,10 @@ impl World {
         };
         let tenant = *seat.tenant();
         // One that never came to know its cluster finds, once it is removed, no place there.
-        let never_joined = why.contains(product::NOT_LISTED) && self.is_removed(tenant.id);
-        if tenant.standing == Standing::Leaving && (why.contains(product::REMOVED) || never_joined) {
+        let leaves = tenant.standing == Standing::Leaving;
+        let not_listed = why.contains(product::NOT_LISTED);
+        let never_joined = not_listed && self.is_removed(tenant.id);
+        if leaves && (why.contains(product::REMOVED) || never_joined) {
             seat.disk.kill(number);
             self.end(seat, why);
             // What was wrong with a disk that nobody uses any more is nobody's concern.
@@ -291,11 +293,10 @@ impl World {
             // A machine that never held a member leaves nothing behind.
             return if never_joined { tenant.vanish() } else { tenant.leave() };
         }
-        // It would find its place a moment later; a host's service manager tries again.
+        // A host's service manager tries again: it would find its place a moment later, or the cluster let it go an
+        // instant before its operator hears of it.
         let nobody_answered = tenant.joins && why.contains(product::NOBODY_ANSWERS);
-        // The cluster may have let it go an instant before its operator hears of it.
-        let leaving = tenant.standing == Standing::Leaving && why.contains(product::NOT_LISTED);
-        let tries_again = nobody_answered || leaving;
+        let tries_again = nobody_answered || (leaves && not_listed);
         let (excused, power_after, starting) = {
             let mut life = seat.life();
             let excused = tries_again || (life.errors_injected && struck > life.errors_excused);

@@ -3,7 +3,8 @@
 //! Errors say where in the file: redb's own do not, so the gate remembers the last page that was read, which is the one
 //! that redb looked at when it found something wrong with it.
 //!
-//! What is read is held against what was written there ([`Pages`]).
+//! What is read is held against what was written there ([`Pages`]). A file that is opened is written when it has been
+//! verified, and not before ([`Held`]).
 //!
 //! Invariant: once the [`Gate`] is shut nothing is written any more. redb writes when it is dropped (it turns
 //! pending batches into durable ones), and that would let the engine overtake the WAL, or make a clean
@@ -11,10 +12,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use redb::StorageBackend;
 
+use super::held::Held;
 use super::pages::Pages;
 use crate::env::File;
 use crate::storage::engine::identity::HEADER_BYTES;
@@ -29,9 +31,34 @@ pub struct Gate {
     last_read: (AtomicU64, AtomicU64),
     /// The first page that was found to have changed by itself: what was said of it.
     rot: OnceLock<String>,
+    /// Whether writes are held back.
+    holds: AtomicBool,
+    held: Mutex<Held>,
 }
 
 impl Gate {
+    /// From now on writes are held back.
+    pub fn hold(&self) {
+        self.holds.store(true, Ordering::Release);
+    }
+
+    /// Lets the writes that were held back through to `file`, and all further ones.
+    ///
+    /// # Errors
+    /// The disk's, with its place.
+    pub fn release(&self, file: &dyn File) -> io::Result<()> {
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        self.holds.store(false, Ordering::Release);
+        self.note(held.release(file))
+    }
+
+    /// Runs `work` on the writes that are held back, if they are.
+    fn held<T>(&self, work: impl FnOnce(&mut Held) -> T) -> Option<T> {
+        self.holds
+            .load(Ordering::Acquire)
+            .then(|| work(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
     /// From now on every write fails.
     pub fn shut(&self) {
         self.shut.store(true, Ordering::Release);
@@ -111,21 +138,26 @@ fn shifted(offset: u64) -> io::Result<u64> {
 }
 
 /// The disk's error with what was tried and where; its kind stays.
-fn placed(doing: &str, offset: u64, result: io::Result<()>) -> io::Result<()> {
+pub fn placed(doing: &str, offset: u64, result: io::Result<()>) -> io::Result<()> {
     result
         .map_err(|error| io::Error::new(error.kind(), format!("cannot {doing} at offset {offset}: {error}")))
 }
 
 impl StorageBackend for Backend {
     fn len(&self) -> Result<u64, io::Error> {
-        self.gate.note(self.file.len()).map(|len| len.saturating_sub(header_bytes()))
+        let len = self.gate.held(|held| held.len(&*self.file)).unwrap_or_else(|| self.file.len());
+        self.gate.note(len).map(|len| len.saturating_sub(header_bytes()))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
         let at = shifted(offset)?;
         self.gate.last_read.0.store(at, Ordering::Release);
         self.gate.last_read.1.store(u64::try_from(out.len()).unwrap_or(u64::MAX), Ordering::Release);
-        self.gate.note(placed("read", at, self.file.read_at(at, out)))?;
+        let read = match self.gate.held(|held| held.read(&*self.file, at, out)) {
+            Some(read) => read,
+            None => self.file.read_at(at, out),
+        };
+        self.gate.note(placed("read", at, read))?;
         self.gate.note(self.check(at, out))
     }
 
@@ -133,11 +165,17 @@ impl StorageBackend for Backend {
         self.gate.pass()?;
         let len = shifted(len)?;
         self.pages.end(len);
+        if self.gate.held(|held| held.set_len(len)).is_some() {
+            return Ok(());
+        }
         self.gate.note(placed("end the file", len, self.file.set_len(len)))
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
         self.gate.pass()?;
+        if self.gate.held(Held::sync).is_some() {
+            return Ok(());
+        }
         self.gate.note(self.file.sync_data())
     }
 
@@ -145,7 +183,9 @@ impl StorageBackend for Backend {
         self.gate.pass()?;
         let at = shifted(offset)?;
         self.pages.forget(at, u64::try_from(data.len()).unwrap_or(u64::MAX));
-        self.gate.note(placed("write", at, self.file.write_at(at, data)))?;
+        if self.gate.held(|held| held.write(at, data)).is_none() {
+            self.gate.note(placed("write", at, self.file.write_at(at, data)))?;
+        }
         self.pages.wrote(at, data);
         Ok(())
     }

@@ -14,6 +14,7 @@
 
 mod backend;
 mod builder;
+mod held;
 mod pages;
 mod reader;
 mod store;

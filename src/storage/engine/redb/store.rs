@@ -64,10 +64,11 @@ impl Store {
             let text = format!("cannot write the header at offset 0: {error}");
             io_error(path, io::Error::new(error.kind(), text))
         })?;
-        Store::over(file, path, cache_bytes)
+        Store::over(file, path, cache_bytes, Arc::default())
     }
 
-    /// Opens the file at `path`, after its header was found to be this member's.
+    /// Opens the file at `path`, after its header was found to be this member's. Nothing is written to a file that is
+    /// refused.
     ///
     /// # Errors
     /// See [`EngineError`].
@@ -85,11 +86,17 @@ impl Store {
         let page = read_header(&*file, path)?;
         check_header(&page, KindNumber::Redb, identity)
             .map_err(|fault| fault.at(&path.display().to_string()))?;
-        let mut store = Store::over(file, path, cache_bytes).map_err(unverified)?;
+        let gate = Arc::<Gate>::default();
+        // The planted bug lets redb write to what may be rotten.
+        if !crate::mutant!("engine-written-before-it-is-verified") {
+            gate.hold();
+        }
+        let mut store = Store::over(file, path, cache_bytes, gate).map_err(unverified)?;
         // The planted bug trusts the file.
         if !crate::mutant!("engine-pages-not-verified-at-start") {
             store.verify()?;
         }
+        store.gate.release(&*store.file).map_err(|error| io_error(path, error))?;
         Ok(store)
     }
 
@@ -114,8 +121,12 @@ impl Store {
         }
     }
 
-    fn over(file: Arc<dyn File>, path: &Path, cache_bytes: usize) -> Result<Store, EngineError> {
-        let gate = Arc::new(Gate::default());
+    fn over(
+        file: Arc<dyn File>,
+        path: &Path,
+        cache_bytes: usize,
+        gate: Arc<Gate>,
+    ) -> Result<Store, EngineError> {
         let backend = Backend::new(Arc::clone(&file), Arc::clone(&gate));
         let seen = Arc::clone(&gate);
         let opened = catch_unwind(AssertUnwindSafe(|| {
