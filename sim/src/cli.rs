@@ -166,6 +166,10 @@ pub struct MutantsArgs {
     /// Seeds in a range.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
     pub range_seeds: u64,
+    /// Shrink the first plan that caught each, for at most so many minutes each, and say in the table how small they
+    /// became; the plans go to a folder beside the results.
+    #[arg(long, value_name = "M", requires = "ranges")]
+    pub shrink: Option<u64>,
     /// Start no more runs of a measurement after this many minutes; it goes on from there the next time.
     #[arg(long, value_name = "M")]
     pub minutes: Option<u64>,

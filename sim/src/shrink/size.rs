@@ -1,10 +1,14 @@
 //! How large a plan and its run are, for people.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use crate::plan::Plan;
 use crate::report::Report;
 
 /// The size of a plan and of its run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
     /// Planned faults.
     pub faults: usize,
@@ -43,6 +47,15 @@ impl Size {
     }
 }
 
+impl fmt::Display for Size {
+    /// `2 faults, 7 operations, 3 members, 4.1 s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Size { faults, members, .. } = self;
+        let (operations, time) = (grouped(self.operations), seconds(self.simulated_ms));
+        write!(f, "{faults} faults, {operations} operations, {members} members, {time}")
+    }
+}
+
 /// A number in groups of three digits.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
@@ -70,6 +83,7 @@ mod tests {
         let before = Size { faults: 41, operations: 9_812, members: 5, simulated_ms: 60_100 };
         let after = Size { faults: 2, operations: 7, members: 3, simulated_ms: 4_199 };
         assert_eq!(before.to(&after), "faults 41 -> 2, operations 9 812 -> 7, members 5 -> 3, 60 s -> 4.1 s");
+        assert_eq!(after.to_string(), "2 faults, 7 operations, 3 members, 4.1 s");
         assert_eq!(grouped(1_234_567), "1 234 567");
         assert_eq!(grouped(123), "123");
     }

@@ -1,4 +1,4 @@
-//! What was measured so far, in a file that outlives the measurement: one JSON line a run.
+//! What was measured so far, in a file that outlives the measurement: one JSON line a run, or a plan that was shrunk.
 //!
 //! A measurement takes hours, so it goes on in several sittings: every run is written down as it ends, with the build
 //! it was made with. Lines of another build count for nothing, for another build is another product. A last line
@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::verdict::Class;
 use serde::{Deserialize, Serialize};
+
+use crate::shrink::Size;
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,12 +42,34 @@ impl Run {
     }
 }
 
+/// What is left of the first plan that caught a planted bug.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Small {
+    /// The planted bug.
+    pub planted: String,
+    /// The seed of the plan.
+    pub seed: u64,
+    /// How large the plan is now.
+    pub size: Size,
+    /// Runs that it took.
+    pub runs: u64,
+    /// Whether nothing more could be taken away; otherwise the time was up.
+    pub minimal: bool,
+}
+
 /// A line of the file.
 #[derive(Serialize, Deserialize)]
 struct Line {
     build: String,
     #[serde(flatten)]
-    run: Run,
+    noted: Noted,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum Noted {
+    Run(Run),
+    Small(Small),
 }
 
 /// The file and what it holds of this build.
@@ -59,6 +83,16 @@ pub struct Ledger {
 struct Inner {
     file: File,
     runs: BTreeMap<(Option<String>, u64), Run>,
+    small: BTreeMap<String, Small>,
+}
+
+impl Inner {
+    fn keep(&mut self, noted: Noted) {
+        match noted {
+            Noted::Run(run) => drop(self.runs.insert((run.mutant.clone(), run.seed), run)),
+            Noted::Small(small) => drop(self.small.insert(small.planted.clone(), small)),
+        }
+    }
 }
 
 impl Ledger {
@@ -74,12 +108,13 @@ impl Ledger {
         let mut file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
         let text = fs::read_to_string(path).map_err(failed)?;
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        let own = lines.filter(|line| line.build == build).map(|line| line.run);
-        let runs = own.map(|run| ((run.mutant.clone(), run.seed), run)).collect();
+        let own = lines.filter(|line| line.build == build).map(|line| line.noted);
         if !text.is_empty() && !text.ends_with('\n') {
             file.write_all(b"\n").map_err(failed)?;
         }
-        Ok(Ledger { build: build.to_owned(), inner: Mutex::new(Inner { file, runs }) })
+        let mut inner = Inner { file, runs: BTreeMap::new(), small: BTreeMap::new() };
+        own.for_each(|noted| inner.keep(noted));
+        Ok(Ledger { build: build.to_owned(), inner: Mutex::new(inner) })
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -91,17 +126,34 @@ impl Ledger {
         self.inner().runs.get(&(mutant.map(str::to_owned), seed)).cloned()
     }
 
+    /// What is left of the first plan that caught this bug, if it was shrunk.
+    pub fn small(&self, planted: &str) -> Option<Small> {
+        self.inner().small.get(planted).cloned()
+    }
+
     /// Writes a run down.
     ///
     /// # Errors
     /// What the host says.
     pub fn note(&self, run: Run) -> Result<(), String> {
-        let line = Line { build: self.build.clone(), run: run.clone() };
+        self.write(Noted::Run(run))
+    }
+
+    /// Writes down how small a plan became.
+    ///
+    /// # Errors
+    /// What the host says.
+    pub fn note_small(&self, small: Small) -> Result<(), String> {
+        self.write(Noted::Small(small))
+    }
+
+    fn write(&self, noted: Noted) -> Result<(), String> {
+        let line = Line { build: self.build.clone(), noted: noted.clone() };
         let mut line = serde_json::to_string(&line).map_err(|error| error.to_string())?;
         line.push('\n');
         let mut inner = self.inner();
         inner.file.write_all(line.as_bytes()).map_err(|error| format!("the results' file: {error}"))?;
-        inner.runs.insert((run.mutant.clone(), run.seed), run);
+        inner.keep(noted);
         Ok(())
     }
 }
@@ -130,8 +182,12 @@ mod tests {
         assert_eq!(ledger.run(Some("a-bug"), 3), Some(bad));
         assert_eq!(ledger.run(Some("a-bug"), 4), None);
         ledger.note(run(None, 5, Class::Crash)).unwrap();
+        let size = Size { faults: 1, operations: 2, members: 3, simulated_ms: 4 };
+        let small = Small { planted: "a-bug".to_owned(), seed: 3, size, runs: 5, minimal: true };
+        ledger.note_small(small.clone()).unwrap();
         let again = Ledger::open(&path, "one").unwrap();
         assert!(again.run(None, 5).is_some_and(|run| run.finds()));
+        assert_eq!(again.small("a-bug"), Some(small));
         assert!(again.run(None, 3).is_some_and(|run| !run.finds()));
         assert_eq!(Ledger::open(&path, "two").unwrap().run(None, 3), None);
         fs::remove_file(&path).unwrap();

@@ -1,7 +1,8 @@
 //! The measurement of planted bugs: range by range, every bug in each, several at a time.
 //!
 //! The first range is run with every bug before the second begins, so that a measurement that is cut short says
-//! something of all. Every run goes to the ledger at once; what stands there is not run again.
+//! something of all. Every run goes to the ledger at once; what stands there is not run again. Last, if it is asked for,
+//! the first plan that caught each is shrunk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -10,11 +11,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::HUNT_TIMEOUT;
-use super::child::{Children, Surroundings};
-use super::ledger::{Ledger, Run};
-use super::score::{Outcome, Ranges, Score, outcome, table};
+use super::child::{Children, Files, Surroundings};
+use super::ledger::{Ledger, Run, Small};
+use super::score::{Outcome, Ranges, Score, first_catch, outcome, table};
 use crate::cli::MutantsArgs;
 use crate::mutants::{CATALOGUE, Mutant};
+use crate::plan::generate;
+use crate::shrink::Shrink;
+use crate::shrink::trials::Trials;
 
 const SECS_A_DAY: u64 = 86_400;
 /// Where the whole table stands, from the repository's root.
@@ -45,7 +49,12 @@ pub fn measure(
     let minutes = args.minutes.map(|minutes| Duration::from_secs(minutes * 60));
     let deadline = minutes.map(|minutes| Instant::now() + minutes);
     let ranges = Ranges { first: args.seeds.start, count: ranges, seeds: args.range_seeds };
-    Measurement { ledger: &ledger, children, deadline }.run(mutants, ranges, args.jobs)?;
+    let measurement = Measurement { ledger: &ledger, children, deadline };
+    measurement.run(mutants, ranges, args.jobs)?;
+    if let Some(minutes) = args.shrink {
+        let (plans, each) = (args.results.with_extension("plans"), Duration::from_secs(minutes * 60));
+        measurement.shrink(mutants, ranges, args.jobs, each, &plans)?;
+    }
     let scores: Vec<Score> = CATALOGUE.iter().map(|mutant| Score::of(&ledger, mutant, ranges)).collect();
     let text = table(&scores, ranges, &commit(), &date(SystemTime::now()));
     let all = args.sample.is_none() && args.mutant.is_none();
@@ -58,15 +67,53 @@ pub fn measure(
 impl Measurement<'_> {
     fn run(&self, mutants: &[&'static Mutant], ranges: Ranges, jobs: u16) -> Result<(), String> {
         let pairs = (0..ranges.count).flat_map(|nth| mutants.iter().map(move |mutant| (*mutant, nth)));
-        let work: Mutex<VecDeque<_>> = Mutex::new(pairs.collect());
+        self.each(pairs.collect(), jobs, |(mutant, nth)| self.hunt(mutant, nth, ranges))
+    }
+
+    /// Shrinks the first plan that caught each, and keeps it in the folder `plans`.
+    fn shrink(
+        &self,
+        mutants: &[&'static Mutant],
+        ranges: Ranges,
+        jobs: u16,
+        each: Duration,
+        plans: &Path,
+    ) -> Result<(), String> {
+        std::fs::create_dir_all(plans).map_err(|error| format!("{}: {error}", plans.display()))?;
+        let open = mutants.iter().filter(|mutant| self.ledger.small(mutant.name).is_none());
+        let caught =
+            open.filter_map(|mutant| Some((*mutant, first_catch(self.ledger, mutant.name, ranges)?)));
+        self.each(caught.collect(), jobs, |(mutant, seed)| {
+            let mut trials = Trials::new(Some(mutant.name.to_owned()), 1, Instant::now() + each)?;
+            let plan = generate::generate(seed);
+            let report = trials.run(&plan, Files::default());
+            let shrink = Shrink::new(&mut trials, plan, report)
+                .ok_or_else(|| format!("seed {seed} has caught {} and does not any more", mutant.name))?;
+            let shrunk = shrink.run();
+            let path = plans.join(format!("{}.json", mutant.name));
+            shrunk.plan.save(&path).map_err(|error| error.to_string())?;
+            eprintln!("{}, seed {seed}: {}, {} runs", mutant.name, shrunk.after, shrunk.runs);
+            let (planted, size) = (mutant.name.to_owned(), shrunk.after);
+            self.ledger.note_small(Small { planted, seed, size, runs: shrunk.runs, minimal: shrunk.minimal })
+        })
+    }
+
+    /// Does the work, so many at a time, until it is done, time is up or some of it failed.
+    fn each<T: Send>(
+        &self,
+        work: VecDeque<T>,
+        jobs: u16,
+        one: impl Fn(T) -> Result<(), String> + Sync,
+    ) -> Result<(), String> {
+        let work = Mutex::new(work);
         let failed: Mutex<Option<String>> = Mutex::new(None);
         std::thread::scope(|scope| {
             for _ in 0..jobs {
                 scope.spawn(|| {
                     while !self.is_late() {
                         let next = work.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                        let Some((mutant, nth)) = next else { break };
-                        if let Err(error) = self.hunt(mutant, nth, ranges) {
+                        let Some(next) = next else { break };
+                        if let Err(error) = one(next) {
                             failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                             break;
                         }

@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use quorate_check::verdict::Class;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Small};
 use crate::mutants::{Area, Mutant};
 
 /// The ranges of a measurement.
@@ -73,6 +73,17 @@ pub fn outcome(ledger: &Ledger, mutant: &str, range: Range<u64>) -> Outcome {
     Outcome::Survived
 }
 
+/// The first seed of all ranges that caught it, as far as they were run.
+pub fn first_catch(ledger: &Ledger, mutant: &str, ranges: Ranges) -> Option<u64> {
+    (0..ranges.count).map(|nth| ranges.nth(nth)).find_map(|range| {
+        let start = range.start;
+        match outcome(ledger, mutant, range) {
+            Outcome::Caught { seeds, .. } => Some(start.saturating_add(seeds).saturating_sub(1)),
+            _ => None,
+        }
+    })
+}
+
 /// One bug's figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Score {
@@ -85,6 +96,8 @@ pub struct Score {
     /// Host time until caught, in order, milliseconds.
     wall_ms: Vec<u64>,
     oracles: BTreeMap<String, u64>,
+    /// How small the first plan that caught it became.
+    small: Option<Small>,
 }
 
 impl Score {
@@ -97,6 +110,7 @@ impl Score {
             seeds: Vec::new(),
             wall_ms: Vec::new(),
             oracles: BTreeMap::new(),
+            small: ledger.small(mutant.name),
         };
         for nth in 0..ranges.count {
             match outcome(ledger, mutant.name, ranges.nth(nth)) {
@@ -144,8 +158,9 @@ impl Score {
         let mut oracles: Vec<_> = self.oracles.iter().collect();
         oracles.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let oracles: Vec<String> = oracles.into_iter().map(|(by, count)| format!("{by} ({count})")).collect();
+        let small = self.small.as_ref().map_or("-".to_owned(), |small| small.size.to_string());
         format!(
-            "| {} | {} | {} of {} | {median} | {worst} | {seconds} | {} |",
+            "| {} | {} | {} of {} | {median} | {worst} | {seconds} | {} | {small} |",
             self.area,
             self.name,
             self.caught(),
@@ -175,6 +190,22 @@ pub fn table(scores: &[Score], ranges: Ranges, commit: &str, date: &str) -> Stri
          breaks and where it stands; no oracle knows of any.\n",
         ranges.count, ranges.seeds
     );
+    let small: Vec<&Small> = scores.iter().filter_map(|score| score.small.as_ref()).collect();
+    let median = |mut sizes: Vec<usize>| {
+        sizes.sort_unstable();
+        sizes.get(sizes.len() / 2).copied()
+    };
+    let faults = median(small.iter().map(|small| small.size.faults).collect());
+    let operations = median(small.iter().map(|small| small.size.operations).collect());
+    if let (Some(faults), Some(operations)) = (faults, operations) {
+        let _ = writeln!(
+            text,
+            "The first plans that caught {} of them were shrunk: in the median to {faults} faults and {operations} \
+             operations;\nfrom {} of these plans nothing more could be taken away.\n",
+            small.len(),
+            small.iter().filter(|small| small.minimal).count()
+        );
+    }
     let _ = writeln!(text, "| area | planted | measured | caught |\n| --- | ---: | ---: | ---: |");
     for area in scores.iter().map(|score| score.area).collect::<BTreeSet<_>>() {
         let of = scores.iter().filter(|score| score.area == area);
@@ -184,8 +215,8 @@ pub fn table(scores: &[Score], ranges: Ranges, commit: &str, date: &str) -> Stri
     }
     let _ = writeln!(
         text,
-        "\n| area | planted bug | caught in ranges | median seeds | worst seeds | median seconds | by (ranges) |\n\
-         | --- | --- | --- | ---: | ---: | ---: | --- |"
+        "\n| area | planted bug | caught in ranges | median seeds | worst seeds | median seconds | by (ranges) | shrunk to |\n\
+         | --- | --- | --- | ---: | ---: | ---: | --- | --- |"
     );
     let mut rows: Vec<&Score> = scores.iter().collect();
     rows.sort_by_key(|score| (score.area, score.name));
@@ -199,6 +230,7 @@ pub fn table(scores: &[Score], ranges: Ranges, commit: &str, date: &str) -> Stri
 mod tests {
     use super::*;
     use crate::mutants::CATALOGUE;
+    use crate::shrink::Size;
     use crate::sweep::ledger::Run;
 
     const RANGES: Ranges = Ranges { first: 0, count: 3, seeds: 4 };
@@ -234,7 +266,16 @@ mod tests {
         let table = table(&scores, RANGES, "abc", "2026-01-02");
         assert!(table.contains("2026-01-02 at commit abc: 1 of 1 planted bugs measured"), "{table}");
         let row = format!("| {} | {} | 1 of 2 | 3 | > 4 | 6 | watch (1) |", mutant.area, mutant.name);
-        assert!(table.contains(&row), "{table}");
+        assert!(table.contains(&format!("{row} - |")), "{table}");
+        assert!(!table.contains("shrunk: in the median"), "{table}");
+        assert_eq!(first_catch(&ledger, mutant.name, RANGES), Some(2));
+        let size = Size { faults: 2, operations: 7, members: 3, simulated_ms: 4_100 };
+        let small = Small { planted: mutant.name.to_owned(), seed: 2, size, runs: 9, minimal: true };
+        ledger.note_small(small).unwrap();
+        let scores: Vec<Score> = CATALOGUE.iter().map(|mutant| Score::of(&ledger, mutant, RANGES)).collect();
+        let table = super::table(&scores, RANGES, "abc", "2026-01-02");
+        assert!(table.contains(&format!("{row} 2 faults, 7 operations, 3 members, 4.1 s |")), "{table}");
+        assert!(table.contains("in the median to 2 faults and 7 operations;\nfrom 1 of"), "{table}");
         std::fs::remove_file(&path).unwrap();
     }
 
