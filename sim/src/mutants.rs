@@ -90,6 +90,7 @@ pub const UNCAUGHT: &[&str] = &[
     "read-confirmed-by-a-voter-that-moved-on",
     "replication-skips-purged-entries",
     "snapshot-behind-the-log-installed",
+    "state-name-taken-for-durable",
     "stream-asks-for-purged-entries-for-ever",
     "stream-polled-after-its-call",
     "wal-second-header-copy-not-tried",

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use quorate::storage::engine::{EngineError, EngineOptions, Identity, open_engine};
 use quorate::types::MemberId;
-use quorate_disk::SimDisk;
+use quorate_disk::{SimDisk, Survival};
 
-use crate::script::{Progress, contents_after, read_all, run};
+use crate::script::{Progress, contents_after, put, read_all, run};
 use crate::{OWNER, SMALL, redb_on, sim_disk};
 
 const FILE: &str = "/data/state/state.redb";
@@ -326,8 +326,48 @@ fn an_io_error_ends_the_engine_and_its_successor_is_whole() {
             assert!(k >= progress.flushed && seen == contents[usize::try_from(k).unwrap()], "{call:?} {nth}");
             engine.flush().unwrap();
             disk.power_loss(nth);
-            let left = crate::script::content_of(&*redb_on(&disk).engine());
-            assert!(left == seen, "{call:?} {nth}: batch {k} was flushed and is gone");
+            let engine = redb_on(&disk).engine();
+            assert!(crate::script::content_of(&*engine) == seen, "{call:?} {nth}: batch {k} is gone");
         }
     }
+}
+
+/// A start finds a file whose last growth no sync has confirmed, works on it, and the power goes: what was flushed since
+/// rests on the file being as long as it was found.
+#[test]
+fn a_failed_sync_of_a_growing_file_costs_its_successor_nothing() {
+    use quorate::machine::persist::{Bucket, Write};
+    use quorate_disk::{Call, Fault, FaultKind};
+    let large = |number: u32| -> Vec<Write> {
+        let keys = (0..40_u32).map(|nth| [number.to_be_bytes(), nth.to_be_bytes()].concat());
+        keys.map(|key| put(Bucket::Records, &key, &[7; 3000])).collect()
+    };
+    let mut grown = 0;
+    for nth in 1..30 {
+        let disk = sim_disk(nth);
+        let engine = redb_on(&disk).engine();
+        engine.flush().unwrap();
+        let before = engine.size().unwrap().file_bytes;
+        disk.inject(Fault { call: Call::Sync, path: None, nth, kind: FaultKind::Eio });
+        let failed = (0..30).try_for_each(|number| {
+            engine.apply(&large(number))?;
+            if number % 5 == 4 { engine.flush() } else { Ok(()) }
+        });
+        disk.clear_faults();
+        drop(engine);
+        disk.kill(nth);
+        let engine = redb_on(&disk).engine();
+        grown += u32::from(failed.is_err() && engine.size().unwrap().file_bytes > before);
+        engine.apply(&[put(Bucket::Records, b"small", b"one")]).unwrap();
+        engine.flush().unwrap();
+        let content = crate::script::content_of(&*engine);
+        if nth % 2 == 0 {
+            engine.close().unwrap();
+        } else {
+            drop(engine);
+        }
+        disk.power_loss_with(nth, Survival::Nothing);
+        assert!(crate::script::content_of(&*redb_on(&disk).engine()) == content, "sync {nth} failed");
+    }
+    assert!(grown > 3, "{grown} failed syncs left the file longer");
 }

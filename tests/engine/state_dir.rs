@@ -16,7 +16,7 @@ use quorate::storage::state_dir::{Origin, StateDir};
 use quorate::storage::store::Store;
 use quorate::storage::wal::{Wal, WalHandle, WalOptions};
 use quorate::types::{LogId, LogIndex, Term};
-use quorate_disk::{Call, Fault, FaultKind};
+use quorate_disk::{Arm, Call, Crash, Fault, FaultKind, Survival};
 
 use crate::script::{Content, batch, content_of, put};
 use crate::{OWNER, sim_disk};
@@ -299,6 +299,69 @@ async fn what_a_broken_transfer_left_goes_when_the_next_one_begins() {
         assert_eq!(place.state.installed_at(&*live.reader().unwrap()).unwrap(), Some(at(90)));
         live.integrity_check().unwrap();
     }
+}
+
+/// The sync that makes an installed engine's name durable fails, and the member ends. What its next start finds is what a
+/// power loss leaves: by it the log is purged.
+#[tokio::test]
+async fn what_a_start_finds_survives_a_power_loss_even_where_a_sync_has_failed() {
+    let (root, folder) = (Path::new("/data"), Some(PathBuf::from("/data/state")));
+    let mut ahead = 0;
+    for nth in 1..20 {
+        let disk = sim_disk(nth);
+        let installed = async |place: &Place| {
+            let (engine, _) = place.open(None).await;
+            place.state.installed_at(&*engine.reader().unwrap()).unwrap()
+        };
+        let place = Place::new(root, disk.mount(), EngineKind::Redb);
+        assert_eq!(installed(&place).await, None);
+        let mut staging = place.state.staging().await.unwrap();
+        staging.begin(at(90));
+        let applied = (Bucket::Meta, APPLIED_KEY.into(), applied_write(at(90)).value.unwrap());
+        staging.add(vec![applied]).await.unwrap();
+        disk.inject(Fault { call: Call::Sync, path: folder.clone(), nth, kind: FaultKind::Eio });
+        let failed = staging.finish().await.is_err();
+        disk.clear_faults();
+        disk.kill(nth);
+        let found = installed(&Place::new(root, disk.mount(), EngineKind::Redb)).await;
+        ahead += u32::from(failed && found.is_some());
+        disk.power_loss_with(nth, Survival::Nothing);
+        let left = installed(&Place::new(root, disk.mount(), EngineKind::Redb)).await;
+        assert_eq!(left, found, "sync {nth} failed");
+        if !failed {
+            break;
+        }
+    }
+    assert!(ahead > 0, "no failed sync left the new engine visible");
+}
+
+/// A start that ends while it gives the engine's file its name anew leaves it to the next one.
+#[tokio::test]
+async fn a_start_that_ends_between_two_names_loses_nothing() {
+    let root = Path::new("/data");
+    let mut between = 0;
+    for nth in 1..8 {
+        for (event, crash) in [(1, Crash::Kill), (2, Crash::PowerLoss), (3, Crash::PowerLoss)] {
+            let disk = sim_disk(event);
+            let place = Place::new(root, disk.mount(), EngineKind::Redb);
+            let (engine, _) = place.open(None).await;
+            let store = place.store(engine.clone());
+            place.apply(&store, 1..=5);
+            store.drained().await;
+            engine.flush().unwrap();
+            let content = content_of(&*engine);
+            drop((store, engine, place));
+            disk.kill(event);
+            disk.arm(Arm { call: Call::Name, path: None, nth, crash, event });
+            let second = Place::new(root, disk.mount(), EngineKind::Redb);
+            let died = second.state.open(None).await.is_err();
+            drop(second);
+            between += u32::from(died);
+            let (engine, _) = Place::new(root, disk.mount(), EngineKind::Redb).open(None).await;
+            assert_eq!(content_of(&*engine), content, "name {nth}, {crash:?}");
+        }
+    }
+    assert!(between >= 6, "{between} deaths");
 }
 
 #[tokio::test]

@@ -54,6 +54,8 @@ pub(crate) struct Content {
     /// Lengths since the last sync with the time of the call that set them, oldest first; the last one is
     /// visible. Empty when the visible length will not be written by a sync.
     lengths: Vec<(u64, u64)>,
+    /// Where the furthest write since the last sync ends.
+    written: u64,
     /// Sectors that cannot be read until they are rewritten.
     unreadable: BTreeSet<u64>,
     /// What damage took.
@@ -132,6 +134,7 @@ impl Content {
         if end > self.len {
             self.push_len(time, end);
         }
+        self.written = self.written.max(end);
         self.space.take(offset / PAGE_BYTES, end.div_ceil(PAGE_BYTES));
     }
 
@@ -176,8 +179,11 @@ impl Content {
         }
     }
 
-    /// Makes all dirty data and the length durable. Limbo stays what it is.
+    /// Makes all dirty data and the length durable. Limbo stays what it is; a length that a failed sync left doubtful
+    /// too, but for what was written since.
     pub(crate) fn sync(&mut self) {
+        let written = std::mem::take(&mut self.written);
+        self.platter_len = self.platter_len.max(written.min(self.len));
         for (sector, mut versions) in std::mem::take(&mut self.dirty) {
             if let Some(version) = versions.pop() {
                 self.burn(sector, &version.data);
@@ -205,6 +211,7 @@ impl Content {
             self.platter_len = self.len;
         }
         self.lengths.clear();
+        self.written = 0;
         self.harm.forget_astray();
     }
 
@@ -259,6 +266,7 @@ impl Content {
         self.harm.forget_astray();
         let len = fate.length(self.platter_len, &self.lengths);
         self.lengths.clear();
+        self.written = 0;
         self.platter.cut(len);
         self.harm.cut(len);
         self.platter_len = len;
@@ -497,6 +505,23 @@ mod tests {
         content.set_len(3, 9000, &|_| 0);
         assert_eq!(read(&content, 0, 700), [1; 700]);
         assert_eq!(read(&content, 700, 8300), [0; 8300]);
+    }
+
+    #[test]
+    fn a_length_that_a_failed_sync_left_doubtful_is_durable_as_far_as_was_written_since() {
+        let mut content = Content::default();
+        content.write(1, 0, &[1; 1000], &|_| 0);
+        content.sync();
+        content.set_len(2, 9000, &|_| 0);
+        content.fail_sync(&mut |_| false, false);
+        content.sync();
+        assert_eq!((content.len(), content.platter_len()), (9000, 1000));
+        content.write(3, 5000, &[2; 10], &|_| 0);
+        content.sync();
+        assert_eq!((content.len(), content.platter_len()), (9000, 5010));
+        content.write(4, 8999, &[3], &|_| 0);
+        content.sync();
+        assert_eq!(content.platter_len(), 9000);
     }
 
     #[test]

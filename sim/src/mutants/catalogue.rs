@@ -270,6 +270,12 @@ pub const CATALOGUE: &[Mutant] = &[
         breaks: "a snapshot is sent without the ids of members that were removed",
     },
     Mutant {
+        area: Area::Engine,
+        name: "state-name-taken-for-durable",
+        breaks: "a start does not give the state's files their names anew: after a failed sync of the folder the log is \
+                 purged by a snapshot that a power loss takes away",
+    },
+    Mutant {
         area: Area::Replication,
         name: "stream-asks-for-purged-entries-for-ever",
         breaks: "replication that needs purged entries asks again and again instead of sending a snapshot, so a \

@@ -32,6 +32,9 @@ const INSTALLED_KEY: &[u8] = b"installed";
 /// Engines under construction carry this prefix.
 const INCOMING_PREFIX: &str = "incoming-";
 
+/// A file whose name is just being given anew carries this suffix.
+const RENAMED_SUFFIX: &str = ".renamed";
+
 /// How the engine came to hold what it holds when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -142,6 +145,7 @@ impl StateDir {
         self.blocking(move |place| {
             let disk = &*place.env.disk;
             disk.create_dir_all(&place.dir).map_err(|error| place.failed(error))?;
+            place.rename_anew()?;
             place.refuse_other_kind()?;
             for name in place.names()? {
                 if name.starts_with(INCOMING_PREFIX) || name == full_snapshot::NEW_FILE_NAME {
@@ -155,6 +159,26 @@ impl StateDir {
             }
         })
         .await
+    }
+
+    /// Gives each file that the state rests on its name anew, which the next sync of the folder makes durable. When such a
+    /// sync failed, the file stays visible under its name, no later sync makes that durable, and after a power loss the
+    /// file before it would be back: the log must not be purged by what a start finds there.
+    fn rename_anew(&self) -> Result<(), EngineError> {
+        let disk = &*self.env.disk;
+        for name in [FILE_NAME, full_snapshot::FILE_NAME] {
+            let (path, renamed) = (self.dir.join(name), self.dir.join(format!("{name}{RENAMED_SUFFIX}")));
+            // The planted bug takes a name that it sees for a durable one.
+            let doubted = !crate::mutant!("state-name-taken-for-durable");
+            if doubted && disk.exists(&path).map_err(|error| self.failed(error))? {
+                disk.rename(&path, &renamed).map_err(|error| self.failed(error))?;
+            }
+            // It may also be one that ended in between.
+            if disk.exists(&renamed).map_err(|error| self.failed(error))? {
+                disk.rename(&renamed, &path).map_err(|error| self.failed(error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Another engine's state must not be taken for no state at all.
