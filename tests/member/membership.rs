@@ -1,6 +1,7 @@
 //! Clusters that grow, shrink and change their leader, asked for through real gRPC.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use quorate::env::{Env, Process};
@@ -289,6 +290,41 @@ async fn nobody_tells_a_newcomer_its_place_without_a_quorum() {
     second.member.stop().await;
     let alone = place.joiner(3).await.unwrap_err();
     assert!(matches!(alone, JoinError::NoAnswer(_)), "{alone}");
+    first.member.stop().await;
+}
+
+#[tokio::test]
+async fn a_learner_tells_a_newcomer_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
+    let first = Running::alone(&place).await;
+    first.add(&place, 2, true).await.unwrap();
+    let learner = Running::start(place.joiner(2).await.unwrap()).await.unwrap();
+    until("the learner's leader", || learner.member.has_leader().then_some(())).await;
+    let added = first.add(&place, 3, false).await.unwrap().member.unwrap();
+    let urls = |number: usize| place.config(number).members[number - 1].peer_urls.clone();
+    let clock = Env::real().unwrap().clock;
+    let found = join::find_place(&*clock, &urls(2), &urls(3), Duration::from_secs(5)).await.unwrap();
+    assert_eq!(found.member.0, added.id, "although the learner may not have heard of it yet");
+    learner.member.stop().await;
+    first.member.stop().await;
+}
+
+#[tokio::test]
+async fn a_newcomer_that_was_let_go_before_it_started_hears_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 2, EngineKind::Redb, quick());
+    let first = Running::alone(&place).await;
+    let added = first.add(&place, 2, true).await.unwrap().member.unwrap();
+    let config = place.joiner(2).await.unwrap();
+    first.remove(added.id).await.unwrap();
+    let data_dir = config.data_dir.clone();
+    let refused = Running::start(config).await.err();
+    assert!(
+        matches!(refused, Some(StartError::Removed { member, .. }) if member.0 == added.id),
+        "{refused:?}"
+    );
+    assert!(!wal_dir(&data_dir).exists(), "a log would pass for that of a member that had started");
     first.member.stop().await;
 }
 

@@ -37,8 +37,9 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// From now on writes are held back.
-    pub fn hold(&self) {
+    /// From now on writes are held back, over a file of this length in bytes.
+    pub fn hold(&self, len: u64) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Held::over(len);
         self.holds.store(true, Ordering::Release);
     }
 
@@ -145,7 +146,7 @@ pub fn placed(doing: &str, offset: u64, result: io::Result<()>) -> io::Result<()
 
 impl StorageBackend for Backend {
     fn len(&self) -> Result<u64, io::Error> {
-        let len = self.gate.held(|held| held.len(&*self.file)).unwrap_or_else(|| self.file.len());
+        let len = self.gate.held(|held| held.file_len()).map_or_else(|| self.file.len(), Ok);
         self.gate.note(len).map(|len| len.saturating_sub(header_bytes()))
     }
 

@@ -7,6 +7,7 @@
 
 use std::io;
 
+use super::backend::placed;
 use crate::env::File;
 
 /// One change of the file that waits.
@@ -22,49 +23,55 @@ enum Change {
 
 /// Changes of a file that wait, in their order.
 #[derive(Debug, Default)]
-pub struct Held(Vec<Change>);
+pub struct Held {
+    /// How long the file is, bytes.
+    stands: u64,
+    /// How long it would be.
+    len: u64,
+    changes: Vec<Change>,
+}
 
 impl Held {
+    /// Nothing yet, over a file of this length in bytes.
+    pub fn over(len: u64) -> Held {
+        Held { stands: len, len, changes: Vec::new() }
+    }
+
     /// Holds a write back.
     pub fn write(&mut self, offset: u64, data: &[u8]) {
-        self.0.push(Change::Write(offset, data.to_vec()));
+        self.len = self.len.max(end_of(offset, data));
+        self.changes.push(Change::Write(offset, data.to_vec()));
     }
 
     /// Holds a change of length back.
     pub fn set_len(&mut self, len: u64) {
-        self.0.push(Change::Length(len));
+        self.len = len;
+        self.changes.push(Change::Length(len));
     }
 
     /// Holds a sync back.
     pub fn sync(&mut self) {
-        self.0.push(Change::Sync);
+        self.changes.push(Change::Sync);
     }
 
-    /// How long the file would be.
-    ///
-    /// # Errors
-    /// What the disk said.
-    pub fn len(&self, file: &dyn File) -> io::Result<u64> {
-        Ok(self.0.iter().fold(file.len()?, |len, change| match change {
-            Change::Write(offset, data) => len.max(end_of(*offset, data)),
-            Change::Length(len) => *len,
-            Change::Sync => len,
-        }))
+    /// How long the file would be, in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.len
     }
 
-    /// Fills `out` with what would stand at `offset`.
+    /// Fills `out` with what would stand at `offset` of `file`.
     ///
     /// # Errors
     /// `UnexpectedEof` when the file would end before, and what the disk said.
     pub fn read(&self, file: &dyn File, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.len(file)? < end_of(offset, out) {
+        if self.len < end_of(offset, out) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let stands = file.len()?.saturating_sub(offset).min(end_of(0, out));
+        let stands = self.stands.saturating_sub(offset).min(end_of(0, out));
         let (old, new) = out.split_at_mut(usize::try_from(stands).unwrap_or(usize::MAX));
         file.read_at(offset, old)?;
         new.fill(0);
-        for change in &self.0 {
+        for change in &self.changes {
             match change {
                 Change::Write(at, data) => lay_over(out, offset, *at, data),
                 Change::Length(len) => {
@@ -82,11 +89,9 @@ impl Held {
     /// # Errors
     /// What the disk said to the first change that failed, with its place; what follows is not tried.
     pub fn release(self, file: &dyn File) -> io::Result<()> {
-        self.0.into_iter().try_for_each(|change| match change {
-            Change::Write(offset, data) => {
-                super::backend::placed("write", offset, file.write_at(offset, &data))
-            }
-            Change::Length(len) => super::backend::placed("end the file", len, file.set_len(len)),
+        self.changes.into_iter().try_for_each(|change| match change {
+            Change::Write(offset, data) => placed("write", offset, file.write_at(offset, &data)),
+            Change::Length(len) => placed("end the file", len, file.set_len(len)),
             Change::Sync => file.sync_data(),
         })
     }
@@ -117,7 +122,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = RealDisk.open(&dir.path().join("held"), OpenMode::CreateNew).unwrap();
         file.write_at(0, &[7; 40]).unwrap();
-        let mut held = Held::default();
+        let mut held = Held::over(40);
         held.write(10, &[1; 8]);
         held.write(14, &[2; 4]);
         held.sync();
@@ -134,7 +139,7 @@ mod tests {
             out
         });
         let before: Vec<Vec<u8>> = before.collect();
-        assert_eq!(held.len(&*file).unwrap(), 50);
+        assert_eq!(held.file_len(), 50);
         assert_eq!(held.read(&*file, 45, &mut [0; 6]).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         let mut untouched = [0; 40];
         file.read_at(0, &mut untouched).unwrap();

@@ -89,7 +89,7 @@ impl Store {
         let gate = Arc::<Gate>::default();
         // The planted bug lets redb write to what may be rotten.
         if !crate::mutant!("engine-written-before-it-is-verified") {
-            gate.hold();
+            gate.hold(len);
         }
         let mut store = Store::over(file, path, cache_bytes, gate).map_err(unverified)?;
         // The planted bug trusts the file.
