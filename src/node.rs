@@ -15,7 +15,7 @@ use crate::machine::state::State;
 use crate::member::Parts;
 use crate::pb::peer::Fate;
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
-use crate::peer::{PeerServer, Peers, listen};
+use crate::peer::{PeerError, PeerServer, Peers, listen};
 use crate::raft::abdication;
 use crate::raft::applied::Applied;
 use crate::raft::core::{CoreConfig, start_core};
@@ -175,6 +175,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         // It has promised nothing yet, and peers that said nothing when it was made may answer now.
         refuse_if_wiped(&config, &env).await?;
     }
+    state_dir.accept(&engine).await?;
     let incarnation = recovered.incarnation;
     let pending = Arc::new(Pending::default());
     let store = Store::new(env.clone(), engine_worker, engine, state_dir.full_snapshot().cloned())?;
@@ -315,7 +316,7 @@ async fn refuse_if_wiped(config: &MemberConfig, env: &Env) -> Result<(), StartEr
                 return Err(StartError::Wiped { member: config.member, peer: member.id });
             }
             // It would vote wherever it is still counted.
-            Ok(Fate::Leaving | Fate::Removed) => {
+            Ok(Fate::Leaving | Fate::Removed) | Err(PeerError::Removed(_)) => {
                 let dir = config.data_dir.display().to_string();
                 return Err(StartError::Removed { member: config.member, dir });
             }

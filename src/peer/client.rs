@@ -314,7 +314,8 @@ impl Peers {
         let request = pb::HelloRequest { sender: self.sender(member) };
         let answer =
             self.call(member, timeout, |mut client| async move { client.hello(request).await }).await?;
-        let fate = answer.fate();
+        // A later version may know more: whatever it says, this member is known there.
+        let fate = pb::Fate::try_from(answer.fate).unwrap_or(pb::Fate::HasRun);
         if fate == pb::Fate::Removed {
             self.was_removed(member);
         }

@@ -12,7 +12,7 @@ use crate::{OWNER, SMALL, redb_on, sim_disk, usable};
 
 const BATCHES: u64 = 24;
 
-/// Opens what a crash left and holds it against the script.
+/// Opens what a crash left, holds it against the script, and accepts it, as a member does that starts on it.
 fn check(disk: &SimDisk, progress: Progress, contents: &[Content], what: &str) -> u64 {
     let world = redb_on(disk);
     let engine = match world.open() {
@@ -25,6 +25,7 @@ fn check(disk: &SimDisk, progress: Progress, contents: &[Content], what: &str) -
     assert!(k <= progress.given, "{what}: batch {k} was never given");
     assert_eq!(content, contents[usize::try_from(k).unwrap()], "{what}: not exactly batches 1..{k}");
     engine.integrity_check().unwrap_or_else(|error| panic!("{what}: {error}"));
+    engine.accept().unwrap_or_else(|error| panic!("{what}: {error}"));
     k
 }
 
@@ -54,7 +55,7 @@ fn sweep(call: Call, crash: Crash, step: usize) -> usize {
             // What a killed process wrote is visible, and still lost when the power goes.
             let seen = check(&disk, progress, &contents, &what);
             let floor = Progress { flushed: seen, ..progress };
-            // The check opened the engine, which made what it saw durable.
+            // The check accepted the engine, which made what it saw durable.
             disk.power_loss(nth + 1_000_000);
             check(&disk, floor, &contents, &format!("{what}, then a power loss"));
         } else {

@@ -344,6 +344,26 @@ fn what_a_failed_sync_left_in_the_cache_is_made_durable_or_gone_for_good() {
     }
 }
 
+/// A sync fails in the very first start, that of the folder's own name among them; the second start promises something, and
+/// the power goes.
+#[test]
+fn a_first_start_that_cannot_sync_a_name_leaves_none_that_is_doubtful() {
+    let mut refused = 0;
+    for (nth, seed) in (1..16).flat_map(|nth| (0..4).map(move |seed| (nth, 200 + seed))) {
+        let mut machine = Machine::new(seed);
+        machine.disk.inject(Fault { call: Call::Sync, path: None, nth, kind: FaultKind::Eio });
+        refused += u32::from(machine.try_open().is_err());
+        machine.disk.clear_faults();
+        machine.kill();
+        assert!(machine.open("second start"));
+        assert!(machine.step(&Step::Commit(vec![entry(1, 0, b"a")], None)));
+        machine.power_loss();
+        assert!(machine.open("after the power loss"), "sync {nth} failed");
+        machine.still_works("at the end");
+    }
+    assert!(refused > 20, "{refused} starts refused");
+}
+
 #[test]
 fn after_a_failure_the_log_accepts_nothing() {
     let mut machine = Machine::new(25);

@@ -358,7 +358,8 @@ impl Content {
 
     /// Adds everything to a hash: the platter, every unsynced state, both lengths.
     pub(crate) fn sum(&self, hasher: &mut Xxh3) {
-        for number in [self.platter_len, self.len] {
+        let lengths = self.lengths.iter().flat_map(|(time, len)| [*time, *len]);
+        for number in [self.platter_len, self.len, self.written].into_iter().chain(lengths) {
             hasher.update(&number.to_le_bytes());
         }
         self.platter.sum(hasher);

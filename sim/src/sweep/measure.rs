@@ -10,8 +10,11 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use quorate_check::verdict::Class;
+
 use super::HUNT_TIMEOUT;
 use super::child::{Children, Files, Surroundings};
+use super::finds;
 use super::ledger::{Ledger, Run, Small};
 use super::score::{Outcome, Ranges, Score, first_catch, outcome, table};
 use crate::cli::MutantsArgs;
@@ -80,21 +83,23 @@ impl Measurement<'_> {
         plans: &Path,
     ) -> Result<(), String> {
         std::fs::create_dir_all(plans).map_err(|error| format!("{}: {error}", plans.display()))?;
-        let open = mutants.iter().filter(|mutant| self.ledger.small(mutant.name).is_none());
-        let caught =
-            open.filter_map(|mutant| Some((*mutant, first_catch(self.ledger, mutant.name, ranges)?)));
-        self.each(caught.collect(), jobs, |(mutant, seed)| {
-            let mut trials = Trials::new(Some(mutant.name.to_owned()), 1, Instant::now() + each)?;
-            let plan = generate::generate(seed);
-            let report = trials.run(&plan, Files::default());
-            let shrink = Shrink::new(&mut trials, plan, report)
-                .ok_or_else(|| format!("seed {seed} has caught {} and does not any more", mutant.name))?;
-            let shrunk = shrink.run();
-            let path = plans.join(format!("{}.json", mutant.name));
-            shrunk.plan.save(&path).map_err(|error| error.to_string())?;
-            eprintln!("{}, seed {seed}: {}, {} runs", mutant.name, shrunk.after, shrunk.runs);
-            let (planted, size) = (mutant.name.to_owned(), shrunk.after);
-            self.ledger.note_small(Small { planted, seed, size, runs: shrunk.runs, minimal: shrunk.minimal })
+        let caught = mutants
+            .iter()
+            .filter_map(|mutant| Some((*mutant, first_catch(self.ledger, mutant.name, ranges)?)));
+        let open = caught
+            .filter(|(mutant, seed)| self.ledger.small(mutant.name).is_none_or(|small| small.seed != *seed));
+        self.each(open.collect(), jobs, |(mutant, seed)| {
+            match shrunk(mutant, seed, each, plans)? {
+                Ok(small) => {
+                    eprintln!("{}, seed {seed}: {}, {} runs", mutant.name, small.size, small.runs);
+                    self.ledger.note_small(small)
+                }
+                // One bug's story less; the others are still worth telling.
+                Err(why) => {
+                    eprintln!("{}, seed {seed}: not shrunk: {why}", mutant.name);
+                    Ok(())
+                }
+            }
         })
     }
 
@@ -161,6 +166,31 @@ impl Measurement<'_> {
             wall_ms: report.wall_ms,
         })
     }
+}
+
+/// Shrinks the plan of a seed that caught a bug, and keeps what is left in the folder `plans`; else why there is nothing
+/// to tell.
+///
+/// # Errors
+/// When a file cannot be used, or this program cannot find itself.
+fn shrunk(mutant: &Mutant, seed: u64, time: Duration, plans: &Path) -> Result<Result<Small, String>, String> {
+    let mut trials = Trials::new(Some(mutant.name.to_owned()), 1, Instant::now() + time)?;
+    let plan = generate::generate(seed);
+    let report = trials.run(&plan, Files::default());
+    if !finds(report.class) || !report.mutant_reached {
+        return Ok(Err(format!("it ends as {} now", report.class)));
+    }
+    let Some(shrink) = Shrink::new(&mut trials, plan, report) else {
+        return Ok(Err("its report names no failure".to_owned()));
+    };
+    let shrunk = shrink.run();
+    let clean = Trials::new(None, 1, Instant::now())?.run(&shrunk.plan, Files::default());
+    if clean.class != Class::Pass {
+        return Ok(Err(format!("what is left of it ends as {} without the bug too", clean.class)));
+    }
+    shrunk.plan.save(&plans.join(format!("{}.json", mutant.name))).map_err(|error| error.to_string())?;
+    let (planted, size) = (mutant.name.to_owned(), shrunk.after);
+    Ok(Ok(Small { planted, seed, size, runs: shrunk.runs, minimal: shrunk.minimal }))
 }
 
 /// The mutants of a rotation: `count` of them, beginning where the one before `number` ended.

@@ -170,7 +170,7 @@ pub fn hunt(mutant: &str, args: &MutantsArgs) -> Result<Hunt, String> {
     let clean = Children::new(None, HUNT_TIMEOUT)?;
     let caught = RefCell::new(None);
     let summary = sweep.run_until(|report| {
-        let catches = matches!(report.class, Class::Safety | Class::Liveness | Class::Crash)
+        let catches = finds(report.class)
             && report.mutant_reached
             && clean.run(report.seed, Surroundings::Plain, None).class == Class::Pass;
         if catches {
@@ -185,6 +185,11 @@ pub fn hunt(mutant: &str, args: &MutantsArgs) -> Result<Hunt, String> {
         reached: u64::try_from(reached).unwrap_or(u64::MAX),
         caught: caught.into_inner(),
     })
+}
+
+/// Whether a verdict is about the product; trouble of the harness itself finds nothing.
+fn finds(class: Class) -> bool {
+    matches!(class, Class::Safety | Class::Liveness | Class::Crash)
 }
 
 /// The gravest class among reports.

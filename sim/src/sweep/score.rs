@@ -73,15 +73,17 @@ pub fn outcome(ledger: &Ledger, mutant: &str, range: Range<u64>) -> Outcome {
     Outcome::Survived
 }
 
-/// The first seed of all ranges that caught it, as far as they were run.
+/// The first seed of all ranges that caught it; none while a range before that is not run to its end.
 pub fn first_catch(ledger: &Ledger, mutant: &str, ranges: Ranges) -> Option<u64> {
-    (0..ranges.count).map(|nth| ranges.nth(nth)).find_map(|range| {
+    for range in (0..ranges.count).map(|nth| ranges.nth(nth)) {
         let start = range.start;
         match outcome(ledger, mutant, range) {
-            Outcome::Caught { seeds, .. } => Some(start.saturating_add(seeds).saturating_sub(1)),
-            _ => None,
+            Outcome::Caught { seeds, .. } => return Some(start.saturating_add(seeds).saturating_sub(1)),
+            Outcome::Survived => {}
+            Outcome::Open(_) | Outcome::Unconfirmed(_) => return None,
         }
-    })
+    }
+    None
 }
 
 /// One bug's figures.
@@ -110,7 +112,10 @@ impl Score {
             seeds: Vec::new(),
             wall_ms: Vec::new(),
             oracles: BTreeMap::new(),
-            small: ledger.small(mutant.name),
+            // Of another measurement's seeds it would tell nothing here.
+            small: ledger
+                .small(mutant.name)
+                .filter(|small| first_catch(ledger, mutant.name, ranges) == Some(small.seed)),
         };
         for nth in 0..ranges.count {
             match outcome(ledger, mutant.name, ranges.nth(nth)) {
@@ -148,7 +153,6 @@ impl Score {
             Some(None) => format!("> {range_seeds}"),
             Some(Some(seeds)) => seeds.to_string(),
         };
-        let middle = |len: usize| len.saturating_sub(1) / 2;
         let median = shown(self.seeds.get(middle(self.seeds.len())));
         let worst = shown(self.seeds.last());
         let seconds = self
@@ -158,7 +162,9 @@ impl Score {
         let mut oracles: Vec<_> = self.oracles.iter().collect();
         oracles.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let oracles: Vec<String> = oracles.into_iter().map(|(by, count)| format!("{by} ({count})")).collect();
-        let small = self.small.as_ref().map_or("-".to_owned(), |small| small.size.to_string());
+        let small = self.small.as_ref().map_or("-".to_owned(), |small| {
+            format!("{}{}", small.size, if small.minimal { "" } else { "; time was up" })
+        });
         format!(
             "| {} | {} | {} of {} | {median} | {worst} | {seconds} | {} | {small} |",
             self.area,
@@ -168,6 +174,11 @@ impl Score {
             oracles.join(", ")
         )
     }
+}
+
+/// The place of the median among so many, the lower of two.
+fn middle(len: usize) -> usize {
+    len.saturating_sub(1) / 2
 }
 
 /// The whole table, as Markdown.
@@ -193,14 +204,14 @@ pub fn table(scores: &[Score], ranges: Ranges, commit: &str, date: &str) -> Stri
     let small: Vec<&Small> = scores.iter().filter_map(|score| score.small.as_ref()).collect();
     let median = |mut sizes: Vec<usize>| {
         sizes.sort_unstable();
-        sizes.get(sizes.len() / 2).copied()
+        sizes.get(middle(sizes.len())).copied()
     };
     let faults = median(small.iter().map(|small| small.size.faults).collect());
     let operations = median(small.iter().map(|small| small.size.operations).collect());
     if let (Some(faults), Some(operations)) = (faults, operations) {
         let _ = writeln!(
             text,
-            "The first plans that caught {} of them were shrunk: in the median to {faults} faults and {operations} \
+            "The first plan that caught it was shrunk for {} of them: in the median to {faults} faults and {operations} \
              operations;\nfrom {} of these plans nothing more could be taken away.\n",
             small.len(),
             small.iter().filter(|small| small.minimal).count()

@@ -98,6 +98,13 @@ pub struct IntegrityReport {
 
 /// A state engine. Calls block; callers run them on a worker.
 pub trait Engine: Send + Sync + Debug + 'static {
+    /// The member starts on what this engine holds: whatever opening it was to write is written now, and durable.
+    /// Nothing is before, unless by the first other call that writes.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn accept(&self) -> Result<(), EngineError>;
+
     /// Applies all writes or none; visible to readers opened afterwards, durable only after a flush.
     ///
     /// # Errors

@@ -144,6 +144,7 @@ impl StateDir {
     pub async fn open(&self, purged: Option<LogId>) -> Result<(Arc<dyn Engine>, Origin), EngineError> {
         self.blocking(move |place| {
             let disk = &*place.env.disk;
+            let is_new = !disk.exists(&place.dir).map_err(|error| place.failed(error))?;
             disk.create_dir_all(&place.dir).map_err(|error| place.failed(error))?;
             place.rename_anew()?;
             place.refuse_other_kind()?;
@@ -152,7 +153,12 @@ impl StateDir {
                     disk.remove_file(&place.dir.join(name)).map_err(|error| place.failed(error))?;
                 }
             }
-            place.sync_names()?;
+            place.sync_names().inspect_err(|_| {
+                // No later sync would make its name durable; nobody else comes here while the log is locked.
+                if is_new {
+                    drop(disk.remove_dir_all(&place.dir));
+                }
+            })?;
             match &place.full {
                 None => place.open_file(),
                 Some(full) => place.open_or_rebuild(full, purged),
@@ -170,15 +176,34 @@ impl StateDir {
             let (path, renamed) = (self.dir.join(name), self.dir.join(format!("{name}{RENAMED_SUFFIX}")));
             // The planted bug takes a name that it sees for a durable one.
             let doubted = !crate::mutant!("state-name-taken-for-durable");
-            if doubted && disk.exists(&path).map_err(|error| self.failed(error))? {
-                disk.rename(&path, &renamed).map_err(|error| self.failed(error))?;
-            }
-            // It may also be one that ended in between.
-            if disk.exists(&renamed).map_err(|error| self.failed(error))? {
-                disk.rename(&renamed, &path).map_err(|error| self.failed(error))?;
+            let exists = |path: &Path| disk.exists(path).map_err(|error| self.failed(error));
+            let rename = |from: &Path, to: &Path| disk.rename(from, to).map_err(|error| self.failed(error));
+            match (exists(&path)?, exists(&renamed)?) {
+                (false, false) => {}
+                (true, false) if !doubted => {}
+                (true, false) => {
+                    rename(&path, &renamed)?;
+                    rename(&renamed, &path)?;
+                }
+                // A start ended in between.
+                (false, true) => rename(&renamed, &path)?,
+                // None of ours leaves both: somebody knows which of them the state is.
+                (true, true) => {
+                    let (path, renamed) = (path.display(), renamed.display());
+                    return Err(self.refused(&format!("{path} and {renamed} are both there: remove one")));
+                }
             }
         }
         Ok(())
+    }
+
+    /// The member starts on what `engine` holds: see [`Engine::accept`].
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn accept(&self, engine: &Arc<dyn Engine>) -> Result<(), EngineError> {
+        let engine = Arc::clone(engine);
+        self.blocking(move |_| engine.accept()).await
     }
 
     /// Another engine's state must not be taken for no state at all.

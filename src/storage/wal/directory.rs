@@ -67,19 +67,43 @@ pub(super) fn io_error(file: &Path, offset: u64, doing: &'static str) -> impl Fn
     move |source| WalError::Io { file, offset, doing, source }
 }
 
+/// Makes a folder, and says which of its ancestors, or itself, is the first that was not there.
+fn make_folder(disk: &dyn Disk, path: &Path) -> io::Result<Option<PathBuf>> {
+    let mut first = None;
+    for folder in path.ancestors().take_while(|folder| !folder.as_os_str().is_empty()) {
+        if disk.exists(folder)? {
+            break;
+        }
+        first = Some(folder.to_owned());
+    }
+    disk.create_dir_all(path)?;
+    Ok(first)
+}
+
+/// Makes the names of a folder and of all above it durable. Also when all of them exist: a process that was killed may
+/// have made them and never synced a name.
+fn sync_names_above(disk: &dyn Disk, path: &Path) -> Result<(), WalError> {
+    for (above, parent) in path.ancestors().skip(1).enumerate() {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match disk.sync_dir(parent) {
+            // Further up stand folders that this user may not open, and so has not made.
+            Err(error) if above > 0 && is_foreign(error.kind()) => break,
+            synced => synced.map_err(io_error(parent, 0, "sync the folder"))?,
+        }
+    }
+    Ok(())
+}
+
 impl Directory {
     /// Makes the folder and its name durable, and takes its lock.
     pub(super) fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<(Directory, Box<dyn Lock>), WalError> {
-        disk.create_dir_all(path).map_err(io_error(path, 0, "create the folder"))?;
-        // Also when all of them exist: a process that was killed may have made them and never synced a name.
-        for (above, parent) in path.ancestors().skip(1).enumerate() {
-            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            match disk.sync_dir(parent) {
-                // Further up stand folders that this user may not open, and so has not made.
-                Err(error) if above > 0 && is_foreign(error.kind()) => break,
-                synced => synced.map_err(io_error(parent, 0, "sync the folder"))?,
+        let made = make_folder(&*disk, path).map_err(io_error(path, 0, "create the folder"))?;
+        sync_names_above(&*disk, path).inspect_err(|_| {
+            // No later sync would make its name durable. What somebody else has put there meanwhile stays.
+            if let (Some(made), Ok([])) = (&made, disk.list(path).as_deref()) {
+                drop(disk.remove_dir_all(made));
             }
-        }
+        })?;
         let lock = disk.lock(&path.join(LOCK_NAME)).map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => WalError::Locked { dir: path.display().to_string() },
             _ => io_error(&path.join(LOCK_NAME), 0, "lock")(source),

@@ -3,8 +3,8 @@
 //! Errors say where in the file: redb's own do not, so the gate remembers the last page that was read, which is the one
 //! that redb looked at when it found something wrong with it.
 //!
-//! What is read is held against what was written there ([`Pages`]). A file that is opened is written when it has been
-//! verified, and not before ([`Held`]).
+//! What is read is held against what was written there ([`Pages`]). What redb writes while it opens a file waits until the
+//! member starts on it ([`Held`]).
 //!
 //! Invariant: once the [`Gate`] is shut nothing is written any more. redb writes when it is dropped (it turns
 //! pending batches into durable ones), and that would let the engine overtake the WAL, or make a clean
@@ -12,7 +12,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use redb::StorageBackend;
 
@@ -31,33 +31,44 @@ pub struct Gate {
     last_read: (AtomicU64, AtomicU64),
     /// The first page that was found to have changed by itself: what was said of it.
     rot: OnceLock<String>,
-    /// Whether writes are held back.
+    /// Whether there are such; read before the lock is taken.
     holds: AtomicBool,
-    held: Mutex<Held>,
+    /// The writes that wait, while the file is opened.
+    held: Mutex<Option<Held>>,
 }
 
 impl Gate {
-    /// From now on writes are held back, over a file of this length in bytes.
+    /// From now on writes wait, over a file of this length in bytes.
     pub fn hold(&self, len: u64) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Held::over(len);
+        *self.waiting() = Some(Held::over(len));
         self.holds.store(true, Ordering::Release);
     }
 
-    /// Lets the writes that were held back through to `file`, and all further ones.
+    /// Lets the writes that wait through to `file`, and all further ones. Whoever comes meanwhile finds all of it done.
     ///
     /// # Errors
-    /// The disk's, with its place.
+    /// The disk's, with its place, or that the gate is shut.
     pub fn release(&self, file: &dyn File) -> io::Result<()> {
-        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        if !self.holds.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.pass()?;
+        let mut waiting = self.waiting();
+        let released = waiting.take().map_or(Ok(()), |held| held.release(file));
         self.holds.store(false, Ordering::Release);
-        self.note(held.release(file))
+        self.note(released)
     }
 
-    /// Runs `work` on the writes that are held back, if they are.
+    fn waiting(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` on the writes that wait, if they do.
     fn held<T>(&self, work: impl FnOnce(&mut Held) -> T) -> Option<T> {
-        self.holds
-            .load(Ordering::Acquire)
-            .then(|| work(&mut self.held.lock().unwrap_or_else(PoisonError::into_inner)))
+        if !self.holds.load(Ordering::Acquire) {
+            return None;
+        }
+        self.waiting().as_mut().map(work)
     }
 
     /// From now on every write fails.

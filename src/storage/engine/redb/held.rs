@@ -1,9 +1,9 @@
-//! What redb would write while its file is not yet verified.
+//! What redb would write while nobody knows yet whether the member starts on its file.
 //!
 //! redb writes its header anew as soon as it opens a file, before any page was held against a checksum, and some fields
 //! of that header have none. Were these writes let through, a start that refuses would have made what was rot in one
 //! copy, on a cable perhaps, the content of the disk. So they are held back in memory, read as if they stood in the
-//! file, and carried out in their order when the file is found sound.
+//! file, and carried out in their order when the member has found nothing wrong with it.
 
 use std::io;
 
@@ -92,7 +92,7 @@ impl Held {
         self.changes.into_iter().try_for_each(|change| match change {
             Change::Write(offset, data) => placed("write", offset, file.write_at(offset, &data)),
             Change::Length(len) => placed("end the file", len, file.set_len(len)),
-            Change::Sync => file.sync_data(),
+            Change::Sync => placed("sync", 0, file.sync_data()),
         })
     }
 }

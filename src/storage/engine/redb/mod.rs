@@ -173,6 +173,11 @@ fn length(key: usize, value: usize) -> u64 {
 }
 
 impl Engine for RedbEngine {
+    fn accept(&self) -> Result<(), EngineError> {
+        self.check_open()?;
+        self.store.accept()
+    }
+
     fn apply(&self, writes: &[Write]) -> Result<(), EngineError> {
         self.check_open()?;
         let path: PathBuf = self.store.path().to_owned();

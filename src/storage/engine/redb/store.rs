@@ -67,8 +67,8 @@ impl Store {
         Store::over(file, path, cache_bytes, Arc::default())
     }
 
-    /// Opens the file at `path`, after its header was found to be this member's. Nothing is written to a file that is
-    /// refused.
+    /// Opens the file at `path`, after its header was found to be this member's. Nothing is written until
+    /// [`Store::accept`], or the first call that writes.
     ///
     /// # Errors
     /// See [`EngineError`].
@@ -87,7 +87,7 @@ impl Store {
         check_header(&page, KindNumber::Redb, identity)
             .map_err(|fault| fault.at(&path.display().to_string()))?;
         let gate = Arc::<Gate>::default();
-        // The planted bug lets redb write to what may be rotten.
+        // The planted bug lets redb write to a file that may yet be refused.
         if !crate::mutant!("engine-written-before-it-is-verified") {
             gate.hold(len);
         }
@@ -96,7 +96,6 @@ impl Store {
         if !crate::mutant!("engine-pages-not-verified-at-start") {
             store.verify()?;
         }
-        store.gate.release(&*store.file).map_err(|error| io_error(path, error))?;
         Ok(store)
     }
 
@@ -153,7 +152,20 @@ impl Store {
     /// # Errors
     /// What `work` returns, or `Corrupt` when it panicked or an earlier write failed.
     pub fn write<T>(&self, work: impl FnOnce(&Database) -> Result<T, EngineError>) -> Result<T, EngineError> {
-        self.read(work).inspect_err(|error| self.end_over(error))
+        let written = self.read(|db| self.release().and_then(|()| work(db)));
+        written.inspect_err(|error| self.end_over(error))
+    }
+
+    /// The member starts on what this holds: what redb was to write when it opened the file is written, and durable.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn accept(&self) -> Result<(), EngineError> {
+        self.write(|_| Ok(()))
+    }
+
+    fn release(&self) -> Result<(), EngineError> {
+        self.gate.release(&*self.file).map_err(|error| io_error(&self.path, error))
     }
 
     /// Runs `work` on the database; only a panic ends the store.
@@ -209,6 +221,7 @@ impl Store {
     /// # Errors
     /// `Io` when anything failed on the way.
     pub fn finish(mut self) -> Result<(), EngineError> {
+        self.release()?;
         let (gate, file, path) = (Arc::clone(&self.gate), Arc::clone(&self.file), self.path.clone());
         let db = self.db.take();
         if catch_unwind(AssertUnwindSafe(move || drop(db))).is_err() || gate.has_failed() {
