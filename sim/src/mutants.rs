@@ -77,19 +77,19 @@ pub struct Mutant {
     pub breaks: &'static str,
 }
 
-/// Planted bugs that the range measured last did not catch, and those planted since that few seeds catch. What is
-/// drawn for a verification leaves them out, so that it tells of what the simulator has lost; the table leaves nothing
-/// out. Each is owed a quicker catch: a richer workload, a fault that is missing, or an oracle that sees more.
+/// Planted bugs that the range measured last did not catch, and those that few of its seeds catch. What is drawn for a
+/// verification leaves them out, so that it tells of what the simulator has lost; the table leaves nothing out. Each is
+/// owed a quicker catch: a richer workload, a fault that is missing, or an oracle that sees more.
 pub const UNCAUGHT: &[&str] = &[
-    "discover-answered-from-behind",
+    "engine-pages-not-verified-when-read",
     "engine-written-before-it-is-verified",
     "hello-refused-at-a-reused-address",
+    "member-seeds-not-asked",
     "membership-removed-leader-goes-on",
     "peer-answers-for-another",
     "raft-leader-stays-unanswered",
     "read-confirmed-by-a-voter-that-moved-on",
     "replication-skips-purged-entries",
-    "snapshot-behind-the-log-installed",
     "state-name-taken-for-durable",
     "stream-asks-for-purged-entries-for-ever",
     "stream-polled-after-its-call",

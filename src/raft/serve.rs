@@ -313,16 +313,17 @@ impl PeerApi for PeerFront {
     }
 
     async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status> {
-        let fate = fate(self.replica.state().members(), from, self.replica.has_a_say(from));
+        let removed = self.is_removed(from);
+        let fate = fate(self.replica.state().members(), from, removed);
         Ok(pb::HelloResponse { cluster: self.cluster.0, member: self.member.0, fate: fate.into() })
     }
 }
 
-/// What became of `member`, by the member list and by whether the configuration counts it.
-fn fate(list: &Members, member: MemberId, counted: bool) -> pb::Fate {
+/// What became of `member`, by the member list and by whether the cluster goes on without it.
+fn fate(list: &Members, member: MemberId, removed: bool) -> pb::Fate {
     match list.get(member) {
-        _ if list.is_removed(member) && counted => pb::Fate::Leaving,
-        _ if list.is_removed(member) => pb::Fate::Removed,
+        _ if removed => pb::Fate::Removed,
+        _ if list.is_removed(member) => pb::Fate::Leaving,
         // Its name came from itself.
         Some(listed) if !listed.name.is_empty() => pb::Fate::HasRun,
         Some(_) | None => pb::Fate::NotRun,
@@ -340,11 +341,11 @@ mod tests {
         let mut list = Members::default();
         assert_eq!(fate(&list, id, false), pb::Fate::NotRun, "nobody has founded the cluster");
         list.put(Member { id, ..Member::default() });
-        assert_eq!(fate(&list, id, true), pb::Fate::NotRun, "it has no name yet");
+        assert_eq!(fate(&list, id, false), pb::Fate::NotRun, "it has no name yet");
         list.put(Member { id, name: "m5".to_owned(), ..Member::default() });
-        assert_eq!(fate(&list, id, true), pb::Fate::HasRun);
+        assert_eq!(fate(&list, id, false), pb::Fate::HasRun);
         list.remove(id);
-        assert_eq!(fate(&list, id, true), pb::Fate::Leaving, "its vote may be needed to let it go");
-        assert_eq!(fate(&list, id, false), pb::Fate::Removed);
+        assert_eq!(fate(&list, id, false), pb::Fate::Leaving, "its vote may be needed to let it go");
+        assert_eq!(fate(&list, id, true), pb::Fate::Removed);
     }
 }

@@ -139,6 +139,10 @@ impl World {
         if let Some((index, id)) = unfinished {
             return self.finish_replacement(key, index, id).await;
         }
+        // Before there is a list nobody can be taken off it.
+        if !self.until_listed().await {
+            return;
+        }
         let seat = self.seat(index);
         let others: Vec<MemberIndex> = self.seated().into_iter().filter(|other| *other != index).collect();
         let all_are_up = others.iter().all(|other| !self.is_down(*other));
@@ -193,12 +197,13 @@ impl World {
 
     /// Waits until somebody leads, who knows the member list; whether somebody does in time.
     async fn until_listed(&self) -> bool {
+        let is_listed = || self.listed().is_some_and(|list| !list.is_empty());
         let looked = async {
-            while self.listed().is_none() && !self.inner.record.is_over() {
+            while !is_listed() && !self.inner.record.is_over() {
                 self.inner.time.sleep(RETRY_PAUSE).await;
             }
         };
-        self.inner.time.within(PATIENCE, looked).await.is_some() && self.listed().is_some()
+        self.inner.time.within(PATIENCE, looked).await.is_some() && is_listed()
     }
 
     /// The member list, as whoever leads knows it.
