@@ -680,6 +680,28 @@ fn a_lease_takes_all_its_keys_at_once() {
     story(apart).breaks(Class::Safety, Oracle::RevisionOrder, "");
 }
 
+/// A lease takes its keys in their order, a transaction as it is written: what a watch shows tells which of the two it was.
+#[test]
+fn the_order_of_changes_in_a_revision_tells_who_made_it() {
+    let erase = |key: &str| TxnOp::DeleteRange(DeleteRange { key: key.into(), ..DeleteRange::default() });
+    let backwards = Request::Txn(Txn { success: vec![erase("b"), erase("a")], ..Txn::default() });
+    let second_key = KeyValue { lease: LeaseId(7), ..kv("b", "1", 3, 3, 1) };
+    let shown = |story: Story, keys: [&str; 2]| {
+        let received = vec![
+            events(3, 2, vec![put_event(leased_pair())]),
+            events(6, 3, vec![put_event(second_key.clone())]),
+            events(20, 4, keys.map(|key| delete_event(key, 4)).to_vec()),
+        ];
+        story.watch("", 1, received)
+    };
+    let written = || on_lease().ok(5, 6, leased("b", "1", 7), 3, written());
+    let unanswered = || written().lost(6, 7, backwards.clone());
+    shown(unanswered(), ["a", "b"]).passes();
+    shown(unanswered(), ["b", "a"]).passes();
+    shown(written(), ["a", "b"]).passes();
+    shown(written(), ["b", "a"]).breaks(Class::Safety, Oracle::Watch, "without a at revision 4");
+}
+
 #[test]
 fn a_revoke_takes_the_keys_whatever_its_answer_says() {
     let revoke = || Request::LeaseRevoke(LeaseRef { id: LeaseId(7) });

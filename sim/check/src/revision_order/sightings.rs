@@ -63,17 +63,25 @@ impl<'h> Sightings<'h> {
     pub fn agree(&self, revision: Revision, events: &[Event]) -> Result<(), Violation> {
         let nothing = Vec::new();
         let seen = self.events.get(&revision).unwrap_or(&nothing);
+        // Where a watch is in these changes: what comes later stands later among them.
+        let mut reached: BTreeMap<WatchNo, usize> = BTreeMap::new();
         for (watch, sighting) in seen {
             let matches = |event: &&Event| {
                 event.kind == sighting.kind
                     && event.kv == sighting.kv
                     && (sighting.prev_kv.is_none() || sighting.prev_kv.as_ref() == event.previous(events))
             };
-            if !events.iter().any(|event| matches(&event)) {
-                let what =
-                    format!("watch {watch} shows {} at revision {revision} otherwise", sighting.kv.key);
-                return Err(Violation::safety(Oracle::Watch, what).watch(*watch).at(revision));
-            }
+            let place = events.iter().position(|event| matches(&event));
+            let otherwise = match (place, reached.get(watch)) {
+                (None, _) => "otherwise",
+                (Some(place), Some(before)) if place < *before => "in another order",
+                (Some(place), _) => {
+                    reached.insert(*watch, place);
+                    continue;
+                }
+            };
+            let what = format!("watch {watch} shows {} at revision {revision} {otherwise}", sighting.kv.key);
+            return Err(Violation::safety(Oracle::Watch, what).watch(*watch).at(revision));
         }
         for span in
             self.spans.iter().filter(|span| span.from <= revision && revision <= span.passed.max(span.due))
