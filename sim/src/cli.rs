@@ -27,6 +27,8 @@ pub enum Command {
     Run(RunArgs),
     /// Run a saved plan or a seed again, whole or up to a moment; fit for `git bisect run`.
     Replay(ReplayArgs),
+    /// Show the plan of a seed without running it, or name in a line each what many seeds plan.
+    Plan(PlanArgs),
     /// Find where two runs part: seeds, plans or traces.
     Diff(DiffArgs),
     /// Run many seeds, one process each, and sum up.
@@ -83,6 +85,17 @@ pub struct RunArgs {
     /// Print the report as one line of JSON too.
     #[arg(long, hide = true)]
     pub json: bool,
+}
+
+/// Arguments of `plan`.
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// The seed whose plan is printed as JSON.
+    #[arg(long, value_name = "N", required_unless_present = "seeds")]
+    pub seed: Option<u64>,
+    /// Or the seeds that are named in a line each, the last one left out.
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds, conflicts_with = "seed")]
+    pub seeds: Option<Range<u64>>,
 }
 
 /// Arguments of `page`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_check::verdict::Class;
 
-use crate::cli::{Cli, Command, MutantsArgs, RunArgs, SpeedArgs};
+use crate::cli::{Cli, Command, MutantsArgs, PlanArgs, RunArgs, SpeedArgs};
 use crate::diff;
 use crate::explore::explore;
 use crate::failure::Failure;
@@ -43,6 +43,7 @@ pub fn obey(cli: Cli) -> ExitCode {
             }
             Ok(sweep.class().exit_code())
         }),
+        Command::Plan(args) => plan(&args),
         Command::Page(args) => run_one(&RunArgs::from(args)),
         Command::Shrink(args) => {
             known(args.mutant.as_deref()).and_then(|()| shrink::command::shrink(&args, print))
@@ -63,6 +64,16 @@ pub fn obey(cli: Cli) -> ExitCode {
 fn print(text: &str) {
     // Whoever reads may have seen enough; the exit code still says how it went.
     drop(writeln!(std::io::stdout(), "{text}"));
+}
+
+fn plan(args: &PlanArgs) -> Result<u8, String> {
+    if let Some(seed) = args.seed {
+        print(generate::generate(seed).to_json().map_err(|error| error.to_string())?.trim_end());
+    }
+    for seed in args.seeds.clone().unwrap_or_default() {
+        print(&generate::generate(seed).in_a_line());
+    }
+    Ok(0)
 }
 
 fn known(mutant: Option<&str>) -> Result<(), String> {

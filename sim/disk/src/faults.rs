@@ -15,8 +15,25 @@ pub enum Call {
     Write,
     /// `sync_data` and `sync_dir`.
     Sync,
+    /// `sync_dir` alone: for who chooses a call. It is counted, and takes its time, as what it is one of.
+    SyncDir,
     /// Creating, renaming and removing names.
     Name,
+}
+
+impl Call {
+    /// The class that it is counted under.
+    pub(crate) const fn class(self) -> Call {
+        match self {
+            Call::SyncDir => Call::Sync,
+            other => other,
+        }
+    }
+
+    /// Whether `self`, which was chosen, means the call `made`.
+    fn means(self, made: Call) -> bool {
+        self == made || self == made.class()
+    }
 }
 
 /// What a fault does to the call it strikes.
@@ -60,7 +77,7 @@ impl FaultKind {
             Self::NoSpace => !matches!(call, Call::Read),
             Self::Latent => matches!(call, Call::Read),
             Self::Misdirected => matches!(call, Call::Write),
-            Self::Lost => matches!(call, Call::Write | Call::Sync),
+            Self::Lost => matches!(call, Call::Write | Call::Sync | Call::SyncDir),
         }
     }
 }
@@ -158,7 +175,7 @@ impl Switchboard {
     /// fault, by the kind's number.
     pub(crate) fn judge(&mut self, call: Call, path: &Path, draw: impl Fn(u64) -> u64) -> Verdict {
         if let Some(arm) = self.armed.as_mut()
-            && counts(&mut arm.nth, arm.call == call, arm.path.as_deref(), path)
+            && counts(&mut arm.nth, arm.call.means(call), arm.path.as_deref(), path)
         {
             let verdict = Verdict::Die(arm.crash, arm.event);
             self.armed = None;
@@ -166,7 +183,7 @@ impl Switchboard {
         }
         let mut struck = None;
         self.chosen.retain_mut(|fault| {
-            let strikes = counts(&mut fault.nth, fault.call == call, fault.path.as_deref(), path);
+            let strikes = counts(&mut fault.nth, fault.call.means(call), fault.path.as_deref(), path);
             if strikes {
                 struck.get_or_insert(fault.kind);
             }
@@ -175,7 +192,7 @@ impl Switchboard {
         if let Some(kind) = struck {
             return Verdict::Fault(kind);
         }
-        for ((_, kind), rate) in self.rates.iter().filter(|((of, _), _)| *of == call) {
+        for ((_, kind), rate) in self.rates.iter().filter(|((of, _), _)| of.means(call)) {
             if draw(kind.number()) < u64::from(*rate) {
                 return Verdict::Fault(*kind);
             }
@@ -196,6 +213,19 @@ fn counts(nth: &mut u64, same_call: bool, only: Option<&Path>, path: &Path) -> b
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_chooses_folders_strikes_no_file_and_who_chooses_syncs_strikes_both() {
+        let mut board = Switchboard::default();
+        let path = Some(PathBuf::from("/state"));
+        board.choose(Fault { call: Call::SyncDir, path: path.clone(), nth: 1, kind: FaultKind::Eio });
+        board.choose(Fault { call: Call::Sync, path, nth: 2, kind: FaultKind::Lost });
+        let mut judge = |call, path: &str| board.judge(call, Path::new(path), |_| MILLION);
+        assert_eq!(judge(Call::Sync, "/state/file"), Verdict::Proceed);
+        assert_eq!(judge(Call::SyncDir, "/elsewhere"), Verdict::Proceed);
+        assert_eq!(judge(Call::SyncDir, "/state"), Verdict::Fault(FaultKind::Eio));
+        assert_eq!(judge(Call::SyncDir, "/state"), Verdict::Proceed, "both were due at the one before");
+    }
 
     #[test]
     fn the_nth_call_on_the_chosen_path_is_struck_once() {

@@ -72,7 +72,7 @@ impl Latency {
             Call::Read => self.read.draw(&mut draw),
             Call::Write => self.write.draw(&mut draw),
             Call::Name => self.name.draw(&mut draw),
-            Call::Sync => {
+            Call::Sync | Call::SyncDir => {
                 let time = self.sync.draw(&mut draw);
                 if self.slow_one_in > 0 && draw.chance(1, self.slow_one_in) {
                     time * self.slow_factor

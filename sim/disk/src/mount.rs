@@ -225,7 +225,7 @@ impl Disk for Mount {
         let (parts, path) = State::split(dir)?;
         let mut state = self.shared.enter(self.life)?;
         let dir = state.tree.folder(&parts)?;
-        let (verdict, draw) = state.judge(Call::Sync, &path, 0);
+        let (verdict, draw) = state.judge(Call::SyncDir, &path, 0);
         let result = state.sync_dir(dir, &verdict, draw);
         let report = Report { action: Action::SyncDir, path: &path, offset: 0, bytes: &[] };
         self.shared.leave(state, &verdict, result, &report)

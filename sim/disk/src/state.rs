@@ -264,12 +264,12 @@ impl State {
     pub(crate) fn judge(&mut self, call: Call, path: &Path, bytes: u64) -> (Verdict, Draw) {
         self.time += 1;
         let key = path_key(path);
-        let nth = self.calls_of_path.entry((key, call)).or_default();
+        let nth = self.calls_of_path.entry((key, call.class())).or_default();
         *nth += 1;
         let kind = match call {
             Call::Read => 0,
             Call::Write => 1,
-            Call::Sync => 2,
+            Call::Sync | Call::SyncDir => 2,
             Call::Name => 3,
         };
         let about = [key, *nth, kind];
@@ -282,7 +282,7 @@ impl State {
                 (self.counters.writes, self.counters.bytes_written) =
                     (self.counters.writes + 1, self.counters.bytes_written + bytes)
             }
-            Call::Sync => self.counters.syncs += 1,
+            Call::Sync | Call::SyncDir => self.counters.syncs += 1,
             Call::Name => self.counters.names += 1,
         }
         self.owed += self.config.latency.draw(call, self.dice.about(Purpose::Latency, about));

@@ -23,6 +23,7 @@ fn damaged(area: DamageArea) -> &'static str {
         DamageArea::SealedLog => "a full log segment",
         DamageArea::LogTail => "the last log segment",
         DamageArea::Engine => "the state engine",
+        DamageArea::EngineHead => "the head of the state engine",
     }
 }
 
@@ -298,6 +299,7 @@ pub(super) fn fault(fault: &Fault) -> String {
                 Blow::Power => " and loses power",
                 Blow::Isolate => " and cut off",
                 Blow::StallLog => " while its log stands still, then loses power",
+                Blow::FailSync => " before the names in its state are synced in vain, and later loses power",
             };
             format!("number {nth} to come to \"{}\" is held up {hold_ms} ms{struck}", place.0)
         }

@@ -33,4 +33,7 @@ pub enum Blow {
     Isolate,
     /// The next sync of its log stands still from then on; soon after it may go on from the place, the power goes.
     StallLog,
+    /// The next sync of the folder of its state fails; some time after it has started again the power goes, and with it
+    /// the names that no sync has confirmed.
+    FailSync,
 }

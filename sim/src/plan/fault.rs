@@ -162,6 +162,8 @@ pub enum DamageArea {
     LogTail,
     /// The state engine's file.
     Engine,
+    /// The head of the state engine's file, which says where all else stands.
+    EngineHead,
 }
 
 /// A moment in the life of a log.
@@ -476,6 +478,9 @@ pub enum Fault {
     /// Whoever is the `nth` to come to a place in the product's code, from now and for as long as the fault may last,
     /// is held up there and struck.
     Ambush {
+        /// Whom alone it is laid for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        member: Option<MemberIndex>,
         /// The place.
         place: PlaceName,
         /// 1 is the first.
@@ -484,7 +489,7 @@ pub enum Fault {
         hold_ms: u64,
         /// How it is struck.
         blow: Blow,
-        /// How long it stays down, or cut off, milliseconds.
+        /// How long it stays down, or cut off, or how long after its restart the power goes; milliseconds.
         down_ms: u64,
     },
     /// The leader is asked to hand over.
@@ -546,6 +551,7 @@ impl Fault {
             | Fault::ReplaceMember { target }
             | Fault::PowerLossInStall { target, .. } => Some(target),
             Fault::Succession { .. } => Some(Target::Leader),
+            Fault::Ambush { member, .. } => member.map(Target::Member),
             Fault::AddMember { .. }
             | Fault::PromoteMember
             | Fault::KillAll
@@ -557,7 +563,6 @@ impl Fault {
             | Fault::Loss { .. }
             | Fault::Delay { .. }
             | Fault::RotBeyond { .. }
-            | Fault::Ambush { .. }
             | Fault::DeathAfter { .. } => None,
         }
     }
@@ -617,6 +622,7 @@ impl Fault {
                 Blow::Power => "ambush/power",
                 Blow::Isolate => "ambush/isolate",
                 Blow::StallLog => "ambush/stalled-log",
+                Blow::FailSync => "ambush/failed-sync",
             },
             Fault::Pause { .. } => "pause/one",
             Fault::Isolate { .. } => "partition/isolate",

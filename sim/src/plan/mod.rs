@@ -156,10 +156,40 @@ impl Plan {
     /// [`PlanError`].
     pub fn save(&self, path: &Path) -> Result<(), PlanError> {
         let shown = path.display().to_string();
-        let mut text = serde_json::to_string_pretty(self)
-            .map_err(|error| PlanError::Json { path: shown.clone(), error })?;
-        text.push('\n');
+        let text = self.to_json().map_err(|error| PlanError::Json { path: shown.clone(), error })?;
         std::fs::write(path, text).map_err(|error| PlanError::Io { path: shown, error })
+    }
+
+    /// The plan as it is saved.
+    ///
+    /// # Errors
+    /// None that a plan could cause.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// What it is about, on one line.
+    pub fn in_a_line(&self) -> String {
+        let places = self.members.len();
+        let founders = self.founders.map_or(places, usize::from);
+        let named = |value: serde_json::Result<serde_json::Value>| {
+            value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+        };
+        let focus = self.focus.map(|focus| named(serde_json::to_value(focus)));
+        let families: Vec<String> =
+            self.families.iter().map(|family| named(serde_json::to_value(family))).collect();
+        format!(
+            "seed {}: {founders} members, {} places free, {} s, focus {}, {} operations, {} faults: {}",
+            self.seed,
+            places - founders.min(places),
+            self.duration_ms / 1000,
+            focus.as_deref().unwrap_or("none"),
+            self.operations().count(),
+            self.faults.len(),
+            families.join(" ")
+        )
     }
 
     /// Says what in this plan cannot be run, if anything.

@@ -3,7 +3,7 @@
 //! Invariant: a form is nearer to the plainest than what it stands for, so that going from form to form ends.
 
 use crate::plan::ambush::Blow;
-use crate::plan::fault::{Direction, Unseat};
+use crate::plan::fault::{Direction, DiskArea, DiskCall, Unseat};
 use crate::plan::{Fault, Target};
 
 /// The plainer forms of this fault and of how long it lasts, in milliseconds, the plainest first; none when there is
@@ -21,9 +21,10 @@ pub fn plainer(fault: Fault, for_ms: u64) -> Vec<(Fault, u64)> {
 
 fn forms(fault: Fault) -> Vec<Fault> {
     match fault {
-        Fault::Ambush { place, nth, hold_ms, blow, down_ms } => {
-            let same = |nth, hold_ms, blow| Fault::Ambush { place, nth, hold_ms, blow, down_ms };
-            let mut forms = vec![without_place(blow, hold_ms)];
+        Fault::Ambush { member, place, nth, hold_ms, blow, down_ms } => {
+            let same = |nth, hold_ms, blow| Fault::Ambush { member, place, nth, hold_ms, blow, down_ms };
+            let mut forms =
+                vec![without_place(member.map_or(Target::Leader, Target::Member), blow, hold_ms, down_ms)];
             forms.extend((blow != Blow::None).then(|| same(nth, hold_ms, Blow::None)));
             forms.extend((nth > 1).then(|| same(1, hold_ms, blow)));
             forms.extend((hold_ms > PLAIN_HOLD_MS).then(|| same(nth, PLAIN_HOLD_MS, blow)));
@@ -59,15 +60,18 @@ fn forms(fault: Fault) -> Vec<Fault> {
 /// Long enough for a few round trips.
 const PLAIN_HOLD_MS: u64 = 100;
 
-/// What an ambush does, to whoever leads.
-fn without_place(blow: Blow, hold_ms: u64) -> Fault {
-    let target = Target::Leader;
+/// What an ambush does, to whom it is laid for.
+fn without_place(target: Target, blow: Blow, hold_ms: u64, down_ms: u64) -> Fault {
     match blow {
         Blow::None => Fault::Pause { target },
         Blow::Kill => Fault::Kill { target },
         Blow::Power => Fault::PowerLoss { target },
         Blow::Isolate => isolated(target),
         Blow::StallLog => Fault::PowerLossInStall { target, stall_ms: hold_ms },
+        Blow::FailSync => {
+            let (call, area) = (DiskCall::Sync, DiskArea::Any);
+            Fault::DiskError { target, call, area, nth: 1, power_after_ms: Some(down_ms) }
+        }
     }
 }
 
@@ -104,7 +108,7 @@ mod tests {
     #[test]
     fn a_blow_lasts_as_long_as_the_one_that_it_stands_for() {
         let place = PlaceName(crate::hooks::PLACES[0].name);
-        let ambush = |blow| Fault::Ambush { place, nth: 1, hold_ms: 70, blow, down_ms: 900 };
+        let ambush = |blow| Fault::Ambush { member: None, place, nth: 1, hold_ms: 70, blow, down_ms: 900 };
         let target = Target::Leader;
         assert_eq!(plainer(ambush(Blow::Kill), 5_000)[0], (Fault::Kill { target }, 900));
         assert_eq!(plainer(ambush(Blow::None), 5_000), [(Fault::Pause { target }, 70)]);

@@ -49,6 +49,8 @@ pub struct Listed {
     pub id: MemberId,
     /// Whether it follows without a vote.
     pub is_learner: bool,
+    /// Where its peers reach it.
+    pub peer_urls: Vec<String>,
 }
 
 /// Asks a member for a change of the cluster.
@@ -62,18 +64,24 @@ pub async fn change(member: &Member, change: Change) -> Changed {
             removed => outcome(removed.map(|_| Changed::Removed)),
         },
         Change::Add { url, learner } => match member.member_add(std::slice::from_ref(&url), learner).await {
-            // An attempt before this one has done it.
-            Err(ChangeError::Refused(CommandError::PeerUrlExists)) => {
-                let state = member.replica().state();
-                let there = state.members().iter().find(|member| member.peer_urls.contains(&url));
-                there.map_or_else(
-                    || Changed::NotYet("this member does not know of it yet".to_owned()),
-                    |member| Changed::Added(MemberId(member.id.0)),
-                )
-            }
-            added => outcome(added.map(|(member, _)| Changed::Added(MemberId(member.id.0)))),
+            Ok((added, _)) => Changed::Added(MemberId(added.id.0)),
+            Err(error) => match (listed_at(member, &url), error) {
+                // An attempt before this one has done it, whatever this one is refused for.
+                (Some(id), _) => Changed::Added(id),
+                (None, ChangeError::Refused(CommandError::PeerUrlExists)) => {
+                    Changed::NotYet("this member does not know of it yet".to_owned())
+                }
+                (None, error) => outcome(Err(error)),
+            },
         },
     }
+}
+
+/// Who is reached at this address, as the member knows.
+fn listed_at(member: &Member, url: &String) -> Option<MemberId> {
+    let state = member.replica().state();
+    let there = state.members().iter().find(|member| member.peer_urls.contains(url));
+    there.map(|member| MemberId(member.id.0))
 }
 
 fn outcome(answer: Result<Changed, ChangeError>) -> Changed {
@@ -115,9 +123,10 @@ fn listed_voters(member: &Member) -> BTreeSet<product::MemberId> {
 /// The member list, as this member knows it.
 pub fn listed(member: &Member) -> Vec<Listed> {
     let state = member.replica().state();
-    let listed = state
-        .members()
-        .iter()
-        .map(|member| Listed { id: MemberId(member.id.0), is_learner: member.is_learner });
+    let listed = state.members().iter().map(|member| Listed {
+        id: MemberId(member.id.0),
+        is_learner: member.is_learner,
+        peer_urls: member.peer_urls.clone(),
+    });
     listed.collect()
 }

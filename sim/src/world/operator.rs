@@ -22,7 +22,7 @@ use super::tenant::{Standing, Tenant};
 use crate::plan::MemberIndex;
 
 /// How long a member may take to answer one attempt.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
 /// How long operators try before they give a change up.
@@ -265,11 +265,14 @@ impl World {
         }
     }
 
-    /// Switches the machines of removed members on again; whether there were any. They must end by themselves.
+    /// Switches the machines of removed members on again; whether there were any. They must end by themselves. One
+    /// whose address is another's by now stays off: what never ran would rightly take that other's place.
     pub fn switch_on_the_removed(&self) -> bool {
-        let places: Vec<MemberIndex> = self.inner.seats.iter().map(|seat| seat.index).collect();
-        let back: Vec<MemberIndex> =
-            places.into_iter().filter(|index| self.seat(*index).tenant().come_back()).collect();
+        let listed = self.listed().unwrap_or_default();
+        let is_given =
+            |index| listed.iter().any(|member| member.peer_urls.contains(&product::peer_url(index)));
+        let places = self.inner.seats.iter().map(|seat| seat.index).filter(|index| !is_given(*index));
+        let back: Vec<MemberIndex> = places.filter(|index| self.seat(*index).tenant().come_back()).collect();
         for index in &back {
             self.inner.record.note(self.now(), format_args!("switched on {index}"));
             self.start_if_nobody_holds(*index);

@@ -103,8 +103,12 @@ pub fn is_segment(path: &str) -> bool {
 
 /// The state engine's file on a member's disk.
 pub fn engine_file(generation: u32) -> String {
-    let folder = data_dir(generation).join("state");
-    folder.join(quorate::storage::engine::redb::FILE_NAME).display().to_string()
+    state_dir(generation).join(quorate::storage::engine::redb::FILE_NAME).display().to_string()
+}
+
+/// The folder of the state engine's files.
+pub fn state_dir(generation: u32) -> PathBuf {
+    data_dir(generation).join("state")
 }
 
 /// Whether this file is a state engine's.

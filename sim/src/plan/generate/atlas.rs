@@ -64,6 +64,10 @@ pub(super) fn faults(
                 // Mostly for those to find who read while the member runs.
                 (*area, *down) = (DamageArea::Engine, dice.permille(300));
                 for_ms = dice.between(1_000, 15_000);
+                // What a start reads first, and could write anew.
+                if *down && dice.permille(500) {
+                    *area = DamageArea::EngineHead;
+                }
             }
             let for_ms = for_ms.min(duration_ms - QUIET_END_MS / 2 - at_ms);
             all.push(PlannedFault { id, at_ms, for_ms, fault });

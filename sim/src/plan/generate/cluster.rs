@@ -1,6 +1,7 @@
 //! Members that come and go.
 
 use super::faults::{QUIET_END_MS, QUIET_START_MS};
+use crate::plan::ambush::{Blow, PlaceName};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::{Fault, MemberIndex, PlannedFault, Target};
 
@@ -27,6 +28,14 @@ pub(super) fn fault(dice: &mut Dice, target: Target) -> (Fault, u64) {
     (fault, 0)
 }
 
+/// Where a newcomer is that has just begun to hear from its leader.
+const FIRST_STEPS: [&str; 4] = [
+    "a commit of the log begins late",
+    "a commit of the log is told of late",
+    "a vote is written late",
+    "an append is taken in late",
+];
+
 /// Short stories of members that come and go, for a seed that strikes there, in no order: a newcomer that dies before it
 /// has heard much and is removed while it is away, and a leader that is removed while a newcomer joins.
 pub(super) fn stories(seed: u64, places: u8, duration_ms: u64) -> Vec<PlannedFault> {
@@ -43,7 +52,7 @@ pub(super) fn stories(seed: u64, places: u8, duration_ms: u64) -> Vec<PlannedFau
         let learner = dice.permille(500);
         let add = Fault::AddMember { learner };
         let remove_leader = Fault::RemoveMember { target: Target::Leader };
-        let steps = match dice.below(3) {
+        let steps = match dice.below(5) {
             0 => {
                 let killed_ms = dice.between(1, 300);
                 let removed_ms = killed_ms + dice.between(10, 1_000);
@@ -53,7 +62,24 @@ pub(super) fn stories(seed: u64, places: u8, duration_ms: u64) -> Vec<PlannedFau
                     (removed_ms, 0, Fault::RemoveMember { target: newcomer }),
                 ]
             }
-            1 => {
+            1 | 2 => {
+                let place = dice.pick(&FIRST_STEPS).copied().unwrap_or_default();
+                let ambush = Fault::Ambush {
+                    member: Some(MemberIndex(spare)),
+                    place: PlaceName(place),
+                    nth: dice.between(1, 6),
+                    hold_ms: dice.between(1, 40),
+                    blow: Blow::Kill,
+                    down_ms: dice.between(1_500, 5_000),
+                };
+                let removed_ms = dice.between(100, 1_500);
+                vec![
+                    (0, 4_000, ambush),
+                    (1, 0, add),
+                    (removed_ms, 0, Fault::RemoveMember { target: newcomer }),
+                ]
+            }
+            3 => {
                 let added_ms = dice.between(1, 100);
                 let promoted_ms = added_ms + dice.between(1_000, 4_000);
                 vec![(0, 0, remove_leader), (added_ms, 0, add), (promoted_ms, 0, Fault::PromoteMember)]
@@ -69,4 +95,17 @@ pub(super) fn stories(seed: u64, places: u8, duration_ms: u64) -> Vec<PlannedFau
         })
     });
     stories.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hooks::PLACES;
+
+    #[test]
+    fn the_places_named_here_are_the_products() {
+        for named in FIRST_STEPS {
+            assert!(PLACES.iter().any(|place| place.name == named), "{named}");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{atlas, cluster, focus, links};
+use super::{atlas, cluster, focus, links, opening};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{Direction, DiskArea, DiskCall, Unseat};
 use crate::plan::{Family, Fault, Focus, MemberIndex, PlannedFault, Target};
@@ -80,6 +80,10 @@ pub(super) fn draw(
     }
     if focused == Some(Focus::Membership) {
         faults.extend(cluster::stories(seed, members, duration_ms));
+    }
+    if let Some(opening) = opening::draw(seed, members, focused) {
+        faults.retain(|planned| planned.at_ms >= opening.until_ms);
+        faults.extend(opening.faults);
     }
     faults.sort_by_key(|planned| (planned.at_ms, planned.id));
     faults

@@ -36,9 +36,11 @@ pub(super) fn families(focus: Option<Focus>) -> BTreeSet<Family> {
     let needed: &[Family] = match focus {
         None => &[],
         Some(Focus::Handover) => &[Family::Ambush, Family::Succession, Family::Kill],
-        Some(Focus::CatchUp) => &[Family::Ambush, Family::Link, Family::Pause, Family::Cluster],
+        Some(Focus::CatchUp) => {
+            &[Family::Ambush, Family::Link, Family::Pause, Family::Partition, Family::Reset, Family::Cluster]
+        }
         Some(Focus::Storage) => &[Family::Ambush, Family::Power, Family::DiskStall],
-        Some(Focus::Membership) => &[Family::Ambush, Family::Cluster, Family::Pause],
+        Some(Focus::Membership) => &[Family::Ambush, Family::Cluster, Family::Pause, Family::Partition],
         Some(Focus::Rot) => &[Family::Ambush, Family::Rot],
         Some(Focus::History | Focus::Leases | Focus::Writes) => &[Family::Ambush],
     };
@@ -47,16 +49,17 @@ pub(super) fn families(focus: Option<Focus>) -> BTreeSet<Family> {
 
 /// What fits a focus: the past is lost to whoever is held up in it, leaders to who is cut off, and what is durable to
 /// who loses power.
-fn blows(focus: Option<Focus>) -> [(u64, Blow); 5] {
-    let [held, kill, power, isolate, stall] = match focus {
-        None => [5, 3, 3, 3, 3],
-        Some(Focus::History) => [12, 1, 1, 1, 1],
-        Some(Focus::Handover | Focus::CatchUp) => [6, 3, 1, 5, 1],
-        Some(Focus::Storage) => [2, 2, 5, 1, 7],
-        Some(Focus::Leases | Focus::Writes) => [5, 3, 1, 4, 1],
-        Some(Focus::Membership) => [6, 4, 1, 3, 1],
+fn blows(focus: Option<Focus>) -> [(u64, Blow); 6] {
+    let [held, kill, power, isolate, stall, fail] = match focus {
+        None => [5, 3, 3, 3, 3, 1],
+        Some(Focus::History) => [12, 1, 1, 1, 1, 0],
+        Some(Focus::Handover) => [6, 3, 1, 5, 1, 0],
+        Some(Focus::CatchUp) => [6, 3, 1, 5, 1, 1],
+        Some(Focus::Storage) => [2, 2, 5, 1, 7, 1],
+        Some(Focus::Leases | Focus::Writes) => [5, 3, 1, 4, 1, 0],
+        Some(Focus::Membership) => [6, 4, 1, 3, 1, 0],
         // What rots is found by who goes on.
-        Some(Focus::Rot) => [10, 1, 1, 1, 1],
+        Some(Focus::Rot) => [10, 1, 1, 1, 1, 0],
     };
     [
         (held, Blow::None),
@@ -64,6 +67,7 @@ fn blows(focus: Option<Focus>) -> [(u64, Blow); 5] {
         (power, Blow::Power),
         (isolate, Blow::Isolate),
         (stall, Blow::StallLog),
+        (fail, Blow::FailSync),
     ]
 }
 
@@ -94,6 +98,7 @@ pub(super) fn ambushes(seed: u64, duration_ms: u64, focus: Option<Focus>) -> Vec
 /// An ambush at this place, and how long it lasts in milliseconds.
 fn ambush(dice: &mut Dice, place: &Place, focus: Option<Focus>) -> (Fault, u64) {
     let fault = Fault::Ambush {
+        member: None,
         place: PlaceName(place.name),
         nth: if dice.permille(750) { dice.between(1, 4) } else { dice.between(1, 100) },
         // Beyond a few round trips, or beyond an election; what is shorter, disturbances do.
@@ -115,7 +120,8 @@ fn lagging_to_the_end(seed: u64, duration_ms: u64) -> Vec<PlannedFault> {
         let for_ms = duration_ms - at_ms;
         if dice.permille(600) {
             let (nth, hold_ms) = (dice.between(1, 20), dice.between(200, 1_500));
-            let fault = Fault::Ambush { place: READ_FOR_A_PEER, nth, hold_ms, blow: Blow::None, down_ms: 0 };
+            let (place, blow) = (READ_FOR_A_PEER, Blow::None);
+            let fault = Fault::Ambush { member: None, place, nth, hold_ms, blow, down_ms: 0 };
             return PlannedFault { id, at_ms, for_ms, fault };
         }
         let most_us = dice.between(50, 1_000) * 1000;

@@ -10,6 +10,7 @@ mod faults;
 mod focus;
 mod knobs;
 mod links;
+mod opening;
 mod speed;
 mod workload;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate_disk::Crash;
 use tokio::sync::oneshot;
 
-use super::{Strike, unknown};
+use super::{SECOND, Strike, unknown};
 use crate::plan::ambush::Blow;
 use crate::plan::{Fault, MemberIndex, PlannedFault};
 use crate::world::World;
@@ -17,6 +17,7 @@ const POWER_AFTER: Duration = Duration::from_millis(40);
 #[derive(Debug)]
 pub struct Laid {
     id: u64,
+    member: Option<MemberIndex>,
     place: &'static str,
     /// Counts down to who is struck.
     left: u64,
@@ -26,10 +27,10 @@ pub struct Laid {
 
 /// Lays an ambush and waits, as long as it lasts, for who comes.
 pub(super) async fn lie_in_wait(world: &World, planned: PlannedFault) -> Option<MemberIndex> {
-    let Fault::Ambush { place, nth, hold_ms, .. } = planned.fault else { return None };
+    let Fault::Ambush { member, place, nth, hold_ms, .. } = planned.fault else { return None };
     let (sprung, came) = oneshot::channel();
     let hold = Duration::from_millis(hold_ms);
-    world.ambushes().push(Laid { id: planned.id, place: place.0, left: nth, hold, sprung });
+    world.ambushes().push(Laid { id: planned.id, member, place: place.0, left: nth, hold, sprung });
     let came = world.time().within(Duration::from_millis(planned.for_ms), came).await;
     world.ambushes().retain(|laid| laid.id != planned.id);
     came?.ok()
@@ -58,6 +59,11 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
             strike.wait(hold + POWER_AFTER).await;
             strike.down(Crash::PowerLoss, down).await;
         }
+        Blow::FailSync => {
+            world.expect_errors(struck, Some((down, strike.id + SECOND)));
+            strike.fail_sync_of_names();
+            strike.wait(hold + down).await;
+        }
     }
 }
 
@@ -66,10 +72,14 @@ impl World {
     /// Told from inside its calls.
     pub fn came_by(&self, place: &'static str) -> Option<Duration> {
         let mut all = self.ambushes();
-        let laid = all.iter().position(|laid| laid.place == place)?;
+        if all.iter().all(|laid| laid.place != place) {
+            return None;
+        }
         let node = madsim::plugin::node();
         // What clients do in a member's code is not the member's.
         let who = self.inner.seats.iter().find(|seat| seat.node == node)?.index;
+        let is_meant = |laid: &Laid| laid.place == place && laid.member.is_none_or(|meant| meant == who);
+        let laid = all.iter().position(is_meant)?;
         let ambush = all.get_mut(laid)?;
         ambush.left = ambush.left.saturating_sub(1);
         if ambush.left > 0 {

@@ -25,6 +25,11 @@ const PAGE_HEAD_PERMILLE: u64 = 400;
 const PAGE_READ_PERMILLE: u64 = 600;
 /// The head of a page: its kind, how many records it holds, and where the first of them end.
 const PAGE_HEAD_BYTES: u64 = 24;
+/// The head of redb's part of the engine's file, which begins after a page of our own: what it is, and two copies of where
+/// everything stands.
+const HEAD_BYTES: u64 = 320;
+/// How redb's file is laid out stands in so many bytes of it.
+const LAYOUT_BYTES: u64 = 40;
 /// How long a process that was damaged while it ran is down before it must read what is left.
 const DOWN_AFTER: Duration = Duration::from_millis(200);
 
@@ -93,14 +98,19 @@ fn plant(world: &World, struck: MemberIndex, area: DamageArea, dice: &mut Dice, 
     let seat = world.seat(struck);
     let segments = segments(seat);
     let path = match (area, segments.split_last()) {
-        (DamageArea::Engine, _) => Some(product::engine_file(world.generation(struck))),
+        (DamageArea::Engine | DamageArea::EngineHead, _) => {
+            Some(product::engine_file(world.generation(struck)))
+        }
         (DamageArea::LogTail, Some((newest, _))) => Some(newest.clone()),
         (DamageArea::SealedLog, Some((_, older))) => dice.pick(older).cloned(),
         (_, None) => None,
     };
     let Some(path) = path else { return };
-    let (from, bytes) =
-        if area == DamageArea::Engine { in_engine(seat, &path, dice) } else { in_log(seat, &path, dice) };
+    let (from, bytes) = match area {
+        DamageArea::Engine => in_engine(seat, &path, dice),
+        DamageArea::EngineHead => (in_head(dice), 1),
+        DamageArea::SealedLog | DamageArea::LogTail => in_log(seat, &path, dice),
+    };
     damage(seat, &path, from, bytes, dice, unreadable);
     world.note_damage(struck);
 }
@@ -116,6 +126,15 @@ fn in_engine(seat: &Seat, path: &str, dice: &mut Dice) -> (u64, u64) {
     }
     let head = dice.permille(PAGE_HEAD_PERMILLE).then(|| dice.below(PAGE_HEAD_BYTES));
     (head.map_or(from, |head| from - from % PAGE_BYTES + head), bytes)
+}
+
+/// Mostly where the head of redb's part says how all else is laid out, or in its copies of where everything stands.
+fn in_head(dice: &mut Dice) -> u64 {
+    match dice.below(10) {
+        0 => dice.below(SECTOR_BYTES),
+        1..=5 => PAGE_BYTES + dice.below(LAYOUT_BYTES),
+        _ => PAGE_BYTES + dice.below(HEAD_BYTES),
+    }
 }
 
 /// Mostly in a batch, where it counts; else anywhere in the file.

@@ -152,6 +152,17 @@ impl Strike<'_> {
         });
     }
 
+    /// The next sync of the folder of the struck's state fails.
+    fn fail_sync_of_names(&self) {
+        let generation = self.world.generation(self.struck);
+        self.world.seat(self.struck).disk.inject(quorate_disk::Fault {
+            call: Call::SyncDir,
+            path: Some(product::state_dir(generation)),
+            nth: 1,
+            kind: FaultKind::Eio,
+        });
+    }
+
     async fn wait(&self, span: Duration) {
         if !span.is_zero() {
             self.world.inner.time.sleep(span).await;
