@@ -293,3 +293,58 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.persist(vec![WalRecord::Purge(log_id(&upto))]).await
     }
 }
+
+#[cfg(all(test, not(madsim)))]
+pub(super) mod tests {
+    use openraft::Entry;
+    use openraft::entry::RaftEntry as _;
+
+    use super::*;
+    use crate::env::{Env, Process};
+    use crate::storage::wal::{Identity, Wal, WalOptions};
+    use crate::types::{ClusterId, LogIndex};
+
+    /// Outlives its log, whose folder goes while it still makes itself ready for more.
+    struct Undying;
+
+    impl Process for Undying {
+        fn fatal(&self, _: &str) {}
+    }
+
+    pub(crate) fn entry(index: u64) -> RaftEntry {
+        Entry::new_blank(id(index))
+    }
+
+    pub(crate) fn id(index: u64) -> RaftLogId {
+        raft_log_id(LogId { term: Term(2), index: LogIndex(index) })
+    }
+
+    /// A log of the entries 4 to 8: what was before is purged.
+    pub(crate) fn purged_up_to_3(dir: &std::path::Path) -> Result<LogStore, Box<dyn std::error::Error>> {
+        let env = Env { process: Arc::new(Undying), ..Env::real()? };
+        let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
+        let (wal, recovered) =
+            Wal::open(env.disk.clone(), dir, identity, WalOptions::default(), env.entropy.clone())?;
+        let store = LogStore::new(MemberId(1), WalHandle::start(wal, env), recovered, None)?;
+        let mut memory = store.memory();
+        memory.purged = Some(id(3));
+        memory.entries = (4..=8).map(|index| (index, entry(index))).collect();
+        drop(memory);
+        Ok(store)
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_purged_entries_gets_none_and_the_refusal_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = purged_up_to_3(dir.path()).unwrap();
+        let indices =
+            |entries: Vec<RaftEntry>| entries.iter().map(|entry| entry.log_id.index).collect::<Vec<_>>();
+        assert_eq!(indices(store.limited_get_log_entries(4, 7).await.unwrap()), [4, 5, 6]);
+        // Not a later one in place of those that are gone.
+        assert_eq!(indices(store.limited_get_log_entries(3, 9).await.unwrap()), [0; 0]);
+        let refusals = store.refusals();
+        assert!(!refusals.take(Some(&id(3))), "those behind the purged one were given");
+        assert!(refusals.take(Some(&id(2))));
+        assert!(!refusals.take(Some(&id(2))), "once");
+    }
+}

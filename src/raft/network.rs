@@ -325,3 +325,44 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         ))
     }
 }
+
+#[cfg(all(test, not(madsim)))]
+mod tests {
+    use futures_util::stream::iter;
+    use openraft::storage::RaftLogReader;
+
+    use super::*;
+    use crate::env::Env;
+    use crate::raft::log_store::tests::{entry, id, purged_up_to_3};
+    use crate::types::ClusterId;
+
+    fn request(prev: u64, entries: &[u64]) -> AppendRequest {
+        AppendRequest {
+            vote: openraft::Vote::new_committed(2, 1),
+            prev_log_id: Some(id(prev)),
+            entries: entries.iter().map(|index| entry(*index)).collect(),
+            leader_commit: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_at_entries_that_are_purged_and_not_at_a_heartbeat() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = purged_up_to_3(dir.path()).unwrap();
+        let clock = Env::real().unwrap().clock;
+        let timeouts = NetworkTimeouts { append: Duration::from_secs(1), snapshot: Duration::from_secs(1) };
+        let peers = Peers::new(clock.clone(), ClusterId(1), MemberId(1));
+        let network = Network::new(peers, clock, timeouts, log.refusals());
+        let connection = Connection { network, target: MemberId(2) };
+        let sent = Arc::new(Sent::default());
+
+        assert!(log.limited_get_log_entries(2, 9).await.unwrap().is_empty());
+        // A heartbeat, entries, and what the core makes of a refusal; it would go on after that for ever.
+        let asked = [request(5, &[]), request(5, &[6, 7]), request(1, &[]), request(1, &[])];
+        let passed: Vec<pb::AppendRequest> =
+            requests(iter(asked), Arc::clone(&sent), &connection).collect().await;
+        assert_eq!(passed.iter().map(|request| request.entries.len()).collect::<Vec<_>>(), [0, 2]);
+        assert!(sent.ended_by_purge.load(Ordering::Relaxed));
+        assert_eq!(sent.count.load(Ordering::Relaxed), 2);
+    }
+}
