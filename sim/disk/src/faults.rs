@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The classes of calls that faults, latencies and counters tell apart.
+/// The classes of calls that faults choose among. Latencies and counters tell apart all but `SyncDir`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     /// `read_at`.

@@ -292,7 +292,7 @@ pub(super) fn fault(fault: &Fault) -> String {
         Fault::PowerLossInStall { stall_ms, .. } => {
             format!("next sync of the log stands still, power lost {stall_ms} ms later")
         }
-        Fault::Ambush { place, nth, hold_ms, blow, .. } => {
+        Fault::Ambush { member, place, nth, hold_ms, blow, .. } => {
             let struck = match blow {
                 Blow::None => "",
                 Blow::Kill => " and killed",
@@ -301,7 +301,11 @@ pub(super) fn fault(fault: &Fault) -> String {
                 Blow::StallLog => " while its log stands still, then loses power",
                 Blow::FailSync => " before the names in its state are synced in vain, and later loses power",
             };
-            format!("number {nth} to come to \"{}\" is held up {hold_ms} ms{struck}", place.0)
+            let who = match member {
+                None => format!("number {nth} to come to \"{}\"", place.0),
+                Some(member) => format!("{member}, the time number {nth} that it comes to \"{}\",", place.0),
+            };
+            format!("{who} is held up {hold_ms} ms{struck}")
         }
         Fault::Succession { first, second, dwell_ms, gap_ms, .. } => {
             let falls = |how| match how {

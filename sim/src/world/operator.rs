@@ -21,8 +21,9 @@ use super::product::{self, Member};
 use super::tenant::{Standing, Tenant};
 use crate::plan::MemberIndex;
 
-/// How long a member may take to answer one attempt.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Election time-outs that a member may take to answer one attempt: before it refuses one it looks for two of them
+/// whether it hears the others.
+const ATTEMPT_ELECTIONS: u64 = 4;
 /// The pause before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
 /// How long operators try before they give a change up.
@@ -57,7 +58,7 @@ impl World {
         let to = self.member_id(to);
         let asked = node.spawn(async move { changes::change(&member, Change::MoveLeader(to)).await });
         // A member that dies meanwhile answers nothing.
-        let _answer = self.inner.time.within(ATTEMPT_TIMEOUT, asked).await;
+        let _answer = self.inner.time.within(self.attempt_timeout(), asked).await;
     }
 
     /// Whether a disk is lost whose member may still be in the list.
@@ -169,6 +170,10 @@ impl World {
         }
     }
 
+    fn attempt_timeout(&self) -> Duration {
+        Duration::from_millis(ATTEMPT_ELECTIONS * self.plan().knobs.election_ms)
+    }
+
     /// Asks one member after the other. `None` when the time was over and nobody knows.
     async fn ask_until_done(&self, key: u64, change: &Change) -> Option<Changed> {
         let time = &self.inner.time;
@@ -185,8 +190,10 @@ impl World {
             if let Some((node, member)) = asked {
                 let change = change.clone();
                 let answer = node.spawn(async move { changes::change(&member, change).await });
-                match time.within(ATTEMPT_TIMEOUT, answer).await {
+                match time.within(self.attempt_timeout(), answer).await {
                     Some(Ok(Changed::NotYet(_))) | Some(Err(_)) | None => {}
+                    // Somebody who lags still has the one before in the list.
+                    Some(Ok(Changed::Added(id))) if self.is_removed(id) => {}
                     Some(Ok(done)) => return Some(done),
                 }
             }

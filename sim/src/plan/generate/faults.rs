@@ -81,7 +81,8 @@ pub(super) fn draw(
     if focused == Some(Focus::Membership) {
         faults.extend(cluster::stories(seed, members, duration_ms));
     }
-    if let Some(opening) = opening::draw(seed, members, focused) {
+    let spares = if families.contains(&Family::Cluster) { cluster::spares(seed) } else { 0 };
+    if let Some(opening) = opening::draw(seed, members.saturating_sub(spares), focused) {
         faults.retain(|planned| planned.at_ms >= opening.until_ms);
         faults.extend(opening.faults);
     }

@@ -49,17 +49,16 @@ pub(super) fn families(focus: Option<Focus>) -> BTreeSet<Family> {
 
 /// What fits a focus: the past is lost to whoever is held up in it, leaders to who is cut off, and what is durable to
 /// who loses power.
-fn blows(focus: Option<Focus>) -> [(u64, Blow); 6] {
-    let [held, kill, power, isolate, stall, fail] = match focus {
-        None => [5, 3, 3, 3, 3, 1],
-        Some(Focus::History) => [12, 1, 1, 1, 1, 0],
-        Some(Focus::Handover) => [6, 3, 1, 5, 1, 0],
-        Some(Focus::CatchUp) => [6, 3, 1, 5, 1, 1],
-        Some(Focus::Storage) => [2, 2, 5, 1, 7, 1],
-        Some(Focus::Leases | Focus::Writes) => [5, 3, 1, 4, 1, 0],
-        Some(Focus::Membership) => [6, 4, 1, 3, 1, 0],
+fn blows(focus: Option<Focus>) -> [(u64, Blow); 5] {
+    let [held, kill, power, isolate, stall] = match focus {
+        None => [5, 3, 3, 3, 3],
+        Some(Focus::History) => [12, 1, 1, 1, 1],
+        Some(Focus::Handover | Focus::CatchUp) => [6, 3, 1, 5, 1],
+        Some(Focus::Storage) => [2, 2, 5, 1, 7],
+        Some(Focus::Leases | Focus::Writes) => [5, 3, 1, 4, 1],
+        Some(Focus::Membership) => [6, 4, 1, 3, 1],
         // What rots is found by who goes on.
-        Some(Focus::Rot) => [10, 1, 1, 1, 1, 0],
+        Some(Focus::Rot) => [10, 1, 1, 1, 1],
     };
     [
         (held, Blow::None),
@@ -67,7 +66,6 @@ fn blows(focus: Option<Focus>) -> [(u64, Blow); 6] {
         (power, Blow::Power),
         (isolate, Blow::Isolate),
         (stall, Blow::StallLog),
-        (fail, Blow::FailSync),
     ]
 }
 

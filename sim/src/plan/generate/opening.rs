@@ -3,14 +3,13 @@
 //! A scene has several steps, and each must find the cluster as the one before it has left it. Among a seed's other
 //! faults that hardly ever happens.
 
-use super::cluster::spares;
 use super::faults::QUIET_START_MS;
 use crate::plan::ambush::{Blow, PlaceName};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{DamageArea, Direction};
 use crate::plan::{Fault, Focus, MemberIndex, PlannedFault, Target};
 
-/// Seeds of a thousand, of those whose focus knows a scene, that open with one.
+/// Seeds of a thousand that open with a scene, of those whose focus knows one and whose cluster is large enough for it.
 const OPENING_PERMILLE: u64 = 600;
 /// How long the stage belongs to the scene, milliseconds.
 const SCENE_MS: u64 = 13_000;
@@ -35,17 +34,16 @@ pub(super) struct Opening {
 type Step = (u64, u64, Fault);
 
 /// The scene of a seed, if it has one.
-pub(super) fn draw(seed: u64, places: u8, focus: Option<Focus>) -> Option<Opening> {
+pub(super) fn draw(seed: u64, founders: u8, focus: Option<Focus>) -> Option<Opening> {
     let mut dice = Dice::keyed(seed, Purpose::Focus, FIRST_ID);
     if !dice.permille(OPENING_PERMILLE) {
         return None;
     }
-    let focus = focus?;
-    // Those whose focus needs newcomers have places for them.
-    let founders = places.saturating_sub(spares(seed));
+    // One member alone may not be damaged, and hears nobody.
+    let focus = focus.filter(|_| founders >= 3)?;
     let steps = match focus {
         Focus::Membership => given_place(&mut dice, founders)?,
-        Focus::CatchUp => doubted_install(&mut dice, founders)?,
+        Focus::CatchUp => doubted_install(&mut dice, founders),
         Focus::Rot => rotten_heads(&mut dice),
         Focus::History | Focus::Handover | Focus::Storage | Focus::Leases | Focus::Writes => return None,
     };
@@ -58,52 +56,45 @@ pub(super) fn draw(seed: u64, places: u8, focus: Option<Focus>) -> Option<Openin
     Some(Opening { faults: faults.collect(), until_ms: QUIET_START_MS + SCENE_MS })
 }
 
-/// One of the first members, and another.
-fn two(dice: &mut Dice, founders: u8) -> (MemberIndex, MemberIndex) {
-    let founders = u64::from(founders);
-    let one = dice.below(founders);
-    let other = (one + dice.between(1, founders - 1)) % founders;
-    let index = |number| MemberIndex(u8::try_from(number).unwrap_or(0));
-    (index(one), index(other))
-}
-
-/// A voter is cut off. Another member is added, a third one removed, and its place given to a newcomer. Before that one
-/// has taken anything in, the first hears it alone, and still takes it for the one before it.
+/// A voter is cut off, a member added, another removed, and its place given to a newcomer. Before that one has taken
+/// anything in, the voter hears it alone, and still takes it for the one before it.
 fn given_place(dice: &mut Dice, founders: u8) -> Option<Vec<Step>> {
     // Among more, two of three places would have to be given away.
     if founders != 3 {
         return None;
     }
-    let (unaware, gone) = two(dice, founders);
+    // Operators ask the first member first, and lose their time where it hears nobody.
+    let unaware = MemberIndex(if dice.permille(500) { 1 } else { 2 });
+    let gone = MemberIndex(if dice.permille(500) { 0 } else { 3 - unaware.0 });
     let direction = Direction::Both;
+    // A voter more, of whom the one that is cut off does not hear, and before the cluster has noticed that: it refuses one
+    // from then on.
+    let added_ms = dice.between(5, 100);
     // Who is removed ends some time after the cluster has agreed to it, and its place is free only then.
-    let removed_ms = dice.between(1_000, 1_600);
-    let given_ms = removed_ms + dice.between(5_000, 6_000);
+    let removed_ms = dice.between(1_200, 2_000);
+    let given_ms = removed_ms + dice.between(4_500, 5_500);
     let split_ms = given_ms + dice.between(300, 2_000);
     let side = (1 << unaware.0) | (1 << gone.0);
     let mut steps = vec![
         (0, split_ms, Fault::Isolate { target: Target::Member(unaware), direction }),
-        (300, 0, Fault::AddMember { learner: false }),
+        (added_ms, 0, Fault::AddMember { learner: false }),
         (removed_ms, 0, Fault::RemoveMember { target: Target::Member(gone) }),
-        (given_ms, 0, Fault::AddMember { learner: dice.permille(500) }),
-        (split_ms, dice.between(3_000, 5_000), Fault::Split { side, direction }),
+        (given_ms, 0, Fault::AddMember { learner: true }),
+        (split_ms, dice.between(2_500, 3_000), Fault::Split { side, direction }),
     ];
     for _ in 0..APPENDS_HELD {
         let (place, blow, hold_ms) = (BEFORE_AN_APPEND, Blow::None, dice.between(2_500, 4_500));
         let fault = Fault::Ambush { member: Some(gone), place, nth: 1, hold_ms, blow, down_ms: 0 };
-        steps.push((given_ms - 10, 3_000, fault));
+        steps.push((given_ms - 10, 4_000, fault));
     }
     Some(steps)
 }
 
 /// A member falls behind and is sent a snapshot; the sync of its new state's name fails, and later the power goes.
-fn doubted_install(dice: &mut Dice, founders: u8) -> Option<Vec<Step>> {
-    if founders < 3 {
-        return None;
-    }
+fn doubted_install(dice: &mut Dice, founders: u8) -> Vec<Step> {
     let direction = Direction::Both;
     let steps = (0..3).flat_map(|round| {
-        let (behind, _) = two(dice, founders);
+        let behind = MemberIndex(u8::try_from(dice.below(u64::from(founders))).unwrap_or(0));
         let start_ms = round * 4_000;
         let away_ms = dice.between(1_000, 1_800);
         let fault = Fault::Ambush {
@@ -117,7 +108,7 @@ fn doubted_install(dice: &mut Dice, founders: u8) -> Option<Vec<Step>> {
         let isolated = Fault::Isolate { target: Target::Member(behind), direction };
         [(start_ms, away_ms, isolated), (start_ms + away_ms / 2, 3_500, fault)]
     });
-    Some(steps.collect())
+    steps.collect()
 }
 
 /// One member after the other is killed, and the head of its state rots before it starts again.
