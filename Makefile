@@ -47,6 +47,9 @@ corpus: sim-check
 embed: sim-check
 	$(SIM_CARGO) build --quiet --package quorate-sim --example embed --profile sim --locked $(SIM_FLAGS)
 	@for seed in 1 2 3 4 5; do ./target/sim/sim/examples/embed $$seed || exit 1; done
+	@for seed in 1 2 3 4 5 6 7 8 9 10 11 12; do \
+		./target/sim/sim/examples/embed $$seed wal-ack-before-sync >/dev/null 2>&1 || exit 0; \
+	done; echo "the embedded cluster did not notice a planted bug"; exit 1
 
 # The simulator's program as a person uses it: a failure shrinks to a story, a replay stops, two runs are compared.
 story:
@@ -54,13 +57,13 @@ story:
 
 # A sweep of seeds through the simulator: every failure is a seed that `cargo sim run --seed N` replays.
 sweep: sim-check
-	./target/sim/sim/quorate-sim sweep --seeds $(SEEDS) --jobs $(JOBS)
+	./target/sim/sim/quorate-sim sweep --seeds $(SEEDS) --jobs $(JOBS) --shrink-secs 120
 
 # Seeds that nobody has run before, for a while. They are printed, and a failure is as good as any: run it again.
 fresh: sim-check
 	@first=$$(( $$(date +%s) * 1000 )); \
 	echo "fresh seeds from $$first, $(FRESH_MINUTES) min"; \
-	./target/sim/sim/quorate-sim sweep --seeds $$first..$$(( first + 1000 )) --minutes $(FRESH_MINUTES) --jobs $(JOBS)
+	./target/sim/sim/quorate-sim sweep --seeds $$first..$$(( first + 1000 )) --minutes $(FRESH_MINUTES) --jobs $(JOBS) --shrink-secs 120
 
 # A few of the planted bugs that are known to be caught, in rotation: the simulator must still see them.
 mutants: sim-check

@@ -112,10 +112,11 @@ impl Recorder {
         self.inner().delivered.values().filter(|delivered| **delivered >= revision).count()
     }
 
-    /// Writes down the end of a run: all was healed at `healed`, and everybody should now have `revision`.
-    pub fn settled(&self, healed: Nanos, revision: Revision) {
+    /// Writes down the end of a run: all was healed at `healed`, from `still` on the cluster stood at `revision`, and
+    /// everybody should now have it.
+    pub fn settled(&self, healed: Nanos, still: Nanos, revision: Revision) {
         let at = self.now();
-        self.inner().history.settled = Some(Settled { healed, at, revision });
+        self.inner().history.settled.push(Settled { healed, still, at, revision });
     }
 
     /// Takes the history out; what has no answer yet is unknown, what watches still is open.

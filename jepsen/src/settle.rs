@@ -91,6 +91,7 @@ pub async fn last_reads(mut session: Session, revision: Revision) -> Result<(), 
 pub async fn settle(cluster: &Cluster, recorder: &Arc<Recorder>, sessions: Vec<Session>) -> Result<(), Late> {
     let healed = recorder.now();
     let converged = converge(cluster).await;
+    let still = recorder.now();
     let revision = converged.as_ref().map_or_else(|_| recorder.newest(), |revision| *revision);
     let mut late = converged.map(|_| ());
     if late.is_ok() {
@@ -99,6 +100,6 @@ pub async fn settle(cluster: &Cluster, recorder: &Arc<Recorder>, sessions: Vec<S
     for session in sessions {
         late = late.and(last_reads(session, revision).await);
     }
-    recorder.settled(healed, revision);
+    recorder.settled(healed, still, revision);
     late
 }

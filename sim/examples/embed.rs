@@ -5,6 +5,8 @@
 //! cargo sim-example embed -- 7
 //! ```
 //!
+//! With the name of a planted bug behind the seed, it shows what this test would make of that bug.
+//!
 //! What must hold, whatever happens: no number is drawn twice, and the counter has counted every number drawn. The
 //! office below knows nothing of the simulation. `docs/embedding.md` explains each step.
 
@@ -18,6 +20,9 @@ fn main() {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     use std::io::Write as _;
     let seed = std::env::args().nth(1).map_or(Ok(1), |seed| seed.parse())?;
+    if let Some(bug) = std::env::args().nth(2) {
+        assert!(quorate_sim::embed::plant_bug(&bug), "no bug is called {bug:?}");
+    }
     let runtime = madsim::runtime::Runtime::with_seed_and_config(seed, madsim::Config::default());
     let drawn = runtime.block_on(simulation::run())?;
     writeln!(std::io::stdout(), "seed {seed}: {drawn} tickets, none twice")?;

@@ -145,6 +145,9 @@ pub struct SweepArgs {
     /// Stop at the first seed that fails.
     #[arg(long)]
     pub stop_at_first: bool,
+    /// Shrink the seed that failed most gravely, for at most so many seconds; 120 on a terminal, 0 elsewhere.
+    #[arg(long, value_name = "SECS")]
+    pub shrink_secs: Option<u64>,
     /// Write a page for the browser here that shows the whole sweep; it needs no other file.
     #[arg(long, value_name = "FILE")]
     pub page: Option<PathBuf>,

@@ -29,8 +29,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use quorate::env::armed;
 use quorate_disk::Crash;
 
+use crate::mutants;
 use crate::net::Link;
 use crate::net::cuts::{Pair, between};
 use crate::plan::dice::{Dice, Purpose};
@@ -49,6 +51,12 @@ pub use quorate::pb::mvccpb;
 pub const MEMBERS_MAX: u8 = 9;
 /// How often a starting cluster is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Arms one of the bugs that `cargo sim mutants` lists, for as long as this process lives: a test that passes all the same
+/// would not notice it. False when no bug has this name, or one is armed already.
+pub fn plant_bug(name: &str) -> bool {
+    mutants::find(name).is_some() && armed::arm_mutant(name)
+}
 
 /// A cluster did not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,6 +115,7 @@ impl Builder {
             Arc::new(Record::new(Trace::default())),
         );
         let cluster = Cluster { world, down: Mutex::default() };
+        cluster.world.start_witness();
         cluster.world.start_all();
         cluster.world.start_monitor();
         let deadline = cluster.world.time().elapsed() + self.start_within;
@@ -296,7 +305,7 @@ impl Cluster {
     }
 
     /// What the simulator holds against the cluster: members that ended by themselves, states that differ at one
-    /// entry, two leaders of one term. Empty, or the product has a bug.
+    /// entry, and whatever breaks an invariant of Raft. Empty, or the product has a bug.
     pub fn findings(&self) -> Vec<String> {
         self.world.look();
         self.world.record().findings().into_iter().map(|finding| finding.sentence).collect()
@@ -315,5 +324,6 @@ impl Drop for Cluster {
                 self.kill(member);
             }
         }
+        self.world.stop_witness();
     }
 }

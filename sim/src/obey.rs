@@ -1,5 +1,6 @@
 //! Does what the command line says, and turns the outcome into an exit code.
 
+use std::cmp::Reverse;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,12 +17,15 @@ use crate::mutants::{self, Mutant};
 use crate::page::SweepPage;
 use crate::plan::{Plan, generate};
 use crate::replay::{self, ReplayArgs, Window};
+use crate::report::{Report, gravity};
 use crate::run::{RunOptions, run};
 use crate::shrink;
 use crate::sweep::{self, Sweep};
 
 /// Wrong arguments, or files that cannot be used.
 const USAGE: u8 = 2;
+/// When set, every run reads the host's clock: the test of what runs every hundredth seed twice.
+const LEAK: &str = "QUORATE_SIM_LEAK_HOST_CLOCK";
 /// How long a failing run is shrunk on a terminal, seconds.
 const SHRINK_SECS: u64 = 120;
 
@@ -40,6 +44,11 @@ pub fn obey(cli: Cli) -> ExitCode {
             if let Some(path) = page {
                 let text = SweepPage::new(&sweep, &told).render().map_err(|error| error.to_string())?;
                 std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+            }
+            let failed = sweep.reports().iter().filter(|report| report.class != Class::Pass);
+            if let Some(report) = failed.max_by_key(|report| (gravity(report.class), Reverse(report.seed))) {
+                let plan = generate::generate(report.seed);
+                print(&format!("\n{}", tell(&plan, report, told.mutant.as_deref(), told.shrink_secs)));
             }
             Ok(sweep.class().exit_code())
         }),
@@ -145,6 +154,7 @@ fn run_one(args: &RunArgs) -> Result<u8, String> {
         page: args.page.clone(),
         window,
         until: None,
+        leaks_host_clock: std::env::var_os(LEAK).is_some(),
     };
     let report = run(plan.clone(), &options);
     if args.json {
@@ -152,16 +162,20 @@ fn run_one(args: &RunArgs) -> Result<u8, String> {
     } else if report.class == Class::Pass {
         print(&report.to_string());
     } else {
-        let default = if std::io::stdout().is_terminal() { SHRINK_SECS } else { 0 };
-        let time = Duration::from_secs(args.shrink_secs.unwrap_or(default));
-        if !time.is_zero() {
-            eprintln!("seed {}: {} {}; shrinking", report.seed, report.class, report.headline());
-        }
-        // The verdict stands, whatever becomes of the story.
-        let told = Failure::new(&plan, &report, args.mutant.as_deref()).tell(time);
-        print(&told.unwrap_or_else(|error| format!("{report}\n  the story cannot be told: {error}")));
+        print(&tell(&plan, &report, args.mutant.as_deref(), args.shrink_secs));
     }
     Ok(report.class.exit_code())
+}
+
+/// The story of a failing run, shrunk for at most so many seconds. The verdict stands, whatever becomes of the story.
+fn tell(plan: &Plan, report: &Report, mutant: Option<&str>, shrink_secs: Option<u64>) -> String {
+    let default = if std::io::stdout().is_terminal() { SHRINK_SECS } else { 0 };
+    let time = Duration::from_secs(shrink_secs.unwrap_or(default));
+    if !time.is_zero() {
+        eprintln!("seed {}: {} {}; shrinking", report.seed, report.class, report.headline());
+    }
+    let told = Failure::new(plan, report, mutant).tell(time);
+    told.unwrap_or_else(|error| format!("{report}\n  the story cannot be told: {error}"))
 }
 
 /// Runs the plan that the speed is stated for.

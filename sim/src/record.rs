@@ -12,7 +12,7 @@ use quorate_check::history::{
     Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer, Operation, Outcome, Request,
     Settled, Watch, WatchEnd, WatchReceived,
 };
-use quorate_check::types::{MemberId, Nanos, OpId, Revision, WatchNo};
+use quorate_check::types::{ClientId, MemberId, Nanos, OpId, Revision, WatchNo};
 use quorate_check::verdict::Class;
 
 use crate::figures::Figures;
@@ -238,9 +238,9 @@ impl Record {
         self.inner().history.observers.push(observer);
     }
 
-    /// Writes down the end of the liveness phase.
+    /// Writes down a rest.
     pub fn settled(&self, settled: Settled) {
-        self.inner().history.settled = Some(settled);
+        self.inner().history.settled.push(settled);
     }
 
     /// Writes down something that is wrong.
@@ -283,6 +283,24 @@ impl Record {
         let inner = self.inner();
         let answers = inner.history.operations.iter().filter_map(Operation::answer);
         answers.map(|(header, _)| header.revision).max().unwrap_or_default()
+    }
+
+    /// Whether this client has a watch on this member that was created and has not ended.
+    pub fn is_watching(&self, client: ClientId, member: MemberId) -> bool {
+        let inner = self.inner();
+        let mut watches = inner.watches.values();
+        watches.any(|watch| watch.client == client && watch.member.id == member && watch.created().is_some())
+    }
+
+    /// The longest time to live that a lease may have, in seconds; 0 when nobody asked for one.
+    pub fn longest_lease_secs(&self) -> u64 {
+        let inner = self.inner();
+        let operations = inner.history.operations.iter().chain(inner.open.values());
+        let asked = operations.filter_map(|operation| match &operation.request {
+            Request::LeaseGrant(grant) => Some(grant.ttl_secs),
+            _ => None,
+        });
+        asked.max().and_then(|secs| u64::try_from(secs).ok()).unwrap_or(0)
     }
 
     /// When one of the watches that have not ended last delivered a change up to `revision`.

@@ -182,6 +182,13 @@ impl Report {
         }
     }
 
+    /// Adds what was found when all else was said.
+    pub fn add(&mut self, finding: Finding) {
+        self.violations.push(finding);
+        self.violations.sort_by_key(|finding| std::cmp::Reverse(gravity(finding.class)));
+        self.class = self.violations.first().map(|finding| finding.class).unwrap_or_default();
+    }
+
     /// The line for the sweep.
     ///
     /// # Errors

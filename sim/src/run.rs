@@ -8,7 +8,7 @@ use std::io::BufWriter;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use madsim::runtime::Runtime;
 use quorate::env::armed;
@@ -51,11 +51,18 @@ pub struct RunOptions {
     pub window: Window,
     /// The moment at which to stop.
     pub until: Option<Moment>,
+    /// Let the host's clock into the run, as a bug would: two runs of one seed must be seen to differ.
+    pub leaks_host_clock: bool,
 }
 
 /// Runs a plan to its end and judges it.
-pub fn run(plan: Plan, options: &RunOptions) -> Report {
+pub fn run(mut plan: Plan, options: &RunOptions) -> Report {
     let started = Instant::now();
+    if options.leaks_host_clock {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let rate = i64::from(since.subsec_nanos() % 1_000);
+        plan.members.iter_mut().for_each(|member| member.clock_ppm += rate);
+    }
     let seed = plan.seed;
     let trace = match options.trace.as_ref().map(std::fs::File::create) {
         None => Trace::default(),
@@ -78,14 +85,19 @@ pub fn run(plan: Plan, options: &RunOptions) -> Report {
     let written = record.take();
     let mut findings = written.findings.clone();
     let verdict = judge(&written.history, &judge_options(&plan, &written));
+    // Without the log half of the oracles would have nothing to say, and say it in silence.
+    if verdict.counts.answered > 0 && written.history.log.is_empty() {
+        let sentence = "operations were answered, and no member was seen to carry anything out";
+        findings.push(Finding::new(Class::Harness, "witness", sentence.to_owned()));
+    }
     let faults = save(options, &written);
     findings.extend(faults.into_iter().map(|fault| Finding::new(Class::Harness, "runner", fault)));
-    let report = report(&plan, options, &written, findings, &verdict, started.elapsed());
+    let mut report = report(&plan, options, &written, findings, &verdict, started.elapsed());
     if let Some(path) = &options.page {
         let page = RunPage::new(&plan, &written.history, &written.timeline, &report);
         let saved = page.render().map_err(std::io::Error::from).and_then(|text| std::fs::write(path, text));
         if let Err(error) = saved {
-            return Report::lost(seed, Class::Harness, format!("the page's file: {error}"));
+            report.add(Finding::new(Class::Harness, "runner", format!("the page's file: {error}")));
         }
     }
     report
@@ -126,8 +138,8 @@ fn arm_disturbances(world: &World) {
 }
 
 thread_local! {
-    /// Message and place of the last panic of this thread.
-    static PANIC: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+    /// Message and place of this thread's panics, in order. The product catches some itself.
+    static PANICS: RefCell<Vec<(String, String)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs the simulation; a panic becomes a finding.
@@ -136,8 +148,7 @@ fn simulate(plan: &Plan, record: &Arc<Record>) {
     panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let message = text_of(info.payload());
-        // The first panic is the cause; others come from what it left behind.
-        PANIC.with(|panic| panic.borrow_mut().get_or_insert((message, place)).0.len());
+        PANICS.with(|panics| panics.borrow_mut().push((message, place)));
     }));
     let mut runtime = Runtime::with_seed_and_config(plan.schedule_seed, madsim::Config::default());
     runtime.set_time_limit(Duration::from_millis(plan.duration_ms) + TIME_LIMIT_EXTRA);
@@ -146,8 +157,11 @@ fn simulate(plan: &Plan, record: &Arc<Record>) {
     }));
     panic::set_hook(before);
     if let Err(payload) = outcome {
-        let caught = PANIC.with(|panic| panic.borrow_mut().take());
-        let (message, place) = caught.unwrap_or_else(|| (text_of(&*payload), String::new()));
+        // The one that ended the run; others come from what it left behind, or were caught where they belong.
+        let message = text_of(&*payload);
+        let caught = PANICS.with(|panics| std::mem::take(&mut *panics.borrow_mut()));
+        let same = caught.into_iter().find(|(known, _)| *known == message);
+        let place = same.map(|(_, place)| place).unwrap_or_default();
         // A panic in this crate is ours; one in the product, or in what it uses, is the product's.
         let ours = place.starts_with("sim/") || place.contains("/madsim-") || place.contains("/sim/src/");
         let class = if ours { Class::Harness } else { Class::Crash };
@@ -219,6 +233,7 @@ fn judge_options(plan: &Plan, written: &Written) -> Options {
     Options {
         clock_rate_error_ppm: own.max(if changed { CLOCK_FAULT_PPM_MAX } else { 0 }),
         clock_jumps: jumps.map(|fault| fault.from).collect(),
+        has_quota: plan.knobs.quota_bytes.is_some(),
         ..Options::default()
     }
 }

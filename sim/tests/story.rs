@@ -68,6 +68,17 @@ fn a_failing_seed_shrinks_to_a_story_that_fits_a_screen_and_still_fails() {
 }
 
 #[test]
+fn a_read_of_the_hosts_clock_is_caught_by_running_a_seed_twice() {
+    let sweep = ["sweep", "--seeds", "1..2", "--double-every", "1"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-sim"));
+    let output = command.env("QUORATE_SIM_LEAK_HOST_CLOCK", "1").args(sweep).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(13), "{said}");
+    assert!(said.contains("two runs differ") && said.contains("first difference"), "{said}");
+    assert_eq!(sim(&sweep).0, 0, "without the leak both are the same");
+}
+
+#[test]
 fn a_replay_stops_at_its_moment_and_shows_what_came_last() {
     let (code, said) = sim(&["replay", &by_hand(), "--until", "1.52s"]);
     assert_eq!(code, 0, "{said}");

@@ -57,7 +57,9 @@ impl WatchHub {
                 woken.iter().filter_map(|stream| inner.streams.get(stream)).cloned().collect();
             (outcome, woken, inner.hub.needs_catch_up())
         };
-        for signals in woken {
+        // The planted bug wakes one of them alone.
+        let most = if crate::mutant!("watch-only-one-stream-woken") { 1 } else { usize::MAX };
+        for signals in woken.into_iter().take(most) {
             signals.responses.notify_one();
         }
         if behind {

@@ -1,11 +1,12 @@
 //! Runs every oracle over a history.
 
+use crate::error_table::NO_SPACE;
 use crate::history::{History, Outcome};
 use crate::lease::{self, LeaseBook};
 use crate::options::Options;
 use crate::revision_order::{self, Cause, Replayed};
 use crate::types::{OpId, WatchNo};
-use crate::verdict::{Counts, Verdict, Violation};
+use crate::verdict::{Counts, Oracle, Verdict, Violation};
 use crate::{hash, header, lock, log_order, watch};
 use std::collections::BTreeSet;
 
@@ -18,12 +19,21 @@ pub fn judge(history: &History, options: &Options) -> Verdict {
     let book = LeaseBook::new(history, options);
     let (replayed, mut violations) = revision_order::check(history, &book, options);
     violations.extend(header::check(history, options));
+    violations.extend(without_a_quota(history, options));
     violations.extend(hash::check(history));
     violations.extend(watch::check(history, &replayed, options));
     violations.extend(lease::check(history, &book, &replayed, options));
     violations.extend(log_order::check(history, &replayed, options));
     violations.extend(lock::check(history, &replayed, options));
     Verdict::new(violations, count(history, &replayed))
+}
+
+/// The first operation that was refused for space, where there is no quota.
+fn without_a_quota(history: &History, options: &Options) -> Option<Violation> {
+    let mut operations = history.operations.iter().filter(|_| !options.has_quota);
+    let refused = operations.find(|operation| operation.refusal() == Some(NO_SPACE))?;
+    let sentence = format!("{} was refused for space, and there is no quota", refused.request.name());
+    Some(Violation::safety(Oracle::LogOrder, sentence).operation(refused.id))
 }
 
 /// A history that is not well formed says something about the harness, not about the store.

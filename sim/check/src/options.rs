@@ -9,6 +9,8 @@ pub struct Options {
     pub clock_rate_error_ppm: u64,
     /// When some member's monotonic clock jumped forward: a lease's time across such a moment is not judged.
     pub clock_jumps: Vec<Nanos>,
+    /// Whether the store has a quota that it may run out of; without one nobody may be refused for space.
+    pub has_quota: bool,
     /// Whether the store compacts by itself, so that a compaction needs no client.
     pub auto_compaction: bool,
     /// Whether time-to-live and lease lists are promised to reflect everything acknowledged before.
@@ -26,6 +28,7 @@ impl Default for Options {
         Options {
             clock_rate_error_ppm: 0,
             clock_jumps: Vec::new(),
+            has_quota: true,
             auto_compaction: false,
             lease_reads_linearizable: true,
             lease_gone_slack: Nanos::default().plus_secs(10),

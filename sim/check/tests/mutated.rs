@@ -153,7 +153,7 @@ const MUTATIONS: &[Mutation] = &[
         pick(writes, dice, |header| header.revision.0 += 1)
     }),
     ("a write sent after it was seen", |history, dice| {
-        let end = history.settled.unwrap().at.0;
+        let end = history.settled.last().unwrap().at.0;
         let writes = history
             .operations
             .iter_mut()

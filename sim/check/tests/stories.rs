@@ -165,8 +165,8 @@ impl Story {
     }
 
     fn settled(mut self, healed: u64, at: u64, revision: i64) -> Story {
-        self.0.settled =
-            Some(Settled { healed: Nanos(healed * SEC), at: Nanos(at * SEC), revision: Revision(revision) });
+        let (healed, at) = (Nanos(healed * SEC), Nanos(at * SEC));
+        self.0.settled.push(Settled { healed, still: healed, at, revision: Revision(revision) });
         self
     }
 
@@ -609,7 +609,20 @@ fn a_compacted_start_is_cancelled_with_the_revision() {
 fn a_live_watch_reaches_the_cluster_once_healed() {
     let behind = || two_writes().watch("a", 1, vec![events(5, 2, vec![first()])]);
     behind().passes();
-    behind().settled(10, 20, 3).breaks(Class::Liveness, Oracle::Watch, "never delivered a of revision 3");
+    let late = "never delivered a of revision 3";
+    behind().settled(10, 20, 3).breaks(Class::Liveness, Oracle::Watch, late);
+    // It lived through a rest, whatever ended it afterwards and whatever it delivered then.
+    let ended = |at: u64| {
+        let error = "the member died".to_owned();
+        behind().settled(10, 20, 3).last_watch(move |watch| {
+            watch.received.push(events(21, 3, vec![second()]));
+            watch.end = WatchEnd::Broken { at: Nanos(at * SEC), error };
+        })
+    };
+    ended(22).breaks(Class::Liveness, Oracle::Watch, late);
+    ended(19).passes();
+    // Of two rests each is judged.
+    behind().settled(3, 6, 2).settled(10, 20, 3).breaks(Class::Liveness, Oracle::Watch, late);
     let asked = |received| {
         two_writes()
             .watch("a", 1, received)

@@ -42,6 +42,15 @@ enum How {
     Streamed(Duration),
 }
 
+/// Who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whom {
+    /// This member, or whoever can be reached in its stead.
+    First(MemberIndex),
+    /// This member and nobody else.
+    Only(MemberIndex),
+}
+
 impl Session {
     /// A client of this name.
     pub fn new(id: ClientId, api: Arc<dyn Api>, record: Arc<Record>, time: Time) -> Session {
@@ -79,7 +88,7 @@ impl Session {
         if let Ask::Hold(hold) = &op.ask {
             return self.hold(op, hold).await;
         }
-        let answer = self.ask_how(op.id, op.member, timeout, request, how).await;
+        let answer = self.ask_how(op.id, Whom::First(op.member), timeout, request, how).await;
         match (&op.ask, answer) {
             (Ask::MakeRoom, Some(_)) => {
                 // No longer than for an answer: the member may have died.
@@ -119,19 +128,31 @@ impl Session {
         timeout: Duration,
         request: Request,
     ) -> Option<(Header, Response)> {
-        self.ask_how(id, first, timeout, request, How::Whole).await
+        self.ask_how(id, Whom::First(first), timeout, request, How::Whole).await
+    }
+
+    /// As [`Session::ask`], of this member alone: where it cannot be reached, again and again.
+    pub async fn ask_only(
+        &mut self,
+        id: OpId,
+        member: MemberIndex,
+        timeout: Duration,
+        request: Request,
+    ) -> Option<(Header, Response)> {
+        self.ask_how(id, Whom::Only(member), timeout, request, How::Whole).await
     }
 
     async fn ask_how(
         &mut self,
         id: OpId,
-        first: MemberIndex,
+        whom: Whom,
         timeout: Duration,
         request: Request,
         how: How,
     ) -> Option<(Header, Response)> {
         let deadline = self.time.now().0 + u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         let members = self.api.members();
+        let (Whom::First(first) | Whom::Only(first)) = whom;
         let mut member = first;
         for attempt in 0.. {
             let invoked = self.time.now();
@@ -167,7 +188,9 @@ impl Session {
                 Some(_) => return None,
                 None => {}
             }
-            member = MemberIndex((member.0 + 1) % members);
+            if whom == Whom::First(first) {
+                member = MemberIndex((member.0 + 1) % members);
+            }
             if member == first {
                 madsim::time::sleep(NOBODY_THERE_PAUSE).await;
             }

@@ -99,6 +99,12 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Lease,
+        name: "lease-busy-for-ever-after-a-checkpoint",
+        breaks: "a lease whose remainder was written down still counts as being written down, so its end is never \
+                 proposed",
+    },
+    Mutant {
+        area: Area::Lease,
         name: "lease-checkpoint-not-reset",
         breaks: "a keep-alive of a lease with a checkpointed remainder is answered without clearing it, so the \
                  next leader ends the lease too early",
@@ -402,6 +408,11 @@ pub const CATALOGUE: &[Mutant] = &[
         area: Area::Watch,
         name: "watch-gap-at-snapshot",
         breaks: "a watcher that was up to date misses what an installed snapshot passes over",
+    },
+    Mutant {
+        area: Area::Watch,
+        name: "watch-only-one-stream-woken",
+        breaks: "of the streams that were given something at once only the first is woken to send it",
     },
     Mutant {
         area: Area::Watch,

@@ -125,7 +125,7 @@ impl<'a> RunPage<'a> {
             figures: report.figures,
             commands: self.commands(),
             end,
-            healed: history.settled.map(|settled| settled.healed),
+            healed: history.settled.first().map(|settled| settled.healed),
             violations: report.violations.len(),
             clients: tables.clients(),
             members: tables.members(timeline),

@@ -239,6 +239,9 @@ pub(super) fn fault(fault: &Fault) -> String {
     match *fault {
         Fault::Kill { .. } => "process killed".to_owned(),
         Fault::KillAll => "all processes killed".to_owned(),
+        Fault::RollingRestart { down_ms } => {
+            format!("processes killed one after the other, each down for {down_ms} ms")
+        }
         Fault::KillInStart { after_ms, .. } => format!("killed, and again {after_ms} ms into its start"),
         Fault::PowerLoss { .. } => "power lost".to_owned(),
         Fault::PowerLossAll => "power lost everywhere".to_owned(),

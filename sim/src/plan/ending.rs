@@ -18,6 +18,12 @@ pub struct Ending {
     /// Writes that each client tries while they are, beyond the one that it must be granted.
     #[serde(skip_serializing_if = "is_zero")]
     pub writes: u64,
+    /// Once all is healed, the rest lasts until every lease that nobody renews has ended.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub outlives_leases: bool,
+    /// What ends all members at once before the last start is a power loss, rather than the end of their processes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub power: bool,
 }
 
 /// A member that stays broken.
@@ -131,7 +137,7 @@ mod tests {
 
     fn ending(targets: &[Target]) -> Ending {
         let broken = targets.iter().map(|target| Broken { target: *target, how: Breakage::Paused });
-        Ending { broken: broken.collect(), writes: 0 }
+        Ending { broken: broken.collect(), ..Ending::default() }
     }
 
     #[test]

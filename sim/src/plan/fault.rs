@@ -201,6 +201,12 @@ pub enum Fault {
     },
     /// All processes are killed at once.
     KillAll,
+    /// The processes are killed one after the other, as an upgrade does, evenly over the fault's time; each starts again
+    /// after a while.
+    RollingRestart {
+        /// How long each is down, milliseconds.
+        down_ms: u64,
+    },
     /// The process is killed, started, and killed again while it starts.
     KillInStart {
         /// Whose.
@@ -555,6 +561,7 @@ impl Fault {
             Fault::AddMember { .. }
             | Fault::PromoteMember
             | Fault::KillAll
+            | Fault::RollingRestart { .. }
             | Fault::PowerLossAll
             | Fault::Split { .. }
             | Fault::Ring { .. }
@@ -570,7 +577,10 @@ impl Fault {
     /// The family it belongs to.
     pub fn family(&self) -> Family {
         match self {
-            Fault::Kill { .. } | Fault::KillAll | Fault::KillInStart { .. } => Family::Kill,
+            Fault::Kill { .. }
+            | Fault::KillAll
+            | Fault::KillInStart { .. }
+            | Fault::RollingRestart { .. } => Family::Kill,
             Fault::PowerLoss { .. }
             | Fault::PowerLossAll
             | Fault::KillThenPowerLoss { .. }
@@ -610,6 +620,7 @@ impl Fault {
         match self {
             Fault::Kill { .. } => "kill/one",
             Fault::KillAll => "kill/all",
+            Fault::RollingRestart { .. } => "kill/rolling",
             Fault::KillInStart { .. } => "kill/in-start",
             Fault::PowerLoss { .. } => "power/one",
             Fault::PowerLossAll => "power/all",

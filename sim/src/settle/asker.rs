@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use madsim::runtime::NodeHandle;
 use quorate_check::bytes::Bytes;
-use quorate_check::history::{DeleteRange, Put, Range, Request};
-use quorate_check::types::{ClientId, Nanos, OpId};
+use quorate_check::history::{DeleteRange, Put, Range, Request, Response};
+use quorate_check::types::{ClientId, LeaseId, Nanos, OpId};
 
 use super::{LOOK_INTERVAL, nanos};
 use crate::client::{Session, Ways, value_of};
@@ -61,6 +61,22 @@ impl Asker {
         self.client
     }
 
+    /// Which leases there are, as the first of these members to answer says; `None` when none did until `deadline`.
+    pub(super) async fn leases(&mut self, members: &[MemberIndex], deadline: Nanos) -> Option<Vec<LeaseId>> {
+        for member in members.iter().cycle() {
+            let id = self.name();
+            let answer = self.session.ask_only(id, *member, ATTEMPT_TIMEOUT, Request::LeaseLeases).await;
+            if let Some((_, Response::LeaseLeases(leases))) = answer {
+                return Some(leases.leases);
+            }
+            if self.world.time().now() >= deadline || self.world.record().is_over() {
+                break;
+            }
+            self.world.time().sleep(LOOK_INTERVAL).await;
+        }
+        None
+    }
+
     /// Asks these members in turn until there is an answer; false when none came until `deadline`.
     pub(super) async fn get(&mut self, demand: Demand, members: &[MemberIndex], deadline: Nanos) -> bool {
         for (attempt, member) in members.iter().cycle().enumerate() {
@@ -71,7 +87,7 @@ impl Asker {
                 Demand::Write if attempt / members.len() % 2 == 1 => self.delete(),
                 Demand::Write => self.put(id),
             };
-            if self.session.ask(id, *member, ATTEMPT_TIMEOUT, request).await.is_some() {
+            if self.session.ask_only(id, *member, ATTEMPT_TIMEOUT, request).await.is_some() {
                 self.answered_by = *member;
                 return true;
             }
@@ -93,7 +109,7 @@ impl Asker {
             }
             let id = self.name();
             let put = self.put(id);
-            self.session.ask(id, self.answered_by, left, put).await;
+            self.session.ask_only(id, self.answered_by, left, put).await;
         }
     }
 

@@ -3,11 +3,13 @@
 //!
 //! 1. A quorum is healed, the plan's ending keeps the others broken: every client of the quorum is granted a write and
 //!    then a read, and the quorum comes to one state, unless some hear of the others what some do not.
-//! 2. Everything is healed: all come to one state, and every client writes and reads.
-//! 3. All are started again: they come to one state, and every client reads.
+//! 2. Everything is healed: what operators had begun comes to an end, all come to one state, and every member that
+//!    votes serves a write and a read by itself. A rest follows: whoever watches is told of everything; leases end.
+//! 3. All are started again: they come to one state, every member that votes serves, operators change the cluster, and
+//!    removed machines are switched on. A second rest follows.
 //!
 //! All waits are bounded by the plan; what has not come by then is a liveness violation, which says what was seen
-//! instead. What oracles call healed is the second step.
+//! instead. What oracles hold against the end is what stood at a rest ([`Settled`]).
 
 mod asker;
 
@@ -20,12 +22,17 @@ use quorate_disk::Crash;
 
 use self::asker::{Asker, Demand};
 use crate::client::Ways;
+use crate::client::observer::{LATECOMERS_STAY, follower_of};
 use crate::plan::MemberIndex;
+use crate::plan::fault::Family;
 use crate::world::World;
 use crate::world::product::Status;
 
 /// How long the next events of a watch may be under way.
 const UNDER_WAY: Duration = Duration::from_secs(2);
+/// How long after its time to live a lease may take to end, once nobody is broken, and the clocks' errors with it: what
+/// the oracle allows, and a little more.
+const LEASES_END_WITHIN: Duration = Duration::from_secs(11);
 /// How often members are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Looks in a row that must agree.
@@ -58,24 +65,97 @@ impl Settle {
         let healed = self.world.time().now();
         self.world.heal();
         let when = "after everything was healed";
-        if !self.all_converge(when).await || !self.demand_of_all(&[Demand::Write, Demand::Read], when).await {
+        if !self.converge(&self.world.seated(), when, false).await
+            || !self.world.finish_changes().await
+            || !self.all_converge(when).await
+            || !self.demand_of_each(&[Demand::Write, Demand::Read], when).await
+            || !self.rest(healed, self.world.plan().ending.outlives_leases).await
+        {
             return;
         }
+        let healed = self.world.time().now();
         self.restart_all();
         let when = "after all members were started again";
-        if !self.all_converge(when).await || !self.demand_of_all(&[Demand::Read], when).await {
+        if !self.all_converge(when).await
+            || !self.demand_of_each(&[Demand::Read, Demand::Write], when).await
+            || !self.operators_can_work().await
+            || !self.world.check_member_list().await
+        {
             return;
         }
-        self.world.check_member_list();
         if self.world.switch_on_the_removed()
             && !self.all_converge("after removed members were switched on").await
         {
             return;
         }
-        let at = self.world.time().now();
-        let revision = self.world.record().newest_revision();
-        self.world.record().settled(Settled { healed, at, revision });
-        self.watches_come_to_rest(at, revision).await;
+        self.rest(healed, false).await;
+    }
+
+    /// Where members come and go, one more must be able to come and to go again.
+    async fn operators_can_work(&self) -> bool {
+        !self.world.plan().families.contains(&Family::Cluster)
+            || (self.world.seat_one_more().await
+                && self.all_converge("after a member was added").await
+                && self.world.unseat_the_last().await
+                && self.all_converge("after a member was removed").await)
+    }
+
+    /// Waits until nothing more is due, with `leases` until every lease has ended too, and writes down what stood then.
+    async fn rest(&mut self, healed: Nanos, leases: bool) -> bool {
+        let (time, record) = (self.world.time().clone(), self.world.record().clone());
+        time.sleep_until(Nanos(healed.0 + nanos(LATECOMERS_STAY))).await;
+        if !self.everybody_is_watched().await || !self.all_converge("at rest").await {
+            return false;
+        }
+        let (still, revision) = (time.now(), record.newest_revision());
+        self.watches_come_to_rest(still, revision).await;
+        if leases {
+            let longest = Duration::from_secs(record.longest_lease_secs());
+            time.sleep_until(Nanos(healed.0 + nanos(longest + longest / 10 + LEASES_END_WITHIN))).await;
+        }
+        record.settled(Settled { healed, still, at: time.now(), revision });
+        !leases || self.leases_have_ended(healed).await
+    }
+
+    /// Asks which leases there are: nobody renewed any, and the longest has had its time.
+    async fn leases_have_ended(&mut self, healed: Nanos) -> bool {
+        let voting = self.world.voting();
+        let Some(mut asker) = self.askers.pop() else { return true };
+        let deadline = Nanos(self.world.time().now().0 + nanos(self.within));
+        let asked = asker.host().spawn(async move { (asker.leases(&voting, deadline).await, asker) });
+        // A client's host never dies, so its task cannot be cancelled, only panic, which ends the run itself.
+        let Ok((leases, asker)) = asked.await else { return false };
+        self.askers.push(asker);
+        let since = (self.world.time().now().0.saturating_sub(healed.0)) / 1_000_000_000;
+        let sentence = match leases.as_deref() {
+            Some([]) => return true,
+            Some([lease, ..]) => format!("lease {lease} lives on, though all was healed {since} s ago"),
+            None => "nobody could say which leases there are, though all was healed".to_owned(),
+        };
+        self.world.finding(Class::Liveness, "settle", sentence);
+        false
+    }
+
+    /// Waits until somebody watches each member that votes; a learner serves no watch.
+    async fn everybody_is_watched(&self) -> bool {
+        let deadline = self.world.time().now().0 + nanos(self.within);
+        loop {
+            let mut voting = self.world.voting().into_iter();
+            let unwatched = voting.find(|index| {
+                !self.world.record().is_watching(follower_of(*index), self.world.member_id(*index))
+            });
+            let Some(index) = unwatched else { return true };
+            if self.world.record().is_over() {
+                return false;
+            }
+            if self.world.time().now().0 >= deadline {
+                let within = self.within.as_secs();
+                let sentence = format!("no watch lives on {index}, though all was healed {within} s ago");
+                self.world.finding(Class::Liveness, "settle", sentence);
+                return false;
+            }
+            self.world.time().sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// Waits until watches have delivered nothing up to `revision` for a while: who asked for a long history an instant
@@ -100,7 +180,7 @@ impl Settle {
         let Some((quorum, faults)) = self.world.heal_a_quorum() else { return true };
         let members = self.world.plan().members.len();
         let partial = ending.broken.iter().any(|broken| broken.how.is_partial(members));
-        let lives = self.demand(&[Demand::Write, Demand::Read], &quorum, ending.writes, &when).await
+        let lives = self.demand(&[Demand::Write, Demand::Read], in_turn(&quorum), ending.writes, &when).await
             && (partial || self.converge(&quorum, &when, false).await);
         for fault in faults {
             self.world.record().fault_ends(self.world.time().now(), fault);
@@ -113,9 +193,18 @@ impl Settle {
         self.converge(&self.world.seated(), when, true).await
     }
 
-    /// What is demanded of all who vote; a learner answers no client.
-    async fn demand_of_all(&mut self, demands: &[Demand], when: &str) -> bool {
-        self.demand(demands, &self.world.voting(), 0, when).await
+    /// What is demanded of each who votes, by itself; a learner answers no client.
+    async fn demand_of_each(&mut self, demands: &[Demand], when: &str) -> bool {
+        let voting = self.world.voting();
+        let askers = self.askers.len();
+        // Where there are more clients than members some are asked twice.
+        let members_of = |nth: usize| -> Vec<Vec<MemberIndex>> {
+            let most = voting.len().max(askers);
+            let nths = (nth..most).step_by(askers.max(1));
+            let members = nths.filter_map(|nth| voting.get(nth.checked_rem(voting.len())?));
+            members.map(|member| vec![*member]).collect()
+        };
+        self.demand(demands, members_of, 0, when).await
     }
 
     /// Waits until every one of these members runs, knows a leader, and all stand at one entry with one hash for a
@@ -134,7 +223,7 @@ impl Settle {
                 return true;
             }
             if time.now().0 >= deadline {
-                let mut seen = shown(members, &statuses);
+                let mut seen = shown(&self.world, members, &statuses);
                 if whole {
                     seen.push_str(&self.unfinished());
                 }
@@ -158,18 +247,29 @@ impl Settle {
         outstaying.chain(voters).collect()
     }
 
-    /// All clients at once: each gets what is demanded from these members, asked in turn, one thing after the other.
-    /// With `writes`, each writes on for a while after its first.
-    async fn demand(&mut self, demands: &[Demand], members: &[MemberIndex], writes: u64, when: &str) -> bool {
+    /// All clients at once, each of all groups of members that `asked_of` gives it: it gets what is demanded from one of
+    /// the group, asked in turn, one thing after the other. With `writes`, each writes on for a while after its first.
+    async fn demand(
+        &mut self,
+        demands: &[Demand],
+        asked_of: impl Fn(usize) -> Vec<Vec<MemberIndex>>,
+        writes: u64,
+        when: &str,
+    ) -> bool {
         let mut asking = Vec::new();
         for (nth, mut asker) in std::mem::take(&mut self.askers).into_iter().enumerate() {
-            let turn = nth.checked_rem(members.len()).unwrap_or(0);
-            let members = [members.get(turn..), members.get(..turn)].into_iter().flatten().flatten();
-            let members: Vec<MemberIndex> = members.copied().collect();
             let (world, within, when) = (self.world.clone(), self.within, when.to_owned());
-            let demands = demands.to_vec();
+            let mut errands: Vec<(Vec<MemberIndex>, Demand)> = Vec::new();
+            for members in asked_of(nth).into_iter().filter(|members| !members.is_empty()) {
+                errands.extend(demands.iter().map(|demand| (members.clone(), *demand)));
+            }
+            if errands.is_empty() {
+                let sentence = format!("there was nobody to ask {when}");
+                world.finding(Class::Liveness, "settle", sentence);
+                return false;
+            }
             asking.push(asker.host().spawn(async move {
-                for demand in demands {
+                for (members, demand) in errands {
                     let deadline = Nanos(world.time().now().0 + nanos(within));
                     if !asker.get(demand, &members, deadline).await {
                         let what = if demand == Demand::Write { "write" } else { "read" };
@@ -196,15 +296,26 @@ impl Settle {
         self.askers.len() == asked
     }
 
-    /// Kills all members and starts them: what they answer then comes from their disks.
+    /// Ends all members and starts them: what they answer then comes from their disks.
     fn restart_all(&self) {
         let members = self.world.seated();
+        let crash = if self.world.plan().ending.power { Crash::PowerLoss } else { Crash::Kill };
         for member in &members {
-            self.world.hold(*member, Crash::Kill, LAST_CRASH);
+            self.world.hold(*member, crash, LAST_CRASH);
         }
         for member in &members {
             self.world.release(*member);
         }
+    }
+}
+
+/// Who each client asks: all of these, each beginning with another.
+fn in_turn(members: &[MemberIndex]) -> impl Fn(usize) -> Vec<Vec<MemberIndex>> {
+    let members = members.to_vec();
+    move |nth| {
+        let turn = nth.checked_rem(members.len()).unwrap_or(0);
+        let group = [members.get(turn..), members.get(..turn)].into_iter().flatten().flatten();
+        vec![group.copied().collect()]
     }
 }
 
@@ -214,16 +325,23 @@ fn agree(statuses: &[(MemberIndex, Status)], members: usize) -> bool {
         && statuses.iter().all(|(_, status)| status.hash == first.hash && status.leader.is_some())
 }
 
-fn shown(members: &[MemberIndex], statuses: &[(MemberIndex, Status)]) -> String {
+/// What was seen of these members, each with the head of its state's hash.
+fn shown(world: &World, members: &[MemberIndex], statuses: &[(MemberIndex, Status)]) -> String {
+    let place_of = |leader: quorate::types::MemberId| {
+        let place = world.members().find(|index| world.member_id(*index).0 == leader.0);
+        place.map_or_else(|| format!("member {leader}"), |index| index.to_string())
+    };
     let shown = members.iter().map(|index| {
         let Some((_, status)) = statuses.iter().find(|(seen, _)| seen == index) else {
             return format!("{index} is not up");
         };
-        let at = status.hash.0.map_or("nothing".to_owned(), |at| at.to_string());
-        let leader = status.leader.map_or("nobody".to_owned(), |leader| leader.to_string());
+        let (at, hash) = status.hash;
+        let at = at.map_or("nothing".to_owned(), |at| format!("{at} (state {:08x})", hash >> 96));
+        let leader = status.leader.map_or("nobody".to_owned(), place_of);
         format!("{index} applied {at} and follows {leader}")
     });
-    shown.collect::<Vec<_>>().join(", ")
+    let all = shown.collect::<Vec<_>>().join(", ");
+    if agree(statuses, members.len()) { format!("{all}, which did not last") } else { all }
 }
 
 fn nanos(span: Duration) -> u64 {

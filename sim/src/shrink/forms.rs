@@ -43,7 +43,7 @@ fn forms(fault: Fault) -> Vec<Fault> {
             vec![Fault::Kill { target }, Fault::PowerLoss { target }]
         }
         Fault::PowerLossAll => vec![Fault::KillAll],
-        Fault::KillAll => vec![Fault::Kill { target: Target::Leader }],
+        Fault::KillAll | Fault::RollingRestart { .. } => vec![Fault::Kill { target: Target::Leader }],
         Fault::DiskDeath { target, power: true, .. } => {
             vec![Fault::Kill { target }, Fault::PowerLoss { target }]
         }

@@ -98,7 +98,12 @@ pub fn plain_knobs() -> Vec<Way> {
 
 /// Plainer endings: everything healed at once, then one member fewer that stays broken, or fewer writes.
 pub fn plainer_ending(plan: &Plan) -> Vec<Way> {
-    let mut ways = vec![way(|plan| plan.ending = Ending::default()), way(|plan| plan.ending.writes = 0)];
+    let mut ways = vec![
+        way(|plan| plan.ending = Ending::default()),
+        way(|plan| plan.ending.writes = 0),
+        way(|plan| plan.ending.outlives_leases = false),
+        way(|plan| plan.ending.power = false),
+    ];
     ways.extend((0..plan.ending.broken.len()).map(|nth| {
         way(move |plan| {
             if nth < plan.ending.broken.len() {

@@ -76,6 +76,7 @@ fn words(fault: &Fault) -> String {
     let words = match fault {
         Fault::Kill { .. } => "kill",
         Fault::KillAll => "kill of all",
+        Fault::RollingRestart { .. } => "rolling restart",
         Fault::KillInStart { .. } => "kill and kill in start",
         Fault::PowerLoss { .. } => "power loss",
         Fault::PowerLossAll => "power loss of all",

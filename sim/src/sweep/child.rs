@@ -160,7 +160,9 @@ impl Children {
         );
         let mut finding = Finding::new(Class::Nondeterminism, "doubled run", sentence);
         finding.details = details;
-        Report { class: Class::Nondeterminism, violations: vec![finding], ..first }
+        let mut report = first;
+        report.add(finding);
+        report
     }
 }
 

@@ -165,6 +165,7 @@ pub fn hunt(mutant: &str, args: &MutantsArgs) -> Result<Hunt, String> {
         double_every: 0,
         seed_timeout: HUNT_TIMEOUT.as_secs(),
         stop_at_first: true,
+        shrink_secs: None,
         page: None,
     })?;
     let clean = Children::new(None, HUNT_TIMEOUT)?;

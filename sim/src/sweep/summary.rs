@@ -7,12 +7,16 @@ use std::time::Duration;
 use quorate_check::verdict::Class;
 
 use super::worst;
-use crate::figures::{Figures, median_of};
+use crate::figures::{Due, Figures, median_of};
 use crate::hooks;
-use crate::report::Report;
+use crate::report::{Report, gravity};
 
 /// Failed seeds that are listed.
 const LISTED_MAX: usize = 10;
+/// From so many seeds on a sweep whose medians are too low does not pass.
+const SEEDS_FOR_MEDIANS: usize = 200;
+/// From so many seeds on a sweep that never reached some mark does not pass.
+const SEEDS_FOR_MARKS: usize = 1_000;
 
 /// What a sweep found.
 #[derive(Clone, Debug)]
@@ -28,9 +32,38 @@ impl Summary {
         Summary { reports, doubled, wall }
     }
 
-    /// The gravest class.
+    /// The gravest class; a sweep in which too little happened proves too little, which is trouble of our own.
     pub fn class(&self) -> Class {
-        worst(&self.reports)
+        let trouble = (!self.shortfalls().is_empty()).then_some(Class::Harness);
+        let worst = worst(&self.reports);
+        trouble.into_iter().chain([worst]).max_by_key(|class| gravity(*class)).unwrap_or_default()
+    }
+
+    /// What a sweep of this size must show and this one does not, a sentence each. Runs with a planted bug are not
+    /// held to it: they end where they fail.
+    fn shortfalls(&self) -> Vec<String> {
+        let seeds = self.reports.len();
+        if self.reports.iter().any(|report| report.mutant.is_some()) {
+            return Vec::new();
+        }
+        let mut shortfalls = Vec::new();
+        if seeds >= SEEDS_FOR_MEDIANS {
+            let low = self.medians().into_iter().filter(|(due, median)| *median < due.least);
+            shortfalls.extend(low.map(|(due, median)| {
+                format!("too little happened: {median} {} in the median, of {}", due.name, due.least)
+            }));
+        }
+        if seeds >= SEEDS_FOR_MARKS {
+            let marks = self.marks();
+            let never = marks.iter().filter(|(_, count)| **count == 0);
+            shortfalls.extend(never.map(|(mark, _)| format!("in {seeds} seeds nobody reached: {mark}")));
+        }
+        shortfalls
+    }
+
+    fn medians(&self) -> Vec<(&'static Due, u64)> {
+        let figures: Vec<Figures> = self.reports.iter().map(|report| report.figures).collect();
+        Figures::DUE.iter().map(|due| (due, median_of(&figures, due.of))).collect()
     }
 
     /// The reports, by seed.
@@ -82,6 +115,17 @@ impl fmt::Display for Summary {
             tenths / 10,
             tenths % 10
         )?;
+        let total =
+            |of: fn(&Figures) -> u64| self.reports.iter().map(|report| of(&report.figures)).sum::<u64>();
+        writeln!(
+            f,
+            "{} operations, {} faults, {} crashes, {} leader changes, {} messages",
+            total(|it| it.operations),
+            total(|it| it.faults),
+            total(|it| it.crashes),
+            total(|it| it.leader_changes),
+            total(|it| it.messages)
+        )?;
         let mut classes: BTreeMap<Class, Vec<&Report>> = BTreeMap::new();
         for report in &self.reports {
             classes.entry(report.class).or_default().push(report);
@@ -89,16 +133,17 @@ impl fmt::Display for Summary {
         for (class, reports) in &classes {
             writeln!(f, "  {class:<16} {:>6}", reports.len())?;
         }
-        let figures: Vec<Figures> = self.reports.iter().map(|report| report.figures).collect();
         writeln!(f, "medians")?;
-        for due in &Figures::DUE {
-            let median = median_of(&figures, due.of);
+        for (due, median) in self.medians() {
             let short = if median < due.least { "  TOO FEW" } else { "" };
             writeln!(f, "  {:<20} {median:>8} (due {}){short}", due.name, due.least)?;
         }
         show(f, "marks", "reached", &self.marks())?;
         show(f, "disturbances", "taken", &self.disturbances())?;
         write!(f, "worst: {}", self.class())?;
+        for shortfall in self.shortfalls() {
+            write!(f, "\n  {shortfall}")?;
+        }
         // Last, where who scrolls to the end, and a log that is cut, still has them.
         for report in self.reports.iter().filter(|report| report.class != Class::Pass).take(LISTED_MAX) {
             write!(f, "\n  seed {}: {} {}", report.seed, report.class, report.headline())?;
@@ -157,6 +202,37 @@ mod tests {
         let line = |name: &str| shown.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
         assert!(line("operations").contains("2001") && !line("operations").contains("TOO FEW"), "{shown}");
         assert!(line("faults").contains("TOO FEW"), "{shown}");
+    }
+
+    #[test]
+    fn a_large_sweep_in_which_too_little_happened_does_not_pass() {
+        let reports = |seeds: u64, fill: bool| -> Vec<Report> {
+            let mut reports: Vec<Report> = (0..seeds).map(|seed| report(seed, Class::Pass, 9_000)).collect();
+            for report in reports.iter_mut().filter(|_| fill) {
+                let (simulated_ms, faults, leader_changes, wal_segments) = (80_000, 40, 9, 90);
+                let (installs_and_purges, known_permille) = (90, 950);
+                report.figures = Figures {
+                    simulated_ms,
+                    faults,
+                    leader_changes,
+                    wal_segments,
+                    installs_and_purges,
+                    known_permille,
+                    ..report.figures
+                };
+            }
+            reports
+        };
+        let summary = |reports| Summary::new(reports, 0, Duration::from_secs(1));
+        assert_eq!(summary(reports(199, false)).class(), Class::Pass);
+        assert_eq!(summary(reports(200, false)).class(), Class::Harness);
+        assert_eq!(summary(reports(999, true)).class(), Class::Pass);
+        let marks = summary(reports(1_000, true));
+        assert_eq!(marks.class(), Class::Harness);
+        assert!(marks.to_string().contains("in 1000 seeds nobody reached: "), "{marks}");
+        let mut planted = reports(200, false);
+        planted[0].mutant = Some("a planted bug".to_owned());
+        assert_eq!(summary(planted).class(), Class::Pass);
     }
 
     #[test]

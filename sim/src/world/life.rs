@@ -40,10 +40,8 @@ pub(super) struct Life {
     barred: bool,
     /// Faults that pause it.
     pauses: u32,
-    /// Disk errors were injected: until the counter of struck faults passes what was excused, ends are not ours
-    /// to blame.
-    errors_injected: bool,
-    errors_excused: u64,
+    /// Errors that had struck its disk when this life began: one that strikes later excuses an end that names it.
+    errors_before: u64,
     /// After the next end over such an error: how long until the power goes, and what keys that.
     power_after_error: Option<(Duration, u64)>,
     /// What follows an armed death.
@@ -169,8 +167,8 @@ impl World {
         }
     }
 
-    /// Whether the time of faults is over.
-    fn is_healed(&self) -> bool {
+    /// Whether the time of faults is over, but for what the ending keeps broken.
+    pub fn is_healed(&self) -> bool {
         self.inner.healed.load(Ordering::Relaxed)
     }
 
@@ -232,13 +230,7 @@ impl World {
     /// after its restart as `power_after` says, which also carries what keys that loss.
     pub(super) fn expect_errors(&self, index: MemberIndex, power_after: Option<(Duration, u64)>) {
         let seat = self.seat(index);
-        let struck = seat.disk.counters().faults;
-        let mut life = seat.life();
-        life.power_after_error = power_after;
-        if !life.errors_injected {
-            life.errors_injected = true;
-            life.errors_excused = struck;
-        }
+        seat.life().power_after_error = power_after;
     }
 
     /// An armed death has happened: the disk is fenced already.
@@ -287,6 +279,7 @@ impl World {
         if leaves && (why.contains(product::REMOVED) || never_joined) {
             seat.disk.kill(number);
             self.end(seat, why);
+            self.says_it_was_removed(tenant.id);
             // What was wrong with a disk that nobody uses any more is nobody's concern.
             seat.disk.mend();
             let mut tenant = seat.tenant();
@@ -299,10 +292,7 @@ impl World {
         let tries_again = nobody_answered || (leaves && not_listed);
         let (excused, power_after, starting) = {
             let mut life = seat.life();
-            let excused = tries_again || (life.errors_injected && struck > life.errors_excused);
-            if excused && !tries_again {
-                life.errors_excused = struck;
-            }
+            let excused = tries_again || (struck > life.errors_before && product::names_disk_error(why));
             life.holds += 1;
             (excused, life.power_after_error.take(), starting)
         };
@@ -362,6 +352,7 @@ impl World {
             assert_eq!(life.phase, Phase::Down, "a member starts only when it is down");
             life.phase = Phase::Starting;
             life.number += 1;
+            life.errors_before = seat.disk.counters().faults;
             // What was damaged and is gone, only the process before could still meet.
             if seat.disk.damage().is_empty() {
                 life.case.forget();

@@ -26,6 +26,8 @@ use crate::plan::MemberIndex;
 const ATTEMPT_ELECTIONS: u64 = 4;
 /// The pause before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
+/// Keys the changes after everything was healed.
+const LAST_CHANGES: u64 = u64::MAX >> 2;
 /// How long operators try before they give a change up.
 const PATIENCE: Duration = Duration::from_secs(25);
 
@@ -43,6 +45,8 @@ struct Known {
     removed: BTreeSet<MemberId>,
     /// A member whose disk is lost and that may still be in the list.
     lost: Option<(MemberIndex, MemberId)>,
+    /// Why the last change that was given up could not be made.
+    obstacle: String,
 }
 
 impl Operators {
@@ -69,10 +73,16 @@ impl World {
     /// Gives the first free place to a new member.
     pub(super) async fn add_member(&self, key: u64, learner: bool) {
         let _turn = self.inner.operators.at_work.lock().await;
-        let free = self.inner.seats.iter().find(|seat| seat.tenant().standing == Standing::Vacant);
-        if let Some(index) = free.map(|seat| seat.index) {
+        if let Some(index) = self.free_place() {
             self.seat_member(key, index, learner).await;
         }
+    }
+
+    /// The first place that nobody has, and whose last member is not still in the list for want of its disk.
+    fn free_place(&self) -> Option<MemberIndex> {
+        let lost = self.inner.operators.known().lost.map(|(index, _)| index);
+        let mut free = self.inner.seats.iter().filter(|seat| seat.tenant().standing == Standing::Vacant);
+        free.find(|seat| Some(seat.index) != lost).map(|seat| seat.index)
     }
 
     async fn seat_member(&self, key: u64, index: MemberIndex, learner: bool) {
@@ -112,11 +122,8 @@ impl World {
             tenant.id
         };
         if !self.remove(key, index, id).await {
-            let mut tenant = self.seat(index).tenant();
             // It may have left meanwhile, by an attempt that seemed to fail.
-            if tenant.standing == Standing::Leaving {
-                tenant.standing = Standing::Member;
-            }
+            self.seat(index).tenant().stay(id);
         }
     }
 
@@ -179,6 +186,7 @@ impl World {
         let time = &self.inner.time;
         let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
         let deadline = Nanos(time.now().0.saturating_add(patience));
+        let mut last = "nobody was up to be asked".to_owned();
         for attempt in 0.. {
             if time.now() >= deadline || self.inner.record.is_over() {
                 break;
@@ -188,17 +196,29 @@ impl World {
             let turn = usize::try_from(key.wrapping_add(attempt)).unwrap_or(0).checked_rem(up.len());
             let asked = turn.and_then(|turn| up.get(turn)).and_then(|index| self.reach(*index));
             if let Some((node, member)) = asked {
-                let change = change.clone();
-                let answer = node.spawn(async move { changes::change(&member, change).await });
+                let wanted = change.clone();
+                let answer = node.spawn(async move { changes::change(&member, wanted).await });
                 match time.within(self.attempt_timeout(), answer).await {
-                    Some(Ok(Changed::NotYet(_))) | Some(Err(_)) | None => {}
+                    Some(Ok(Changed::NotYet(why))) => last = why,
+                    Some(Err(_)) => last = "who was asked died".to_owned(),
+                    None => last = "no answer in time".to_owned(),
                     // Somebody who lags still has the one before in the list.
-                    Some(Ok(Changed::Added(id))) if self.is_removed(id) => {}
-                    Some(Ok(done)) => return Some(done),
+                    Some(Ok(Changed::Added(id))) if self.is_removed(id) => {
+                        last = format!("{id} is gone and still listed");
+                    }
+                    Some(Ok(done)) => {
+                        self.inner.record.note(self.now(), format_args!("operators: {change:?}: {done:?}"));
+                        if let Changed::Refused(why) = &done {
+                            self.inner.operators.known().obstacle.clone_from(why);
+                        }
+                        return Some(done);
+                    }
                 }
             }
             time.sleep(RETRY_PAUSE).await;
         }
+        self.inner.record.note(self.now(), format_args!("operators: {change:?} given up: {last}"));
+        self.inner.operators.known().obstacle = format!("{last}, for {} s", PATIENCE.as_secs());
         None
     }
 
@@ -240,10 +260,70 @@ impl World {
         listed.filter(|member| member.is_learner).map(|member| member.id).collect()
     }
 
+    /// Finishes what operators had begun when everything was healed: whoever was leaving, whose disk was lost, or who was
+    /// added and never came, is removed, if the cluster lets it. False, with a finding, when nobody answers.
+    pub async fn finish_changes(&self) -> bool {
+        let _turn = self.inner.operators.at_work.lock().await;
+        if !self.until_listed().await {
+            return self.no_change("nobody could tell who belongs to the cluster");
+        }
+        let lost = self.inner.operators.known().lost.map(|(_, id)| id);
+        let tenants: Vec<Tenant> = self.inner.seats.iter().map(|seat| *seat.tenant()).collect();
+        let has_a_seat =
+            |id: MemberId| tenants.iter().any(|it| it.id == id && it.standing != Standing::Vacant);
+        let listed = self.listed().into_iter().flatten().map(|member| member.id);
+        let ghosts = listed.filter(|id| !has_a_seat(*id) && Some(*id) != lost);
+        let leaving =
+            tenants.iter().filter(|tenant| tenant.standing == Standing::Leaving).map(|tenant| tenant.id);
+        let gone: Vec<MemberId> = lost.into_iter().chain(ghosts).chain(leaving).collect();
+        for id in gone.into_iter().filter(|id| !self.is_removed(*id)) {
+            match self.ask_until_done(LAST_CHANGES, &Change::Remove(id)).await {
+                Some(Changed::Removed) => {
+                    self.inner.operators.known().removed.insert(id);
+                }
+                Some(_) => self.inner.seats.iter().for_each(|seat| seat.tenant().stay(id)),
+                None => return self.no_change(&format!("member {id} could not be removed")),
+            }
+        }
+        self.inner.operators.known().lost = None;
+        true
+    }
+
+    /// Gives a member to the first free place, if there is one. False, with a finding, when nobody answers.
+    pub async fn seat_one_more(&self) -> bool {
+        let Some(index) = self.free_place() else { return true };
+        self.add_member(LAST_CHANGES, false).await;
+        self.free_place() != Some(index) || self.no_change(&format!("no member could be added at {index}"))
+    }
+
+    /// Removes the member in the last place, unless no voter would be left. False, with a finding, when nobody answers.
+    pub async fn unseat_the_last(&self) -> bool {
+        let others_vote = |last: &MemberIndex| self.voting().iter().any(|voter| voter != last);
+        let Some(last) = self.seated().last().copied().filter(others_vote) else { return true };
+        let id = self.member_id(last);
+        self.remove_member(LAST_CHANGES, last).await;
+        self.is_removed(id) || self.no_change(&format!("{last} could not be removed"))
+    }
+
+    fn no_change(&self, what: &str) -> bool {
+        if !self.inner.record.is_over() {
+            let why = std::mem::take(&mut self.inner.operators.known().obstacle);
+            let sentence = format!("{what}, though all was healed: {why}");
+            self.finding(Class::Liveness, "operators", sentence);
+        }
+        false
+    }
+
     /// Holds the member list against what operators were told: who was said to be removed is not in it, and everybody
-    /// who was added and not removed is. To be asked when the cluster is at rest.
-    pub fn check_member_list(&self) {
-        let Some(listed) = self.listed() else { return };
+    /// who was added and not removed is, and nobody else. To be asked when the cluster is at rest; false when there is no
+    /// list to be had.
+    pub async fn check_member_list(&self) -> bool {
+        if !self.until_listed().await {
+            return self.no_change("nobody could tell who belongs to the cluster");
+        }
+        let Some(listed) = self.listed() else {
+            return self.no_change("nobody could tell who belongs to the cluster");
+        };
         let listed: BTreeSet<MemberId> = listed.into_iter().map(|member| member.id).collect();
         let removed = self.inner.operators.known().removed.clone();
         if let Some(back) = removed.intersection(&listed).next() {
@@ -253,13 +333,24 @@ impl World {
                 format!("member {back} was removed, and is in the list"),
             );
         }
+        let mut unknown = listed.clone();
         for index in self.seated() {
             let id = self.member_id(index);
-            if !listed.contains(&id) {
+            if !unknown.remove(&id) {
                 let sentence = format!("{index} ({id}) was added and never removed, and is not in the list");
                 self.finding(Class::Safety, "member list", sentence);
             }
         }
+        if let Some(id) = unknown.first() {
+            let sentence = format!("member {id} is in the list, and sits nowhere");
+            self.finding(Class::Safety, "member list", sentence);
+        }
+        true
+    }
+
+    /// The process of a member that was leaving says that it was removed: so it must be for everybody.
+    pub(super) fn says_it_was_removed(&self, id: MemberId) {
+        self.inner.operators.known().removed.insert(id);
     }
 
     /// Holds who started in a place against who was given it: one that takes another's id votes in its place.

@@ -257,6 +257,11 @@ pub async fn disarm(member: &Member) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether these last words of a member are about a call that its disk refused.
+pub fn names_disk_error(why: &str) -> bool {
+    ["(os error 5)", "(os error 28)", "I/O error"].iter().any(|words| why.contains(words))
+}
+
 /// What is watched of a member.
 #[derive(Clone, Copy, Debug)]
 pub struct Status {

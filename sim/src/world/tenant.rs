@@ -65,6 +65,13 @@ impl Tenant {
         left.is_some()
     }
 
+    /// The cluster did not let this member go.
+    pub(super) fn stay(&mut self, id: MemberId) {
+        if (self.standing, self.id) == (Standing::Leaving, id) {
+            self.standing = Standing::Member;
+        }
+    }
+
     /// A new member moves in.
     pub(super) fn move_in(&mut self, id: MemberId) {
         *self = Tenant { id, standing: Standing::Member, joins: true, ..*self };

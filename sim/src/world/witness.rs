@@ -6,11 +6,11 @@
 //!
 //! Nothing here asks a member anything: observations are told from inside its locks.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, Once, PoisonError};
 
 use quorate::env::{Observation, armed};
 use quorate::types as product;
@@ -27,6 +27,8 @@ use crate::report::Finding;
 thread_local! {
     /// The operation whose call is being polled.
     static ASKING: Cell<Option<OpId>> = const { Cell::new(None) };
+    /// The world whose simulation this thread runs.
+    static WITNESS: RefCell<Option<World>> = const { RefCell::new(None) };
 }
 
 /// Makes a call to a member in the name of an operation.
@@ -60,29 +62,40 @@ pub(super) struct Heard {
 }
 
 impl World {
-    /// Listens for as long as the process lives.
+    /// Listens to the members of this world from now on, and no longer to those of another on this thread.
     pub fn start_witness(&self) {
-        let world = self.clone();
-        let armed = armed::arm_listener(Box::new(move |member, seen| {
-            if matches!(seen, Observation::Truncated { .. })
-                && let Some(index) = world.members().find(|index| world.seat(*index).id().0 == member.0)
-            {
-                world.came_to(index, LogMoment::Cut);
-            }
-            let violations =
-                world.heard().hear(MemberId(member.0), seen, |logged| world.record().logged(logged));
-            for violation in violations {
-                world.record().finding(world.now(), Finding::from(&violation));
-            }
-        }));
-        let named = armed::arm_calls(Box::new(|name| ASKING.set(name.and_then(operation_of))));
-        assert!(armed && named, "one process runs one seed");
+        WITNESS.with(|witness| witness.replace(Some(self.clone())));
+        // One process may run simulations one after the other, and beside each other on threads of their own.
+        static ARMED: Once = Once::new();
+        ARMED.call_once(|| {
+            let listener = armed::arm_listener(Box::new(|member, seen| {
+                let world = WITNESS.with(|witness| witness.borrow().clone());
+                if let Some(world) = world {
+                    world.hear(member, seen);
+                }
+            }));
+            let named = armed::arm_calls(Box::new(|name| ASKING.set(name.and_then(operation_of))));
+            assert!(listener && named, "nobody else listens to members");
+        });
     }
 
-    /// The member's disk is gone, and it comes back as a stranger to its past: what it promised before is not asked of
-    /// it any more. To be called between its end and its next start.
-    pub fn witness_forgets(&self, member: MemberId) {
-        self.heard().invariants.forget(member);
+    /// Listens no longer, unless it is to another world by now.
+    pub fn stop_witness(&self) {
+        WITNESS.with(|witness| {
+            witness.borrow_mut().take_if(|world| Arc::ptr_eq(&world.inner, &self.inner));
+        });
+    }
+
+    fn hear(&self, member: product::MemberId, seen: Observation) {
+        if matches!(seen, Observation::Truncated { .. })
+            && let Some(index) = self.members().find(|index| self.seat(*index).id().0 == member.0)
+        {
+            self.came_to(index, LogMoment::Cut);
+        }
+        let violations = self.heard().hear(MemberId(member.0), seen, |logged| self.record().logged(logged));
+        for violation in violations {
+            self.record().finding(self.now(), Finding::from(&violation));
+        }
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {

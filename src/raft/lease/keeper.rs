@@ -282,7 +282,9 @@ impl LeaseKeeper {
                 crate::sometimes!("lease checkpointed");
             }
             let now = keeper.inner.env.clock.monotonic();
-            keeper.inner.replica.deadlines().checkpoints_settled(term, ids, now);
+            if !crate::mutant!("lease-busy-for-ever-after-a-checkpoint") {
+                keeper.inner.replica.deadlines().checkpoints_settled(term, ids, now);
+            }
             keeper.inner.settled.notify_waiters();
             drop(permit);
         });

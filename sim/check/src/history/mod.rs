@@ -66,11 +66,14 @@ pub struct RevisionJump {
     pub to: Revision,
 }
 
-/// The end of the liveness phase: all was healed, and the harness waited its bound.
+/// A rest: all was healed, nobody wrote any more, and the harness waited its bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    /// When the cluster was healed.
+    /// When the cluster was healed; nothing was wrong from then on until `at`.
     pub healed: Nanos,
+    /// Since when the cluster stood at `revision`: who asks for progress from then on is told of it.
+    #[serde(default)]
+    pub still: Nanos,
     /// When the harness stopped waiting; everything due must have come by then.
     pub at: Nanos,
     /// The cluster's revision that everybody had to reach.
@@ -91,7 +94,7 @@ pub enum Record {
     Incarnation(Incarnation),
     /// A legal gap in the revisions.
     RevisionJump(RevisionJump),
-    /// The end of the liveness phase.
+    /// A rest.
     Settled(Settled),
     /// A command that the replicated log carried out.
     Logged(Logged),
@@ -114,8 +117,8 @@ pub struct History {
     pub incarnations: Vec<Incarnation>,
     /// The legal gaps.
     pub jumps: Vec<RevisionJump>,
-    /// The end of the liveness phase, if there was one.
-    pub settled: Option<Settled>,
+    /// The rests, in order of time.
+    pub settled: Vec<Settled>,
     /// What the log carried out, in its order; empty where nobody could look inside.
     pub log: Vec<Logged>,
     /// Attempts to hold a lock or to lead.
@@ -149,7 +152,7 @@ impl History {
             Record::Fault(fault) => self.faults.push(fault),
             Record::Incarnation(life) => self.incarnations.push(life),
             Record::RevisionJump(jump) => self.jumps.push(jump),
-            Record::Settled(settled) => self.settled = Some(settled),
+            Record::Settled(settled) => self.settled.push(settled),
             Record::Logged(logged) => self.log.push(logged),
             Record::Contender(contender) => self.contenders.push(contender),
             Record::Observer(observer) => self.observers.push(observer),

@@ -3,6 +3,7 @@
 //! A progress response for the whole stream (watch id -1) is recorded in every watch of that stream.
 
 use crate::bytes::Bytes;
+use crate::history::Settled;
 use crate::history::operation::MemberAsked;
 use crate::history::response::{Event, EventKind, Header};
 use crate::types::{ClientId, Nanos, Revision, WatchNo, is_default};
@@ -141,6 +142,23 @@ impl Watch {
         !self.create.no_put
             && !self.create.no_delete
             && crate::span::is_everything(&self.create.key, &self.create.range_end)
+    }
+
+    /// Whether it was asked for before this moment and had not ended by then.
+    fn lives_at(&self, moment: Nanos) -> bool {
+        let ended = match &self.end {
+            WatchEnd::Open => false,
+            WatchEnd::ClientCancel { at } | WatchEnd::ServerCancel { at } | WatchEnd::Broken { at, .. } => {
+                *at <= moment
+            }
+        };
+        let canceled = self.received.iter().any(|response| response.canceled && response.at <= moment);
+        self.invoked < moment && !ended && !canceled
+    }
+
+    /// Whether it lived from the beginning of a rest to its end.
+    pub fn lived_through(&self, rest: &Settled) -> bool {
+        self.lives_at(rest.still.max(rest.healed)) && self.lives_at(rest.at)
     }
 
     /// The response that created it, if one came and did not refuse.

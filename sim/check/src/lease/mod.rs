@@ -14,7 +14,7 @@ pub use book::LeaseBook;
 
 use crate::bytes::Bytes;
 use crate::error_table::LEASE_NOT_FOUND;
-use crate::history::{History, LeaseTimeToLiveResponse, Operation, Outcome, Request, Response};
+use crate::history::{History, LeaseTimeToLiveResponse, Operation, Outcome, Request, Response, Settled};
 use crate::lives::Bounds;
 use crate::options::Options;
 use crate::revision_order::{Cause, Replayed, puts_of};
@@ -345,13 +345,14 @@ impl Judge<'_, '_> {
 
     /// Leases that ought to be gone once healthy, and whose keys are still there.
     fn leftovers(&self) -> Vec<Violation> {
-        let Some(settled) = self.history.settled else { return Vec::new() };
-        let unsure = self.is_guess(settled.revision) || !self.replayed.complete;
-        if unsure || self.replayed.reached < settled.revision {
-            return Vec::new();
-        }
-        let overdue = |lease: &LeaseId| {
-            let story = self.book.story(*lease)?;
+        // A lease that has keys when all is over lived at every rest before.
+        let known = |settled: &&Settled| {
+            self.replayed.complete
+                && !self.is_guess(settled.revision)
+                && self.replayed.reached >= settled.revision
+        };
+        let overdue = |lease: LeaseId, settled: &Settled| {
+            let story = self.book.story(lease)?;
             let longest = story.grants.iter().chain(&story.renewals).map(|renewal| renewal.ttl_secs).max()?;
             let from = story.last_attempt.max(settled.healed);
             let due = from.plus(self.book.longest(longest)).plus(self.options.lease_gone_slack);
@@ -359,7 +360,8 @@ impl Judge<'_, '_> {
         };
         let mut violations = Vec::new();
         for lease in self.replayed.model.leases_with_keys() {
-            if let Some(due) = overdue(&lease) {
+            let mut rests = self.history.settled.iter().filter(known);
+            if let Some((settled, due)) = rests.find_map(|rest| Some((rest, overdue(lease, rest)?))) {
                 let sentence = format!(
                     "lease {lease} still holds {} keys at {}, though it had to be gone by {}",
                     self.replayed.model.attached(lease).len(),

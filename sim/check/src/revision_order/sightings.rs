@@ -14,7 +14,7 @@ struct Span<'h> {
     from: Revision,
     /// It delivered everything up to here.
     passed: Revision,
-    /// It was live when all was healed, and had to deliver up to here.
+    /// It lived through a rest, and had to deliver up to here by its end.
     due: Revision,
 }
 
@@ -52,10 +52,8 @@ impl<'h> Sightings<'h> {
         }
         let asked = watch.create.start_revision;
         let from = if asked > Revision(0) { asked } else { created.header.revision.next() };
-        let live = watch.end == crate::history::WatchEnd::Open
-            && !watch.received.iter().any(|response| response.canceled);
-        let due = history.settled.filter(|settled| live && watch.invoked < settled.at);
-        let due = due.map_or(Revision(0), |settled| settled.revision);
+        let rests = history.settled.iter().filter(|settled| watch.lived_through(settled));
+        let due = rests.map(|settled| settled.revision).max().unwrap_or_default();
         self.spans.push(Span { watch, from, passed, due });
     }
 

@@ -1,26 +1,33 @@
-//! What a watch that is still live must have once all is healed and the harness has waited its bound.
+//! What a watch that lived through a rest must have by its end: all was healed, and the harness has waited its bound.
 
 use super::Ground;
-use crate::history::{Event, Watch, WatchEnd};
+use crate::history::{Event, Settled, Watch};
 use crate::types::Revision;
 use crate::verdict::{Oracle, Violation};
 
-/// The first thing that is due and has not come.
+/// The first thing that was due at a rest and had not come by its end.
 pub fn check(
     ground: &Ground<'_, '_>,
     watch: &Watch,
     expected: &[&Event],
     delivered: usize,
 ) -> Option<Violation> {
-    let settled = ground.history.settled?;
-    let live = watch.end == WatchEnd::Open && !watch.received.iter().any(|response| response.canceled);
-    if !live || watch.invoked >= settled.at {
-        return None;
-    }
+    let mut rests = ground.history.settled.iter().filter(|settled| watch.lived_through(settled));
+    rests.find_map(|settled| late_at(ground, settled, watch, expected, delivered))
+}
+
+fn late_at(
+    ground: &Ground<'_, '_>,
+    settled: &Settled,
+    watch: &Watch,
+    expected: &[&Event],
+    delivered: usize,
+) -> Option<Violation> {
     let late = |what: String| {
         Some(Violation::liveness(Oracle::Watch, format!("watch {} {what}", watch.id)).watch(watch.id))
     };
-    let Some(created) = watch.created() else {
+    let in_time = || watch.received.iter().filter(|response| response.at <= settled.at);
+    let Some(created) = watch.created().filter(|created| created.at <= settled.at) else {
         return late("was never created, though all was healed".into());
     };
     let asked = watch.create.start_revision;
@@ -30,6 +37,7 @@ pub fn check(
             "asks for revision {asked} below its member's compaction to {compacted}, and was never cancelled"
         ));
     }
+    let delivered = delivered.min(in_time().map(|response| response.events.len()).sum());
     if let Some(next) = expected.get(delivered)
         && next.kv.mod_revision <= settled.revision
     {
@@ -38,9 +46,15 @@ pub fn check(
             next.kv.key, next.kv.mod_revision, settled.revision
         ));
     }
-    let request = watch.progress_requests.iter().find(|at| **at >= settled.healed && **at < settled.at)?;
+    // One that waits for a revision still to come has no progress to tell.
+    if Ground::start(watch).is_some_and(|start| start > settled.revision.next()) {
+        return None;
+    }
+    // An answer may be under way when the rest ends; what was asked at its beginning had all of it.
+    let since = settled.healed.max(settled.still);
+    let request = watch.progress_requests.iter().find(|at| **at >= since && **at < settled.at)?;
     let mut answers =
-        watch.received.iter().filter(|response| response.at >= *request && response.is_progress()).peekable();
+        in_time().filter(|response| response.at >= *request && response.is_progress()).peekable();
     if answers.peek().is_none() {
         return late(format!("never answered the progress request of {}", request.as_secs()));
     }

@@ -645,8 +645,9 @@ impl Store {
     fn settle(&mut self) {
         let last = self.history.watches.iter().flat_map(|watch| &watch.received).map(|one| one.at.0).max();
         self.now = self.now.max(last.unwrap_or(0)) + 100 * MILLI;
-        self.history.settled = Some(Settled {
+        self.history.settled.push(Settled {
             healed: Nanos(self.now),
+            still: Nanos(self.now),
             at: Nanos(self.now + MILLI),
             revision: self.model.revision(),
         });

@@ -3,7 +3,7 @@
 //! A *follower* watches everything with previous pairs, from the first revision on, and resumes where it left
 //! off when its member dies: it makes every revision known, so that the course of operations whose outcome is
 //! unknown can be told. A *latecomer* starts in the past again and again, so that members catch watchers up
-//! while writes go on, compactions included.
+//! while writes go on, compactions included. An *idler* watches a key that nobody writes and asks how far it has come.
 //!
 //! `direct` watches through the member as an object, `wire` through its service, from a host of the observers' own.
 
@@ -30,6 +30,10 @@ const FIRST_CLIENT: u64 = 1000;
 const LATE_REVISIONS_MAX: u64 = 400;
 /// How long a latecomer watches, milliseconds, at most.
 const LATE_WATCH_MS_MAX: u64 = 3_000;
+/// How long after the heal the last latecomer is gone.
+pub const LATECOMERS_STAY: Duration = Duration::from_millis(LATE_WATCH_MS_MAX + SLOW_PAUSE_MS_MAX + LOOK_MS);
+/// The longest wait for a response before the time is looked at again, milliseconds.
+const LOOK_MS: u64 = 1_000;
 
 /// Latecomers of a thousand that read slowly.
 const SLOW_PERMILLE: u64 = 400;
@@ -40,6 +44,12 @@ const FUTURE_PERMILLE: u64 = 120;
 const FUTURE_REVISIONS_MAX: u64 = 30;
 /// The first keys of all, which every run writes: one of them is what a narrow watch is about.
 const NARROW_KEYS: u64 = 5;
+/// The client of a member's idler, among those of that member.
+const IDLER: u64 = 99;
+/// How often an idler asks for progress.
+const IDLER_ASKS_EVERY: Duration = Duration::from_millis(900);
+/// How long a follower or an idler whose watch ended stays away.
+const RESUME_PAUSE: Duration = Duration::from_millis(20);
 /// How often a latecomer that asks for progress does so, milliseconds, at most.
 const PROGRESS_MS_MAX: u64 = 400;
 
@@ -102,9 +112,11 @@ pub fn start(world: &World, until: Nanos) {
         let follower = world.clone();
         let host = match world.plan().observer_path {
             ClientPath::Direct => world.supervisor().clone(),
-            ClientPath::Wire => world.client_host(ClientId(FIRST_CLIENT + u64::from(index.0) * 100)),
+            ClientPath::Wire => world.client_host(follower_of(index)),
         };
         host.spawn(async move { follow(follower, index).await });
+        let idler = world.clone();
+        host.spawn(async move { idle(idler, index).await });
         for nth in 0..crowd.latecomers {
             let latecomer = world.clone();
             host.spawn(async move { come_late(latecomer, index, nth, crowd, until).await });
@@ -133,9 +145,30 @@ pub async fn wait_for_deletion(
     observe(world, index, number, order).await;
 }
 
+/// Who watches everything that a member has to tell, for as long as the run goes on.
+pub fn follower_of(index: MemberIndex) -> ClientId {
+    ClientId(FIRST_CLIENT + u64::from(index.0) * 100)
+}
+
+async fn idle(world: World, index: MemberIndex) {
+    for watch in 0.. {
+        let create = WatchCreate { key: Bytes::from("nobody writes this"), ..WatchCreate::default() };
+        let order = Order {
+            client: ClientId(follower_of(index).0 + IDLER),
+            create,
+            until: None,
+            pause: Duration::ZERO,
+            asks_every: Some(IDLER_ASKS_EVERY),
+            until_deleted: false,
+        };
+        observe(&world, index, watch, order).await;
+        world.time().sleep(RESUME_PAUSE).await;
+    }
+}
+
 async fn follow(world: World, index: MemberIndex) {
     let mut next = Seen(1);
-    let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100);
+    let client = follower_of(index);
     for watch in 0.. {
         let create = WatchCreate { start_revision: next, prev_kv: true, ..everything() };
         let order = Order {
@@ -151,16 +184,18 @@ async fn follow(world: World, index: MemberIndex) {
         if let Some(compacted) = outcome.compacted {
             next = Seen(next.0.max(compacted.0));
         }
+        world.time().sleep(RESUME_PAUSE).await;
     }
 }
 
 async fn come_late(world: World, index: MemberIndex, nth: u64, crowd: Crowd, until: Nanos) {
-    let client = ClientId(FIRST_CLIENT + u64::from(index.0) * 100 + 1 + nth);
+    let client = ClientId(follower_of(index).0 + 1 + nth);
     let seed = world.plan().schedule_seed;
     for watch in 0.. {
         let mut dice = Dice::keyed_twice(seed, Purpose::Observer, u64::from(index.0) + nth * 1_000, watch);
         world.time().sleep(Duration::from_millis(dice.between(200, crowd.ms_max))).await;
-        if world.time().now() >= until {
+        // Behind the heal the harness waits for watches to come to rest.
+        if world.time().now() >= until || world.is_healed() {
             return;
         }
         let back = i64::try_from(dice.between(1, LATE_REVISIONS_MAX)).unwrap_or(1);
@@ -211,9 +246,6 @@ struct Watching {
     until_deleted: bool,
 }
 
-/// The longest wait for a response before the time is looked at again.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
 impl Watching {
     /// Notes that the watch was asked for at `invoked`.
     fn begins(&mut self, invoked: Nanos) {
@@ -224,7 +256,7 @@ impl Watching {
     /// How long to wait for a response; `None` when the watch's time is over.
     fn patience(&self) -> Option<Duration> {
         let left = self.until.map_or(u64::MAX, |until| until.0.saturating_sub(self.time.now().0));
-        (left > 0).then(|| LOOK_INTERVAL.min(Duration::from_nanos(left)))
+        (left > 0).then(|| Duration::from_millis(LOOK_MS).min(Duration::from_nanos(left)))
     }
 
     /// Notes a response; the end, when it is one.

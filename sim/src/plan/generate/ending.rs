@@ -10,6 +10,8 @@ use crate::plan::{MemberIndex, Target};
 const ENDING: u64 = 4;
 /// Seeds of a thousand that heal everything at once.
 const WHOLE_PERMILLE: u64 = 150;
+/// Seeds of a thousand that wait for the end of every lease: it takes as long as the longest was granted for.
+const OUTLIVES_LEASES_PERMILLE: u64 = 250;
 
 /// The ending of a seed: mostly as many stay broken as a quorum can bear.
 pub(super) fn draw(seed: u64, members: u8) -> Ending {
@@ -28,7 +30,12 @@ pub(super) fn draw(seed: u64, members: u8) -> Ending {
         let leads = nth == 0 && dice.permille(400);
         Broken { target: if leads { Target::Leader } else { member }, how: breakage(&mut dice) }
     });
-    Ending { broken: broken.collect(), writes: if dice.permille(500) { dice.between(10, 60) } else { 0 } }
+    Ending {
+        broken: broken.collect(),
+        writes: if dice.permille(500) { dice.between(10, 60) } else { 0 },
+        outlives_leases: dice.permille(OUTLIVES_LEASES_PERMILLE),
+        power: dice.permille(500),
+    }
 }
 
 fn breakage(dice: &mut Dice) -> Breakage {

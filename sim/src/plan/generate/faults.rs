@@ -120,10 +120,14 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
     // Long enough that the others notice, short enough that a quorum is there most of the time.
     let down = if unseat { dice.between(1_500, 4_000) } else { dice.between(50, 3_000) };
     match family {
-        Family::Kill => match if unseat { 0 } else { dice.below(10) } {
+        Family::Kill => match if unseat { 0 } else { dice.below(12) } {
             0..=5 => (Fault::Kill { target }, down),
             6 | 7 => (Fault::KillInStart { target, after_ms: dice.between(1, 60) }, down),
-            _ => (Fault::KillAll, dice.between(20, 1_000)),
+            8 | 9 => (Fault::KillAll, dice.between(20, 1_000)),
+            _ => {
+                let down_ms = dice.between(20, 1_000);
+                (Fault::RollingRestart { down_ms }, dice.between(1_500, 8_000))
+            }
         },
         Family::Power => match if unseat { 0 } else { dice.below(10) } {
             0..=2 => (Fault::PowerLoss { target }, down),

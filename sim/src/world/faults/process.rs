@@ -13,6 +13,7 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
         Fault::Kill { .. } => one(strike, Crash::Kill).await,
         Fault::PowerLoss { .. } => one(strike, Crash::PowerLoss).await,
         Fault::KillAll => all(strike, Crash::Kill).await,
+        Fault::RollingRestart { down_ms } => one_by_one(strike, Duration::from_millis(down_ms)).await,
         Fault::PowerLossAll => all(strike, Crash::PowerLoss).await,
         Fault::KillInStart { after_ms, .. } => {
             one(strike, Crash::Kill).await;
@@ -63,5 +64,17 @@ async fn all(strike: &Strike<'_>, crash: Crash) {
     strike.last().await;
     for member in &members {
         strike.world.release(*member);
+    }
+}
+
+async fn one_by_one(strike: &Strike<'_>, down: Duration) {
+    let members: Vec<MemberIndex> = strike.world.members().collect();
+    let turn = u32::try_from(members.len()).ok().and_then(|count| strike.for_.checked_div(count));
+    for member in members {
+        let turn = turn.unwrap_or_default();
+        strike.world.hold(member, Crash::Kill, strike.id);
+        strike.wait(down.min(turn)).await;
+        strike.world.release(member);
+        strike.wait(turn.saturating_sub(down)).await;
     }
 }
