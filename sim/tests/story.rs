@@ -68,6 +68,24 @@ fn a_failing_seed_shrinks_to_a_story_that_fits_a_screen_and_still_fails() {
 }
 
 #[test]
+fn a_shrunk_plan_is_kept_with_the_nearest_plan_that_passes() {
+    let folder = Folder::new("passing");
+    let (mutant, saved) = ("raft-leader-stays-unanswered", folder.file("shrunk.json"));
+    let plan = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/deaf-leader-stays-in-office.json");
+    let plan = plan.display().to_string();
+    let (code, screen) =
+        sim(&["shrink", "--plan", &plan, "--mutant", mutant, "--jobs", "2", "--save", &saved]);
+    assert_eq!(code, 11, "{screen}");
+    let passing = folder.file("shrunk.passing.json");
+    assert_eq!(sim(&["replay", &passing, "--mutant", mutant]).0, 0, "with the planted bug it passes");
+    let size = |path: &str| {
+        let plan = Plan::load(Path::new(path)).unwrap();
+        plan.faults.len() + plan.operations().count()
+    };
+    assert_eq!(size(&passing) + 1, size(&saved), "one thing is missing");
+}
+
+#[test]
 fn a_read_of_the_hosts_clock_is_caught_by_running_a_seed_twice() {
     let sweep = ["sweep", "--seeds", "1..2", "--double-every", "1"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-sim"));

@@ -65,6 +65,21 @@ pub enum Breakage {
         /// Of a thousand.
         permille: u64,
     },
+    /// Its disk refuses some writes and syncs: it ends over each, and is started again.
+    FailingDisk {
+        /// Of a thousand.
+        permille: u32,
+    },
+    /// Its disk takes long over every sync.
+    SlowDisk {
+        /// How long, milliseconds.
+        sync_ms: u64,
+    },
+    /// Its disk is full.
+    FullDisk {
+        /// What is free when that begins, bytes.
+        free_bytes: u64,
+    },
 }
 
 impl Breakage {
@@ -76,6 +91,9 @@ impl Breakage {
             Breakage::Cut { .. } => "ending/cut",
             Breakage::Slow { .. } => "ending/slow",
             Breakage::Lossy { .. } => "ending/lossy",
+            Breakage::FailingDisk { .. } => "ending/failing-disk",
+            Breakage::SlowDisk { .. } => "ending/slow-disk",
+            Breakage::FullDisk { .. } => "ending/full-disk",
         }
     }
 }
@@ -101,6 +119,9 @@ impl std::fmt::Display for Breakage {
             Breakage::Cut { direction: Direction::Out, .. } => "mute",
             Breakage::Slow { .. } => "slow",
             Breakage::Lossy { .. } => "lossy",
+            Breakage::FailingDisk { .. } => "on a failing disk",
+            Breakage::SlowDisk { .. } => "on a slow disk",
+            Breakage::FullDisk { .. } => "on a full disk",
         })
     }
 }

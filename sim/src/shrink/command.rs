@@ -32,7 +32,7 @@ pub struct ShrinkArgs {
     /// Runs at a time.
     #[arg(long, value_name = "J", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: u16,
-    /// Write the shrunk plan here.
+    /// Write the shrunk plan here, and beside it the nearest plan that passes.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     /// Write the shrunk plan into tests/corpus, under a name made of the failure and the seed.
@@ -97,5 +97,13 @@ pub fn screen(
     let guilt = rank::rank(trials, &shrunk.signature, &shrunk.plan);
     let finding = shrunk.signature.finding_in(&report);
     let told = story::Told::read(&shrunk.plan, finding, &trace, &history)?;
-    Ok(story::Screen { shrunk, finding, told: &told, guilt: &guilt, mutant, kept }.to_string())
+    // Whatever is in the corpus is to have found a bug.
+    let beside = kept.filter(|path| !path.starts_with(CORPUS));
+    let passing = beside.and_then(|path| {
+        let plan = rank::nearest_passing(trials, &shrunk.plan, &guilt)?;
+        let path = path.with_extension("passing.json");
+        plan.save(&path).is_ok().then_some(path)
+    });
+    let passing = passing.as_deref();
+    Ok(story::Screen { shrunk, finding, told: &told, guilt: &guilt, mutant, kept, passing }.to_string())
 }

@@ -54,6 +54,18 @@ pub fn rank(trials: &mut Trials, signature: &Signature, plan: &Plan) -> Vec<Guil
     guilt
 }
 
+/// A passing plan as near to this failing one as can be: without one fault, the guiltiest first, or without one
+/// operation, the latest first.
+pub fn nearest_passing(trials: &mut Trials, plan: &Plan, guilt: &[Guilt]) -> Option<Plan> {
+    let without = |part: Part, gone: u64| {
+        let others: Vec<u64> = part.names(plan).into_iter().filter(|id| *id != gone).collect();
+        part.keep(plan, &others)
+    };
+    let faults = guilt.iter().map(|guilt| without(Part::Faults, guilt.fault.id));
+    let operations = Part::Operations.names(plan).into_iter().rev();
+    trials.first_passing(faults.chain(operations.map(|id| without(Part::Operations, id))))
+}
+
 /// The guiltiest first, the earlier of equals.
 fn sort(guilt: &mut [Guilt]) {
     guilt.sort_by_key(|guilt| (std::cmp::Reverse(guilt.drop()), guilt.fault.at_ms, guilt.fault.id));

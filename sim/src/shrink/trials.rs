@@ -8,6 +8,8 @@ use std::hash::Hasher as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use quorate_check::verdict::Class;
+
 use crate::plan::Plan;
 use crate::plan::dice::{Dice, Purpose};
 use crate::report::Report;
@@ -85,6 +87,11 @@ impl Trials {
         self.child(0, plan, files)
     }
 
+    /// The first of these plans that passes under its own schedule; `None` too when the time is up.
+    pub fn first_passing(&mut self, mut plans: impl Iterator<Item = Plan>) -> Option<Plan> {
+        plans.find(|plan| !self.is_late() && self.run(plan, Files::default()).class == Class::Pass)
+    }
+
     /// The first candidate, in order, that fails in this way under one of its first `schedules` schedules. `None`
     /// too when the time is up.
     pub fn first_failing(
@@ -142,7 +149,7 @@ impl Trials {
                 .enumerate()
                 .map(|(slot, (_, plan, _))| scope.spawn(move || trials.child(slot, plan, Files::default())))
                 .collect();
-            let lost = |_| Report::lost(0, quorate_check::verdict::Class::Harness, "a trial was lost");
+            let lost = |_| Report::lost(0, Class::Harness, "a trial was lost");
             runs.into_iter().map(|run| run.join().unwrap_or_else(lost)).collect()
         })
     }
@@ -151,7 +158,7 @@ impl Trials {
         let path = self.scratch(&format!("{slot}.json"));
         match plan.save(&path) {
             Ok(()) => self.children.run_subject(Subject::Plan(&path), Surroundings::Plain, files),
-            Err(error) => Report::lost(plan.seed, quorate_check::verdict::Class::Harness, error.to_string()),
+            Err(error) => Report::lost(plan.seed, Class::Harness, error.to_string()),
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Screen<'a> {
     pub mutant: Option<&'a str>,
     /// The file that the shrunk plan is in.
     pub kept: Option<&'a Path>,
+    /// The file of a plan that passes and is as near to it as can be.
+    pub passing: Option<&'a Path>,
 }
 
 impl Screen<'_> {
@@ -89,9 +91,14 @@ impl Screen<'_> {
             &format!("replay {plan}{armed}"),
             &format!("--log raft=debug --from {from}ms --until {until}ms"),
         ]));
-        match self.mutant {
-            Some(_) => next.extend(command(&[&format!("diff {plan}"), &format!("{plan} --only-a{armed}")])),
-            None => next.extend(command(&[&format!("diff {plan} OTHER.json")])),
+        match (self.mutant, self.passing) {
+            (Some(_), _) => {
+                next.extend(command(&[&format!("diff {plan}"), &format!("{plan} --only-a{armed}")]));
+            }
+            (None, Some(passing)) => {
+                next.extend(command(&[&format!("diff {plan}"), &passing.display().to_string()]));
+            }
+            (None, None) => {}
         }
         if <crate::cli::Cli as clap::CommandFactory>::command().find_subcommand("page").is_some() {
             next.extend(command(&[&format!("page --plan {plan}{armed} --out {folder}/page.html")]));
@@ -195,8 +202,10 @@ mod tests {
         for kept in [None, Some(kept)] {
             for mutant in [None, Some("watch-drop-event-at-catch-up")] {
                 let finding = shrunk.report.violations.first();
-                let screen = Screen { shrunk: &shrunk, finding, told: &told, guilt: &guilt, mutant, kept };
+                let (told, guilt, passing) = (&told, guilt.as_slice(), kept);
+                let screen = Screen { shrunk: &shrunk, finding, told, guilt, mutant, kept, passing };
                 let shown = screen.to_string();
+                assert_eq!(shown.contains("cargo sim diff"), kept.is_some(), "{shown}");
                 assert!(shown.lines().count() <= LINES_MAX, "{shown}");
                 assert!(shown.lines().all(|line| line.chars().count() <= COLUMNS_MAX), "{shown}");
                 assert!(shown.contains("fails 20 of 20 with it, 3 of 20 without"), "{shown}");

@@ -25,9 +25,6 @@ pub(super) fn watch(world: &World, seat: &Seat) {
     let (record, time, index) = (world.record().clone(), world.time().clone(), seat.index);
     let weak = std::sync::Arc::downgrade(&world.inner);
     seat.disk.observe(Box::new(move |event| {
-        if event.action == Action::Read {
-            return;
-        }
         let leaves = matches!(event.action, Action::Rename | Action::Remove) && event.ok;
         if leaves
             && event.path.to_str().is_some_and(product::is_segment)

@@ -39,7 +39,7 @@ pub(super) fn draw(seed: u64, members: u8) -> Ending {
 }
 
 fn breakage(dice: &mut Dice) -> Breakage {
-    match dice.below(20) {
+    match dice.below(27) {
         0 | 1 => Breakage::Down { power: dice.permille(500) },
         2..=4 => Breakage::Paused,
         5..=6 => Breakage::Cut { direction: direction(dice), from: u8::MAX },
@@ -53,7 +53,13 @@ fn breakage(dice: &mut Dice) -> Breakage {
             let most_us = dice.between(20, 1_500) * 1000;
             Breakage::Slow { least_us: most_us / 4, most_us }
         }
-        _ => Breakage::Lossy { permille: dice.between(100, 900) },
+        17..=19 => Breakage::Lossy { permille: dice.between(100, 900) },
+        20 | 21 => {
+            let permille = if dice.permille(300) { 1_000 } else { dice.between(1, 200) };
+            Breakage::FailingDisk { permille: u32::try_from(permille).unwrap_or(1_000) }
+        }
+        22..=24 => Breakage::SlowDisk { sync_ms: dice.between(100, 4_000) },
+        _ => Breakage::FullDisk { free_bytes: dice.below(1 << 18) },
     }
 }
 
@@ -72,6 +78,6 @@ mod tests {
                 kinds.extend(ending.broken.iter().map(|broken| broken.how.name()));
             }
         }
-        assert_eq!(kinds.len(), 5, "{kinds:?}");
+        assert_eq!(kinds.len(), 8, "{kinds:?}");
     }
 }

@@ -13,6 +13,10 @@ pub(super) const QUIET_START_MS: u64 = 3_000;
 /// No fault in the last part of the run, milliseconds.
 pub(super) const QUIET_END_MS: u64 = 6_000;
 
+/// Keys the draws of rates among those of the swarm.
+const RATES: u64 = 2;
+/// By how much a family may strike more often than another.
+const RATE_MAX: u64 = 5;
 /// Of a thousand changes of the cluster, those in whose midst the leader is killed.
 const AIMED_PERMILLE: u64 = 500;
 /// Where the numbers of these kills begin.
@@ -35,6 +39,13 @@ pub(super) fn families(seed: u64, focused: Option<Focus>) -> BTreeSet<Family> {
     families
 }
 
+/// How often a family strikes in a seed, against the others.
+fn rate(seed: u64, family: Family) -> usize {
+    let number = Family::ALL.iter().position(|other| *other == family).unwrap_or(0);
+    let mut dice = Dice::keyed_twice(seed, Purpose::Swarm, RATES, u64::try_from(number).unwrap_or(0));
+    usize::try_from(dice.between(1, RATE_MAX)).unwrap_or(1)
+}
+
 /// The faults of a seed, by time.
 pub(super) fn draw(
     seed: u64,
@@ -53,7 +64,8 @@ pub(super) fn draw(
     let often = often.into_iter().filter(|family| families.contains(family));
     let apart = |family: &Family| Family::ATLAS.contains(family) || *family == Family::Ambush;
     let others = families.iter().copied().filter(|family| !apart(family));
-    let all: Vec<Family> = others.chain(often).collect();
+    let tickets = |family| std::iter::repeat_n(family, rate(seed, family));
+    let all: Vec<Family> = others.chain(often).flat_map(tickets).collect();
     let unseating: Vec<Family> =
         all.iter().copied().filter(|family| Family::UNSEATING.contains(family)).collect();
     let drawn = (0..count).flat_map(|nth| {

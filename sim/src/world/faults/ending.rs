@@ -1,6 +1,8 @@
 //! What stays wrong with some members while the others are healed: nothing ends it but [`World::heal`].
 
-use quorate_disk::Crash;
+use std::time::Duration;
+
+use quorate_disk::{Call, Crash, FaultKind};
 
 use crate::net::weather::{Scope, Weather};
 use crate::net::{Link, cuts};
@@ -64,6 +66,16 @@ impl World {
             Breakage::Lossy { permille } => {
                 self.network().open_window(event, Scope::Links(self.around(member)), Weather::Loss(permille));
             }
+            Breakage::FailingDisk { permille } => {
+                for call in [Call::Write, Call::Sync] {
+                    seat.disk.set_rate(call, FaultKind::Eio, permille.saturating_mul(1_000));
+                }
+            }
+            Breakage::SlowDisk { sync_ms } => {
+                let stalled = FaultKind::Stalled(Duration::from_millis(sync_ms));
+                seat.disk.set_rate(Call::Sync, stalled, 1_000_000);
+            }
+            Breakage::FullDisk { free_bytes } => self.take_space(member, free_bytes),
         }
         open
     }
