@@ -88,8 +88,11 @@ fn a_shrunk_plan_is_kept_with_the_nearest_plan_that_passes() {
 #[test]
 fn a_read_of_the_hosts_clock_is_caught_by_running_a_seed_twice() {
     let sweep = ["sweep", "--seeds", "1..2", "--double-every", "1"];
+    // A failure leaves a folder where it was found.
+    let folder = Folder::new("leak");
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-sim"));
-    let output = command.env("QUORATE_SIM_LEAK_HOST_CLOCK", "1").args(sweep).output().unwrap();
+    command.env("QUORATE_SIM_LEAK_HOST_CLOCK", "1").current_dir(&folder.0);
+    let output = command.args(sweep).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(13), "{said}");
     assert!(said.contains("two runs differ") && said.contains("first difference"), "{said}");

@@ -65,7 +65,7 @@ pub enum Breakage {
         /// Of a thousand.
         permille: u64,
     },
-    /// Its disk refuses some writes and syncs: it ends over each, and is started again.
+    /// Its disk refuses some writes and syncs: it may end over each, and is started again.
     FailingDisk {
         /// Of a thousand.
         permille: u32,

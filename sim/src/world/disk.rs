@@ -20,7 +20,7 @@ pub(super) fn build(plan: &Plan, member: MemberIndex) -> SimDisk {
     SimDisk::new(Config { latency, ..Config::new(seed) })
 }
 
-/// Sets the disk's hooks: every change into the trace, every armed death to the world.
+/// Sets the disk's hooks: every call into the trace, every armed death to the world.
 pub(super) fn watch(world: &World, seat: &Seat) {
     let (record, time, index) = (world.record().clone(), world.time().clone(), seat.index);
     let weak = std::sync::Arc::downgrade(&world.inner);
