@@ -94,6 +94,12 @@ pub fn gravity(class: Class) -> u8 {
     }
 }
 
+/// Sorts findings, the gravest first; the class of all of them.
+pub fn gravest_first(findings: &mut [Finding]) -> Class {
+    findings.sort_by_key(|finding| std::cmp::Reverse(gravity(finding.class)));
+    findings.first().map(|finding| finding.class).unwrap_or_default()
+}
+
 impl Finding {
     /// A finding of the runner itself.
     pub fn new(class: Class, by: &str, sentence: impl Into<String>) -> Finding {
@@ -185,8 +191,7 @@ impl Report {
     /// Adds what was found when all else was said.
     pub fn add(&mut self, finding: Finding) {
         self.violations.push(finding);
-        self.violations.sort_by_key(|finding| std::cmp::Reverse(gravity(finding.class)));
-        self.class = self.violations.first().map(|finding| finding.class).unwrap_or_default();
+        self.class = gravest_first(&mut self.violations);
     }
 
     /// The line for the sweep.

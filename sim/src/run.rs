@@ -24,7 +24,7 @@ use crate::plan::Plan;
 use crate::plan::fault::Fault;
 use crate::record::{Record, Written};
 use crate::replay::{Stop, Window};
-use crate::report::{Finding, Report, gravity};
+use crate::report::{Finding, Report, gravest_first};
 use crate::settle::Settle;
 use crate::trace::{Stopped, Trace};
 use crate::world::{World, product};
@@ -249,7 +249,7 @@ fn report(
     findings.extend(
         verdict.violations.iter().map(|violation| Finding::from(violation).located(&written.history)),
     );
-    findings.sort_by_key(|finding| std::cmp::Reverse(gravity(finding.class)));
+    let class = gravest_first(&mut findings);
     let counts = &verdict.counts;
     let mut figures = written.figures;
     figures.operations = counts.answered + counts.refused;
@@ -263,7 +263,7 @@ fn report(
         seed: plan.seed,
         mutant: options.mutant.clone(),
         mutant_reached: !armed::mutants_reached().is_empty(),
-        class: findings.first().map(|finding| finding.class).unwrap_or_default(),
+        class,
         violations: findings,
         figures,
         trace: written.trace.hash().to_string(),

@@ -30,8 +30,10 @@ pub fn judge(history: &History, options: &Options) -> Verdict {
 
 /// The first operation that was refused for space, where there is no quota.
 fn without_a_quota(history: &History, options: &Options) -> Option<Violation> {
-    let mut operations = history.operations.iter().filter(|_| !options.has_quota);
-    let refused = operations.find(|operation| operation.refusal() == Some(NO_SPACE))?;
+    if options.has_quota {
+        return None;
+    }
+    let refused = history.operations.iter().find(|operation| operation.refusal() == Some(NO_SPACE))?;
     let sentence = format!("{} was refused for space, and there is no quota", refused.request.name());
     Some(Violation::safety(Oracle::LogOrder, sentence).operation(refused.id))
 }

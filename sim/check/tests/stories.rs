@@ -8,7 +8,7 @@
     reason = "test code: numbers are small, and a panic is a failed test"
 )]
 
-use quorate_check::error_table::{COMPACTED, Code, FUTURE_REVISION, LEASE_NOT_FOUND};
+use quorate_check::error_table::{COMPACTED, Code, FUTURE_REVISION, LEASE_NOT_FOUND, NO_SPACE};
 use quorate_check::history::*;
 use quorate_check::types::*;
 use quorate_check::verdict::{Class, Oracle, Verdict};
@@ -603,6 +603,17 @@ fn a_compacted_start_is_cancelled_with_the_revision() {
         Oracle::Watch,
         "was never cancelled",
     );
+}
+
+#[test]
+fn nobody_is_refused_for_space_without_a_quota() {
+    let refused = Outcome::Failed { code: Code::ResourceExhausted, message: NO_SPACE.into() };
+    let mut story = Story::default().lost(1, 2, put("a", "1"));
+    story.0.operations[0].outcome = refused;
+    story.passes();
+    let verdict = judge(&story.0, &Options { has_quota: false, ..Options::default() });
+    assert_eq!(verdict.class, Class::Safety, "{verdict}");
+    assert!(verdict.to_string().contains("there is no quota"), "{verdict}");
 }
 
 #[test]

@@ -25,6 +25,6 @@ pub use api::{Api, Reply};
 pub use memory::Memory;
 pub use resolve::{key_name, resolve, value_of};
 #[cfg(madsim)]
-pub use session::Session;
+pub use session::{Session, Whom};
 #[cfg(madsim)]
 pub use ways::Ways;

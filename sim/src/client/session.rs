@@ -44,10 +44,10 @@ enum How {
 
 /// Who is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whom {
+pub enum Whom {
     /// This member, or whoever can be reached in its stead.
     First(MemberIndex),
-    /// This member and nobody else.
+    /// This member and nobody else: where it cannot be reached, again and again.
     Only(MemberIndex),
 }
 
@@ -119,27 +119,16 @@ impl Session {
         });
     }
 
-    /// Asks once and writes it down; the answer, when one came. When no member can be reached within the time, nothing
-    /// was asked and nothing is written down.
+    /// Asks once and writes it down; the answer, when one came. When nobody can be reached within the time, nothing was
+    /// asked and nothing is written down.
     pub async fn ask(
         &mut self,
         id: OpId,
-        first: MemberIndex,
+        whom: Whom,
         timeout: Duration,
         request: Request,
     ) -> Option<(Header, Response)> {
-        self.ask_how(id, Whom::First(first), timeout, request, How::Whole).await
-    }
-
-    /// As [`Session::ask`], of this member alone: where it cannot be reached, again and again.
-    pub async fn ask_only(
-        &mut self,
-        id: OpId,
-        member: MemberIndex,
-        timeout: Duration,
-        request: Request,
-    ) -> Option<(Header, Response)> {
-        self.ask_how(id, Whom::Only(member), timeout, request, How::Whole).await
+        self.ask_how(id, whom, timeout, request, How::Whole).await
     }
 
     async fn ask_how(

@@ -8,7 +8,7 @@ use quorate_check::history::{DeleteRange, Put, Range, Request, Response};
 use quorate_check::types::{ClientId, LeaseId, Nanos, OpId};
 
 use super::{LOOK_INTERVAL, nanos};
-use crate::client::{Session, Ways, value_of};
+use crate::client::{Session, Ways, Whom, value_of};
 use crate::plan::MemberIndex;
 use crate::plan::operation::{OPS_PER_CLIENT, op_id};
 use crate::world::World;
@@ -63,11 +63,38 @@ impl Asker {
 
     /// Which leases there are, as the first of these members to answer says; `None` when none did until `deadline`.
     pub(super) async fn leases(&mut self, members: &[MemberIndex], deadline: Nanos) -> Option<Vec<LeaseId>> {
-        for member in members.iter().cycle() {
+        match self.until_answered(members, deadline, |_, _, _| Request::LeaseLeases).await? {
+            Response::LeaseLeases(leases) => Some(leases.leases),
+            _ => None,
+        }
+    }
+
+    /// Asks these members in turn until there is an answer; false when none came until `deadline`.
+    pub(super) async fn get(&mut self, demand: Demand, members: &[MemberIndex], deadline: Nanos) -> bool {
+        let request = |asker: &Asker, id, round| match demand {
+            Demand::Read => everything(),
+            // Where the quota is used up a deletion is a write that is still allowed.
+            Demand::Write if round % 2 == 1 => asker.delete(),
+            Demand::Write => asker.put(id),
+        };
+        self.until_answered(members, deadline, request).await.is_some()
+    }
+
+    /// Asks these members in turn, round after round, what `request` makes of a call's name and the round.
+    async fn until_answered(
+        &mut self,
+        members: &[MemberIndex],
+        deadline: Nanos,
+        request: impl Fn(&Asker, OpId, usize) -> Request,
+    ) -> Option<Response> {
+        for (attempt, member) in members.iter().cycle().enumerate() {
             let id = self.name();
-            let answer = self.session.ask_only(id, *member, ATTEMPT_TIMEOUT, Request::LeaseLeases).await;
-            if let Some((_, Response::LeaseLeases(leases))) = answer {
-                return Some(leases.leases);
+            let request = request(self, id, attempt / members.len());
+            if let Some((_, answer)) =
+                self.session.ask(id, Whom::Only(*member), ATTEMPT_TIMEOUT, request).await
+            {
+                self.answered_by = *member;
+                return Some(answer);
             }
             if self.world.time().now() >= deadline || self.world.record().is_over() {
                 break;
@@ -75,28 +102,6 @@ impl Asker {
             self.world.time().sleep(LOOK_INTERVAL).await;
         }
         None
-    }
-
-    /// Asks these members in turn until there is an answer; false when none came until `deadline`.
-    pub(super) async fn get(&mut self, demand: Demand, members: &[MemberIndex], deadline: Nanos) -> bool {
-        for (attempt, member) in members.iter().cycle().enumerate() {
-            let id = self.name();
-            let request = match demand {
-                Demand::Read => everything(),
-                // Where the quota is used up a deletion is a write that is still allowed.
-                Demand::Write if attempt / members.len() % 2 == 1 => self.delete(),
-                Demand::Write => self.put(id),
-            };
-            if self.session.ask_only(id, *member, ATTEMPT_TIMEOUT, request).await.is_some() {
-                self.answered_by = *member;
-                return true;
-            }
-            if self.world.time().now() >= deadline || self.world.record().is_over() {
-                break;
-            }
-            self.world.time().sleep(LOOK_INTERVAL).await;
-        }
-        false
     }
 
     /// Tries so many writes more where the last was answered, whatever comes of them; not for longer than `most`.
@@ -109,7 +114,7 @@ impl Asker {
             }
             let id = self.name();
             let put = self.put(id);
-            self.session.ask_only(id, self.answered_by, left, put).await;
+            self.session.ask(id, Whom::Only(self.answered_by), left, put).await;
         }
     }
 

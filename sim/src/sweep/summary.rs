@@ -103,7 +103,9 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seeds = self.reports.len();
-        let simulated: u64 = self.reports.iter().map(|report| report.figures.simulated_ms).sum();
+        let total =
+            |of: fn(&Figures) -> u64| self.reports.iter().map(|report| of(&report.figures)).sum::<u64>();
+        let simulated = total(|it| it.simulated_ms);
         let wall_ms = u64::try_from(self.wall.as_millis()).unwrap_or(u64::MAX).max(1);
         let tenths = simulated * 10 / wall_ms;
         writeln!(
@@ -115,8 +117,6 @@ impl fmt::Display for Summary {
             tenths / 10,
             tenths % 10
         )?;
-        let total =
-            |of: fn(&Figures) -> u64| self.reports.iter().map(|report| of(&report.figures)).sum::<u64>();
         writeln!(
             f,
             "{} operations, {} faults, {} crashes, {} leader changes, {} messages",

@@ -110,7 +110,7 @@ impl World {
     pub(super) async fn remove_member(&self, key: u64, index: MemberIndex) {
         let _turn = self.inner.operators.at_work.lock().await;
         // The cluster would refuse to lose its last voter for as long as it is asked, so who votes is looked up first.
-        if !self.until_listed().await || self.voting().iter().all(|voter| *voter == index) {
+        if self.until_listed().await.is_none() || self.voting().iter().all(|voter| *voter == index) {
             return;
         }
         let id = {
@@ -148,7 +148,7 @@ impl World {
             return self.finish_replacement(key, index, id).await;
         }
         // Before there is a list nobody can be taken off it.
-        if !self.until_listed().await {
+        if self.until_listed().await.is_none() {
             return;
         }
         let seat = self.seat(index);
@@ -222,15 +222,15 @@ impl World {
         None
     }
 
-    /// Waits until somebody leads, who knows the member list; whether somebody does in time.
-    async fn until_listed(&self) -> bool {
-        let is_listed = || self.listed().is_some_and(|list| !list.is_empty());
+    /// Waits until somebody leads, who knows the member list; `None` when nobody does in time.
+    async fn until_listed(&self) -> Option<Vec<changes::Listed>> {
+        let list = || self.listed().filter(|list| !list.is_empty());
         let looked = async {
-            while !is_listed() && !self.inner.record.is_over() {
+            while list().is_none() && !self.inner.record.is_over() {
                 self.inner.time.sleep(RETRY_PAUSE).await;
             }
         };
-        self.inner.time.within(PATIENCE, looked).await.is_some() && is_listed()
+        self.inner.time.within(PATIENCE, looked).await.and_then(|()| list())
     }
 
     /// The member list, as whoever leads knows it.
@@ -264,14 +264,14 @@ impl World {
     /// added and never came, is removed, if the cluster lets it. False, with a finding, when nobody answers.
     pub async fn finish_changes(&self) -> bool {
         let _turn = self.inner.operators.at_work.lock().await;
-        if !self.until_listed().await {
+        let Some(listed) = self.until_listed().await else {
             return self.no_change("nobody could tell who belongs to the cluster");
-        }
+        };
         let lost = self.inner.operators.known().lost.map(|(_, id)| id);
         let tenants: Vec<Tenant> = self.inner.seats.iter().map(|seat| *seat.tenant()).collect();
         let has_a_seat =
             |id: MemberId| tenants.iter().any(|it| it.id == id && it.standing != Standing::Vacant);
-        let listed = self.listed().into_iter().flatten().map(|member| member.id);
+        let listed = listed.into_iter().map(|member| member.id);
         let ghosts = listed.filter(|id| !has_a_seat(*id) && Some(*id) != lost);
         let leaving =
             tenants.iter().filter(|tenant| tenant.standing == Standing::Leaving).map(|tenant| tenant.id);
@@ -318,10 +318,7 @@ impl World {
     /// who was added and not removed is, and nobody else. To be asked when the cluster is at rest; false when there is no
     /// list to be had.
     pub async fn check_member_list(&self) -> bool {
-        if !self.until_listed().await {
-            return self.no_change("nobody could tell who belongs to the cluster");
-        }
-        let Some(listed) = self.listed() else {
+        let Some(listed) = self.until_listed().await else {
             return self.no_change("nobody could tell who belongs to the cluster");
         };
         let listed: BTreeSet<MemberId> = listed.into_iter().map(|member| member.id).collect();

@@ -13,7 +13,7 @@ use quorate_check::history::{
 };
 use quorate_check::types::{LeaseId, Nanos, OpId, Revision};
 
-use super::Session;
+use super::{Session, Whom};
 use crate::client::observer;
 use crate::client::resolve::{lease_id, lock_end, lock_prefix, value_of};
 use crate::plan::PlannedOp;
@@ -169,6 +169,6 @@ impl Attempt<'_, '_> {
 
     async fn ask_named(&mut self, name: OpId, request: Request) -> Option<(Header, Response)> {
         let timeout = Duration::from_millis(self.op.timeout_ms);
-        self.session.ask(name, self.op.member, timeout, request).await
+        self.session.ask(name, Whom::First(self.op.member), timeout, request).await
     }
 }
