@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::shrink::Shrink;
-use crate::shrink::command::screen;
+use crate::shrink::command::{passing_path, screen};
 use crate::shrink::trials::Trials;
 
 /// Where the folders are, from the present one.
@@ -44,7 +44,9 @@ impl<'a> Failure<'a> {
         fs::create_dir_all(&self.folder).map_err(|error| format!("{}: {error}", self.folder.display()))?;
         self.plan.save(&self.folder.join("plan.json")).map_err(|error| error.to_string())?;
         // Of an earlier failure of this seed, perhaps on other code.
-        drop(fs::remove_file(self.folder.join("shrunk.json")));
+        let shrunk = self.folder.join("shrunk.json");
+        drop(fs::remove_file(passing_path(&shrunk)));
+        drop(fs::remove_file(&shrunk));
         let shown = if time.is_zero() { None } else { self.shrunk(time)? };
         let report = self.report.to_string();
         let whole = shown.as_ref().map_or(format!("{report}\n"), |shown| format!("{shown}\n\n{report}\n"));

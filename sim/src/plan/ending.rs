@@ -24,6 +24,9 @@ pub struct Ending {
     /// What ends all members at once before the last start is a power loss, rather than the end of their processes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub power: bool,
+    /// After the last start operators must be able to seat one more member, where there is a place, and to remove one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub changes: bool,
 }
 
 /// A member that stays broken.
@@ -75,7 +78,7 @@ pub enum Breakage {
         /// How long, milliseconds.
         sync_ms: u64,
     },
-    /// Its disk is full.
+    /// Its disk is full, and it is started again on it.
     FullDisk {
         /// What is free when that begins, bytes.
         free_bytes: u64,

@@ -24,7 +24,6 @@ use self::asker::{Asker, Demand};
 use crate::client::Ways;
 use crate::client::observer::{LATECOMERS_STAY, follower_of};
 use crate::plan::MemberIndex;
-use crate::plan::fault::Family;
 use crate::world::World;
 use crate::world::product::Status;
 
@@ -65,8 +64,10 @@ impl Settle {
         let healed = self.world.time().now();
         self.world.heal();
         let when = "after everything was healed";
-        if !self.converge(&self.world.seated(), when, false).await
+        if !self.world.attempts_end().await
+            || !self.converge(&self.world.seated(), when, false).await
             || !self.world.finish_changes().await
+            || !self.world.attempts_end().await
             || !self.all_converge(when).await
             || !self.demand_of_each(&[Demand::Write, Demand::Read], when).await
             || !self.rest(healed, self.world.plan().ending.outlives_leases).await
@@ -91,12 +92,14 @@ impl Settle {
         self.rest(healed, false).await;
     }
 
-    /// Where members come and go, one more must be able to come and to go again.
+    /// Where the plan's ending asks for it, one more member must be able to come and to go again.
     async fn operators_can_work(&self) -> bool {
-        !self.world.plan().families.contains(&Family::Cluster)
+        !self.world.plan().ending.changes
             || (self.world.seat_one_more().await
+                && self.world.attempts_end().await
                 && self.all_converge("after a member was added").await
                 && self.world.unseat_the_last().await
+                && self.world.attempts_end().await
                 && self.all_converge("after a member was removed").await)
     }
 

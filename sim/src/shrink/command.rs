@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::rank::Guilt;
 use super::trials::Trials;
 use super::{Shrink, Shrunk, rank};
 use crate::plan::{Plan, generate};
@@ -13,6 +14,9 @@ use crate::sweep::child::Files;
 
 /// Where plans that found something are kept, from the repository's root.
 const CORPUS: &str = "tests/corpus";
+
+/// The part of a screen's time that is left for the nearest plan that passes.
+const PASSING_PART: u32 = 3;
 
 /// Arguments of `shrink`.
 #[derive(Args, Clone, Debug)]
@@ -80,7 +84,8 @@ pub fn shrink(args: &ShrinkArgs, print: impl Fn(&str)) -> Result<u8, String> {
     Ok(code)
 }
 
-/// The screen of a shrunk plan: runs it once more for the story, and takes at most `time` to rank its faults.
+/// The screen of a shrunk plan: runs it once more for the story, and takes at most `time` to rank its faults and to
+/// find the nearest plan that passes.
 ///
 /// # Errors
 /// When the run's files cannot be used.
@@ -91,19 +96,31 @@ pub fn screen(
     kept: Option<&Path>,
     time: Duration,
 ) -> Result<String, String> {
-    trials.set_deadline(Instant::now() + time);
+    let began = Instant::now();
+    trials.set_deadline(began + time.saturating_sub(time / PASSING_PART));
     let (trace, history) = (trials.scratch("story.trace"), trials.scratch("story.history"));
     let report = trials.run(&shrunk.plan, Files { trace: Some(&trace), history: Some(&history) });
     let guilt = rank::rank(trials, &shrunk.signature, &shrunk.plan);
     let finding = shrunk.signature.finding_in(&report);
     let told = story::Told::read(&shrunk.plan, finding, &trace, &history)?;
+    trials.set_deadline(began + time);
     // Whatever is in the corpus is to have found a bug.
     let beside = kept.filter(|path| !path.starts_with(CORPUS));
-    let passing = beside.and_then(|path| {
-        let plan = rank::nearest_passing(trials, &shrunk.plan, &guilt)?;
-        let path = path.with_extension("passing.json");
-        plan.save(&path).is_ok().then_some(path)
-    });
+    let passing = beside.and_then(|path| save_passing(trials, shrunk, &guilt, path));
     let passing = passing.as_deref();
     Ok(story::Screen { shrunk, finding, told: &told, guilt: &guilt, mutant, kept, passing }.to_string())
+}
+
+/// Saves the nearest plan that passes beside this one, if there is one. No story is lost for want of it.
+fn save_passing(trials: &mut Trials, shrunk: &Shrunk, guilt: &[Guilt], beside: &Path) -> Option<PathBuf> {
+    let path = passing_path(beside);
+    // Of an earlier failure.
+    drop(std::fs::remove_file(&path));
+    let plan = rank::nearest_passing(trials, &shrunk.plan, guilt)?;
+    plan.save(&path).inspect_err(|error| eprintln!("{error}")).ok().map(|()| path)
+}
+
+/// Where the nearest plan that passes is kept.
+pub fn passing_path(shrunk: &Path) -> PathBuf {
+    shrunk.with_extension("passing.json")
 }

@@ -88,8 +88,18 @@ impl Trials {
     }
 
     /// The first of these plans that passes under its own schedule; `None` too when the time is up.
-    pub fn first_passing(&mut self, mut plans: impl Iterator<Item = Plan>) -> Option<Plan> {
-        plans.find(|plan| !self.is_late() && self.run(plan, Files::default()).class == Class::Pass)
+    pub fn first_passing(&mut self, plans: impl Iterator<Item = Plan>) -> Option<Plan> {
+        let mut plans = plans.peekable();
+        while plans.peek().is_some() && !self.is_late() {
+            let batch: Vec<(usize, Plan, u128)> =
+                plans.by_ref().take(self.jobs).map(|plan| (0, plan, 0)).collect();
+            let reports = self.run_batch(&batch);
+            let passes = reports.iter().position(|report| report.class == Class::Pass);
+            if let Some((_, plan, _)) = passes.and_then(|nth| batch.into_iter().nth(nth)) {
+                return Some(plan);
+            }
+        }
+        None
     }
 
     /// The first candidate, in order, that fails in this way under one of its first `schedules` schedules. `None`

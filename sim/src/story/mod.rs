@@ -92,7 +92,14 @@ impl Screen<'_> {
             &format!("--log raft=debug --from {from}ms --until {until}ms"),
         ]));
         match (self.mutant, self.passing) {
-            (Some(_), _) => {
+            (Some(_), Some(passing)) => {
+                next.extend(command(&[
+                    &format!("diff {plan}"),
+                    &passing.display().to_string(),
+                    armed.trim_start(),
+                ]));
+            }
+            (Some(_), None) => {
                 next.extend(command(&[&format!("diff {plan}"), &format!("{plan} --only-a{armed}")]));
             }
             (None, Some(passing)) => {

@@ -196,14 +196,6 @@ impl World {
         });
     }
 
-    /// A member is up: what its disk went through before is history, unless it still goes on.
-    pub(super) fn came_up(&self, seat: &Seat, case: &mut Case) {
-        case.was_full = case.full > 0;
-        if seat.disk.damage().is_empty() {
-            case.forget();
-        }
-    }
-
     /// A member runs where it must refuse.
     pub(super) fn runs_on_damage(&self, index: MemberIndex) {
         let sentence =
@@ -213,6 +205,19 @@ impl World {
 }
 
 impl Case {
+    /// A process begins: what its disk went through before is history, unless it still goes on.
+    pub(super) fn begin(&mut self, seat: &Seat) {
+        self.was_full = self.full > 0;
+        self.forget_what_is_gone(seat);
+    }
+
+    /// What was damaged and is not any more, only a process could meet that read it before this moment.
+    pub(super) fn forget_what_is_gone(&mut self, seat: &Seat) {
+        if seat.disk.damage().is_empty() {
+            self.forget();
+        }
+    }
+
     fn learn(&mut self, sights: &BTreeMap<String, Sight>, damage: Vec<Damage>) {
         self.grave |= sights.values().any(|sight| *sight == Sight::Seen);
         self.places.extend(damage.into_iter().map(|damage| (damage.path, damage.offset)));
@@ -224,7 +229,7 @@ impl Case {
     }
 
     /// There is no damage any more, and nobody who could still meet what there was.
-    pub(super) fn forget(&mut self) {
+    fn forget(&mut self) {
         self.places.clear();
         self.grave = false;
         self.ends = 0;

@@ -353,10 +353,7 @@ impl World {
             life.phase = Phase::Starting;
             life.number += 1;
             life.errors_before = seat.disk.counters().faults;
-            // What was damaged and is gone, only the process before could still meet.
-            if seat.disk.damage().is_empty() {
-                life.case.forget();
-            }
+            life.case.begin(seat);
             (life.number, life.pauses > 0)
         };
         self.note_phase(seat, timeline::Phase::Starting);
@@ -387,7 +384,7 @@ impl World {
                 if life.number == number && life.phase == Phase::Starting {
                     life.phase = Phase::Up;
                     life.member = Some(member);
-                    self.came_up(seat, &mut life.case);
+                    life.case.forget_what_is_gone(seat);
                     drop(life);
                     self.note_phase(seat, timeline::Phase::Up);
                     self.inner.record.note(self.now(), format_args!("up {index}"));

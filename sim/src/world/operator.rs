@@ -8,7 +8,7 @@
 //! Invariant: a place is given away only when nobody of the cluster sits there any more.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use quorate_check::types::{MemberId, Nanos};
@@ -24,6 +24,9 @@ use crate::plan::MemberIndex;
 /// Election time-outs that a member may take to answer one attempt: before it refuses one it looks for two of them
 /// whether it hears the others.
 const ATTEMPT_ELECTIONS: u64 = 4;
+/// How long a member may take over one attempt that nobody waits for any more: the promotion of a learner asks its
+/// leader up to four times, for 7 s each.
+const ATTEMPT_MAX: Duration = Duration::from_secs(35);
 /// The pause before the next attempt.
 const RETRY_PAUSE: Duration = Duration::from_millis(300);
 /// Keys the changes after everything was healed.
@@ -36,6 +39,8 @@ const PATIENCE: Duration = Duration::from_secs(25);
 pub(super) struct Operators {
     /// One change at a time.
     at_work: tokio::sync::Mutex<()>,
+    /// Held by every attempt under way: one may outlive whoever made it, and be granted late.
+    attempts: Arc<()>,
     known: Mutex<Known>,
 }
 
@@ -186,6 +191,7 @@ impl World {
         let time = &self.inner.time;
         let patience = u64::try_from(PATIENCE.as_nanos()).unwrap_or(u64::MAX);
         let deadline = Nanos(time.now().0.saturating_add(patience));
+        self.inner.operators.known().obstacle.clear();
         let mut last = "nobody was up to be asked".to_owned();
         for attempt in 0.. {
             if time.now() >= deadline || self.inner.record.is_over() {
@@ -196,8 +202,12 @@ impl World {
             let turn = usize::try_from(key.wrapping_add(attempt)).unwrap_or(0).checked_rem(up.len());
             let asked = turn.and_then(|turn| up.get(turn)).and_then(|index| self.reach(*index));
             if let Some((node, member)) = asked {
-                let wanted = change.clone();
-                let answer = node.spawn(async move { changes::change(&member, wanted).await });
+                let (wanted, under_way) = (change.clone(), self.inner.operators.attempts.clone());
+                let answer = node.spawn(async move {
+                    let answer = changes::change(&member, wanted).await;
+                    drop(under_way);
+                    answer
+                });
                 match time.within(self.attempt_timeout(), answer).await {
                     Some(Ok(Changed::NotYet(why))) => last = why,
                     Some(Err(_)) => last = "who was asked died".to_owned(),
@@ -260,6 +270,19 @@ impl World {
         listed.filter(|member| member.is_learner).map(|member| member.id).collect()
     }
 
+    /// Waits until every attempt of an operator has its answer, so that none is granted behind the back of who reads the
+    /// member list next. False, with a finding, when one has none in time.
+    pub async fn attempts_end(&self) -> bool {
+        let are_under_way = || Arc::strong_count(&self.inner.operators.attempts) > 1;
+        let looked = async {
+            while are_under_way() && !self.inner.record.is_over() {
+                self.inner.time.sleep(RETRY_PAUSE).await;
+            }
+        };
+        let ended = self.inner.time.within(ATTEMPT_MAX, looked).await.is_some();
+        ended || self.no_change("a member let an operator wait for ever")
+    }
+
     /// Finishes what operators had begun when everything was healed: whoever was leaving, whose disk was lost, or who was
     /// added and never came, is removed, if the cluster lets it. False, with a finding, when nobody answers.
     pub async fn finish_changes(&self) -> bool {
@@ -308,7 +331,8 @@ impl World {
     fn no_change(&self, what: &str) -> bool {
         if !self.inner.record.is_over() {
             let why = std::mem::take(&mut self.inner.operators.known().obstacle);
-            let sentence = format!("{what}, though all was healed: {why}");
+            let why = if why.is_empty() { why } else { format!(": {why}") };
+            let sentence = format!("{what}, though all was healed{why}");
             self.finding(Class::Liveness, "operators", sentence);
         }
         false

@@ -14,6 +14,7 @@
 mod modes;
 mod real_time;
 mod replay;
+mod told;
 
 use crate::history::{History, Logged, Operation, Request};
 use crate::options::Options;
@@ -43,6 +44,7 @@ pub fn check(history: &History, black: &Replayed<'_>, options: &Options) -> Vec<
         let agree = replayed.violation.is_none();
         violations.extend(replayed.violation);
         if agree {
+            violations.extend(told::check(history, &replayed.changes));
             violations.extend(modes::check(history, black, &replayed.made));
         }
     }

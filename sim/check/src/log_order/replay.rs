@@ -9,7 +9,7 @@ use super::{Command, say};
 use crate::error_table::{
     COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND, LEASE_EXISTS, LEASE_NOT_FOUND, NO_SPACE,
 };
-use crate::history::{History, Operation, Request, Response};
+use crate::history::{Event, History, Operation, Request, Response};
 use crate::model::{Expected, Model, Refusal};
 use crate::types::{LeaseId, OpId, Revision};
 use crate::verdict::Violation;
@@ -28,6 +28,8 @@ pub enum Made {
 pub struct Replayed {
     /// What made each revision.
     pub made: BTreeMap<Revision, Made>,
+    /// What each revision changed.
+    pub changes: BTreeMap<Revision, Vec<Event>>,
     /// The first command that did not fit.
     pub violation: Option<Violation>,
 }
@@ -35,6 +37,7 @@ pub struct Replayed {
 struct Replay {
     model: Model,
     made: BTreeMap<Revision, Made>,
+    changes: BTreeMap<Revision, Vec<Event>>,
     /// A lease of unknown id may have been granted: what is refused for want of a lease is not judged any more.
     unknown_lease: bool,
     /// The store was full at some time.
@@ -44,9 +47,15 @@ struct Replay {
 /// Replays the commands.
 pub fn run(history: &History, commands: &[Command<'_>]) -> Replayed {
     let was_full = history.operations.iter().any(|operation| operation.refusal() == Some(NO_SPACE));
-    let mut replay = Replay { model: Model::exact(), made: BTreeMap::new(), unknown_lease: false, was_full };
+    let mut replay = Replay {
+        model: Model::exact(),
+        made: BTreeMap::new(),
+        changes: BTreeMap::new(),
+        unknown_lease: false,
+        was_full,
+    };
     let violation = commands.iter().find_map(|command| replay.step(command));
-    Replayed { made: replay.made, violation }
+    Replayed { made: replay.made, changes: replay.changes, violation }
 }
 
 impl Replay {
@@ -71,8 +80,10 @@ impl Replay {
     fn expire(&mut self, lease: LeaseId) {
         if self.model.end_known_lease(lease) {
             let at = self.model.revision().next();
-            if !self.model.expire(lease, at).is_empty() {
+            let changes = self.model.expire(lease, at);
+            if !changes.is_empty() {
                 self.made.insert(at, Made::Expiry(lease));
+                self.changes.insert(at, changes);
             }
         }
     }
@@ -95,6 +106,7 @@ impl Replay {
                 ));
             }
             (Ok(_), true) => {
+                self.changes.remove(&before.next());
                 self.model.undo_to(before);
                 if self.was_full {
                     return None;
@@ -144,11 +156,14 @@ impl Replay {
                 if !self.model.end_known_lease(revoke.id) {
                     return Err(Refusal::LeaseNotFound);
                 }
-                self.model.expire(revoke.id, next);
+                let changes = self.model.expire(revoke.id, next);
+                self.changes.insert(next, changes);
                 Ok(Some(Expected::Nothing))
             }
             Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) => {
-                Ok(Some(self.model.apply(&operation.request, next)?.expected))
+                let applied = self.model.apply(&operation.request, next)?;
+                self.changes.insert(next, applied.events);
+                Ok(Some(applied.expected))
             }
             _ => Err(Refusal::NotModelled),
         }

@@ -1,9 +1,11 @@
 //! Draws who stays broken at the end, and how.
 
+use std::collections::BTreeSet;
+
 use super::faults::direction;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::ending::{Breakage, Broken, Ending};
-use crate::plan::fault::Direction;
+use crate::plan::fault::{Direction, Family};
 use crate::plan::{MemberIndex, Target};
 
 /// Keys these draws among those of shape.
@@ -14,7 +16,7 @@ const WHOLE_PERMILLE: u64 = 150;
 const OUTLIVES_LEASES_PERMILLE: u64 = 250;
 
 /// The ending of a seed: mostly as many stay broken as a quorum can bear.
-pub(super) fn draw(seed: u64, members: u8) -> Ending {
+pub(super) fn draw(seed: u64, members: u8, families: &BTreeSet<Family>) -> Ending {
     let mut dice = Dice::keyed(seed, Purpose::Shape, ENDING);
     let most = u64::from(members.saturating_sub(1) / 2);
     let count = match dice.permille(WHOLE_PERMILLE) {
@@ -35,6 +37,7 @@ pub(super) fn draw(seed: u64, members: u8) -> Ending {
         writes: if dice.permille(500) { dice.between(10, 60) } else { 0 },
         outlives_leases: dice.permille(OUTLIVES_LEASES_PERMILLE),
         power: dice.permille(500),
+        changes: families.contains(&Family::Cluster),
     }
 }
 
@@ -58,7 +61,9 @@ fn breakage(dice: &mut Dice) -> Breakage {
             let permille = if dice.permille(300) { 1_000 } else { dice.between(1, 200) };
             Breakage::FailingDisk { permille: u32::try_from(permille).unwrap_or(1_000) }
         }
-        22..=24 => Breakage::SlowDisk { sync_ms: dice.between(100, 4_000) },
+        // A start is one job of some ten syncs, which nothing ends early: a member that starts as all is healed is slow
+        // for as long as that takes, which must be well within the 60 s that it has to come up.
+        22..=24 => Breakage::SlowDisk { sync_ms: dice.between(100, 1_500) },
         _ => Breakage::FullDisk { free_bytes: dice.below(1 << 18) },
     }
 }
@@ -66,14 +71,13 @@ fn breakage(dice: &mut Dice) -> Breakage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     #[test]
     fn a_quorum_is_left_and_every_breakage_comes_up() {
         let mut kinds = BTreeSet::new();
         for seed in 0..200 {
             for members in [1, 3, 5] {
-                let ending = draw(seed, members);
+                let ending = draw(seed, members, &BTreeSet::new());
                 assert_eq!(ending.check(usize::from(members)), Ok(()), "seed {seed}, {members} members");
                 kinds.extend(ending.broken.iter().map(|broken| broken.how.name()));
             }

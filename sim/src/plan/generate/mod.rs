@@ -49,8 +49,8 @@ pub fn generate(seed: u64) -> Plan {
         observer_path: path(seed, 3, DIRECT_OBSERVERS_PERMILLE),
         clients: workload::clients(seed, places, duration_ms),
         faults: faults::draw(seed, places, duration_ms, &families, focus),
+        ending: ending::draw(seed, members, &families),
         families,
-        ending: ending::draw(seed, members),
     }
 }
 

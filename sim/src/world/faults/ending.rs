@@ -25,7 +25,8 @@ impl World {
             let is_whole =
                 |index: &MemberIndex| *index != member && broken.iter().all(|(other, _)| other != index);
             let whole: Vec<MemberIndex> = self.seated().into_iter().filter(is_whole).collect();
-            if broken.iter().all(|(other, _)| *other != member) && self.is_a_quorum(&whole) {
+            let is_here = self.seated().contains(&member);
+            if is_here && broken.iter().all(|(other, _)| *other != member) && self.is_a_quorum(&whole) {
                 broken.push((member, *how));
             }
         }
@@ -75,7 +76,15 @@ impl World {
                 let stalled = FaultKind::Stalled(Duration::from_millis(sync_ms));
                 seat.disk.set_rate(Call::Sync, stalled, 1_000_000);
             }
-            Breakage::FullDisk { free_bytes } => self.take_space(member, free_bytes),
+            Breakage::FullDisk { free_bytes } => {
+                self.take_space(member, free_bytes);
+                // Who runs may need no more space for a long time; who starts needs some at once. A leader goes on, so
+                // that it is seen what a cluster is worth whose leader has no space.
+                if self.leader() != Some(member) {
+                    self.hold(member, Crash::Kill, event);
+                    self.release(member);
+                }
+            }
         }
         open
     }
