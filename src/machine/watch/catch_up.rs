@@ -208,9 +208,11 @@ impl Scan {
         budget: CatchUpBudget,
     ) -> Result<CaughtUp, RecordsError> {
         let mut gathered = Gathered::new(&self, previous);
-        let chunk = self.limits.scan_chunk_records.max(1);
         let mut from = RevPair { main: self.from, sub: 0 };
         let through = loop {
+            // One record beyond the budget shows whether a revision ends there.
+            let left = budget.records.saturating_sub(gathered.records).saturating_add(1);
+            let chunk = self.limits.scan_chunk_records.min(left).max(1);
             let found = records.scan(from, chunk)?;
             let ended = found.len() < chunk;
             if let Some(through) = gathered.take(&self, found, budget, &mut from)? {
