@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+#[cfg(madsim)]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(not(madsim))]
 fn main() -> ExitCode {
     eprintln!(
