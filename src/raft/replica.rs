@@ -414,3 +414,78 @@ pub fn load_membership(stored: Option<Bytes>) -> Result<RaftMembership, String> 
 pub fn membership_key() -> &'static [u8] {
     MEMBERSHIP_KEY
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Process;
+    use crate::machine::command::{DeleteRange, Put, Request};
+    use crate::storage::engine::redb::RedbEngine;
+    use crate::storage::engine::{EngineOptions, Identity};
+    use crate::types::{ClusterId, KeyRange};
+
+    /// Is told to end, and lives on for a moment.
+    #[derive(Default)]
+    struct Dying(AtomicBool);
+
+    impl Process for Dying {
+        fn fatal(&self, _: &str) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn put(key: &'static [u8]) -> Command {
+        Command::Put(Put { key: Bytes::from_static(key), ..Put::default() })
+    }
+
+    fn batch(commands: Vec<Command>, first: u64) -> Batch {
+        let requests = (first..).zip(commands).map(|(sequence, command)| Request { sequence, command });
+        Batch {
+            member: MemberId(1),
+            incarnation: Incarnation(1),
+            lowest_unanswered: first,
+            wall_ms: 0,
+            requests: requests.collect(),
+        }
+    }
+
+    fn at(index: u64) -> LogId {
+        LogId { term: Term(1), index: LogIndex(index) }
+    }
+
+    /// The state holds a key whose record is not in the store, as where a page of the engine cannot be read.
+    fn without_a_record(process: Arc<Dying>, dir: &std::path::Path) -> Replica {
+        let env = Env { process, ..Env::real().unwrap() };
+        let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
+        let engine = RedbEngine::open(&*env.disk, dir, identity, EngineOptions::default()).unwrap();
+        let store = Store::new(env.clone(), env.workers.start("engine"), Arc::new(engine), None).unwrap();
+        let mut state = State::empty();
+        drop(state.apply(&Overlay::new(&store), at(1), &batch(vec![put(b"lost")], 1)).unwrap());
+        Replica::new(
+            env,
+            MemberId(1),
+            Incarnation(1),
+            state,
+            RaftMembership::default(),
+            store,
+            WatchLimits::default(),
+            Duration::from_secs(1),
+            Arc::new(Applied::default()),
+            Arc::new(Pending::default()),
+        )
+    }
+
+    #[test]
+    fn what_a_failed_apply_leaves_half_done_is_never_read() {
+        let (dir, process) = (tempfile::tempdir().unwrap(), Arc::new(Dying::default()));
+        let replica = without_a_record(process.clone(), dir.path());
+        let before = replica.readable().unwrap().revision();
+        let range = KeyRange::single(Bytes::from_static(b"lost"));
+        let delete = Command::DeleteRange(DeleteRange { range, prev_kv: true });
+        let failing = Committed::Batch(Arc::new(batch(vec![put(b"half"), delete], 2)));
+        assert!(replica.apply(vec![(at(2), failing)]).is_err());
+        assert!(process.0.load(Ordering::Relaxed), "the member ends");
+        assert!(replica.state().revision() > before, "half of the batch is done");
+        assert!(replica.readable().is_err(), "and nobody reads it");
+    }
+}
