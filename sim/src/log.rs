@@ -22,6 +22,10 @@ pub struct Filter {
 
 /// What the product's targets begin with.
 const PRODUCT: &str = "quorate::";
+/// What the consensus core's targets begin with; nearly all that there is to say of `raft`, it says.
+const CORE: &str = "openraft::";
+/// The module of the product that the consensus core belongs to.
+const RAFT: &str = "raft";
 
 /// A filter that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +61,7 @@ impl Filter {
     pub fn wants(&self, target: &str, of: Level) -> bool {
         // The product's own modules may be named without its name in front.
         let own = target.strip_prefix(PRODUCT).unwrap_or(target);
+        let own = if target.starts_with(CORE) { RAFT } else { own };
         let fits = |prefix: &String| target.starts_with(prefix.as_str()) || own.starts_with(prefix.as_str());
         let named = self.targets.iter().find(|(prefix, _)| fits(prefix));
         named.map_or(self.level, |(_, level)| *level).is_some_and(|most| of <= most)
@@ -146,6 +151,7 @@ mod tests {
         assert!(Filter::parse("loud").is_err());
         let filter = Filter::parse("raft=trace").unwrap();
         assert!(filter.wants("quorate::raft::core", Level::TRACE) && filter.wants("raft", Level::TRACE));
+        assert!(filter.wants("openraft::core::tick", Level::TRACE), "the core speaks for raft");
         assert!(!filter.wants("quorate::storage", Level::ERROR));
     }
 }

@@ -11,9 +11,12 @@ use std::process::{Command, Output};
 use quorate_sim::plan::Plan;
 use quorate_sim::story::{COLUMNS_MAX, LINES_MAX};
 
+fn output(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_quorate-sim")).args(arguments).output().expect("the program starts")
+}
+
 fn sim(arguments: &[&str]) -> (i32, String) {
-    let output: Output =
-        Command::new(env!("CARGO_BIN_EXE_quorate-sim")).args(arguments).output().expect("the program starts");
+    let output = output(arguments);
     (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -106,6 +109,40 @@ fn a_replay_stops_at_its_moment_and_shows_what_came_last() {
     assert!(said.contains("fault power/one") && said.contains("open faults: power/one"), "{said}");
     let (code, said) = sim(&["replay", &by_hand(), "--until", "3"]);
     assert_eq!((code, said.contains("        3 0 start a3")), (0, true), "{said}");
+}
+
+#[test]
+fn a_replay_prints_what_the_members_log_in_its_window() {
+    let window = ["--from", "1400ms", "--until", "1600ms"];
+    let replay = [&["replay", &by_hand(), "--log", "raft=debug"][..], &window].concat();
+    let said = String::from_utf8_lossy(&output(&replay).stderr).into_owned();
+    let moments: Vec<f64> =
+        said.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+    assert!(moments.len() > 100, "{} lines", moments.len());
+    assert!(moments.iter().all(|moment| (1.4..=1.6).contains(moment)), "{moments:?}");
+}
+
+#[test]
+fn a_page_shows_the_run_that_it_was_made_of() {
+    let folder = Folder::new("page");
+    let page = folder.file("run.html");
+    let (code, said) = sim(&["page", "--plan", &by_hand(), "--out", &page]);
+    assert_eq!(code, 0, "{said}");
+    let (_, replayed) = sim(&["replay", &by_hand()]);
+    let html = std::fs::read_to_string(&page).unwrap();
+    let trace = replayed.split("trace ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap();
+    assert!(html.contains(&format!(r#""trace":"{trace}""#)), "the same run: {replayed}");
+    assert!(html.contains("power/one"), "its faults are on it");
+}
+
+#[test]
+fn a_sweep_leaves_a_page_of_all_its_seeds() {
+    let folder = Folder::new("sweep");
+    let page = folder.file("sweep.html");
+    let (code, said) = sim(&["sweep", "--seeds", "1..3", "--jobs", "2", "--page", &page]);
+    assert_eq!(code, 0, "{said}");
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert!(html.contains(r#"{"seed":2,"class":"pass","#), "the last of them is on it");
 }
 
 #[test]

@@ -40,11 +40,11 @@ pub fn check(history: &History, black: &Replayed<'_>, options: &Options) -> Vec<
     violations.extend(unlogged(history, &commands));
     // Revisions that no command made are not known to the log's replay.
     if history.jumps.is_empty() {
-        let replayed = replay::run(history, &commands);
-        let agree = replayed.violation.is_none();
-        violations.extend(replayed.violation);
-        if agree {
-            violations.extend(told::check(history, &replayed.changes));
+        let mut replayed = replay::run(history, &commands);
+        if let Some(violation) = replayed.violation.take() {
+            violations.push(violation);
+        } else {
+            violations.extend(told::check(history, &replayed));
             violations.extend(modes::check(history, black, &replayed.made));
         }
     }

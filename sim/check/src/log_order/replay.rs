@@ -30,6 +30,8 @@ pub struct Replayed {
     pub made: BTreeMap<Revision, Made>,
     /// What each revision changed.
     pub changes: BTreeMap<Revision, Vec<Event>>,
+    /// What stood at each.
+    pub model: Model,
     /// The first command that did not fit.
     pub violation: Option<Violation>,
 }
@@ -55,7 +57,7 @@ pub fn run(history: &History, commands: &[Command<'_>]) -> Replayed {
         was_full,
     };
     let violation = commands.iter().find_map(|command| replay.step(command));
-    Replayed { made: replay.made, changes: replay.changes, violation }
+    Replayed { made: replay.made, changes: replay.changes, model: replay.model, violation }
 }
 
 impl Replay {

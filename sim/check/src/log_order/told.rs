@@ -1,28 +1,28 @@
-//! What watchers are told is what the log's commands made.
+//! What is told without the log is what its commands made: to watchers, and to readers.
 //!
-//! The watch oracle holds watches against the history that clients' answers show, and where answers are missing that
-//! history rests on what was told. The log rests on nothing: an event that it does not have was made up, or belongs to
-//! another revision.
-
-use std::collections::BTreeMap;
+//! Other oracles hold watches and reads against the history that clients' answers show, and where answers are missing
+//! that history rests on what was told. The log rests on nothing: what it does not have was made up, or belongs to
+//! another revision. Whether it was told in time, and all of it, is for the others to say.
 
 use super::broken;
-use crate::history::{Event, EventKind, History, Watch};
+use super::replay::Replayed;
+use crate::history::{Event, EventKind, History, Operation, Request, Watch};
 use crate::model::show;
-use crate::types::Revision;
 use crate::verdict::Violation;
 
-/// The first event of the history, in its watches' order, that no command of the log made at its revision.
-pub fn check(history: &History, changes: &BTreeMap<Revision, Vec<Event>>) -> Option<Violation> {
-    history.watches.iter().find_map(|watch| {
-        let mut events = watch.received.iter().flat_map(|response| &response.events);
-        events.find_map(|event| made_up(watch, event, changes))
-    })
+/// The first watch event, and the first read, that the log has otherwise.
+pub fn check(history: &History, replayed: &Replayed) -> Vec<Violation> {
+    let events = history.watches.iter().flat_map(|watch| {
+        watch.received.iter().flat_map(|response| &response.events).map(move |event| (watch, event))
+    });
+    let event = events.filter_map(|(watch, event)| wrong_event(watch, event, replayed)).next();
+    let read = history.operations.iter().find_map(|operation| wrong_read(operation, replayed));
+    event.into_iter().chain(read).collect()
 }
 
-fn made_up(watch: &Watch, event: &Event, changes: &BTreeMap<Revision, Vec<Event>>) -> Option<Violation> {
+fn wrong_event(watch: &Watch, event: &Event, replayed: &Replayed) -> Option<Violation> {
     let revision = event.kv.mod_revision;
-    let made = changes.get(&revision).map_or(&[][..], Vec::as_slice);
+    let made = replayed.changes.get(&revision).map_or(&[][..], Vec::as_slice);
     if made.iter().any(|made| made.kind == event.kind && made.kv == event.kv) {
         return None;
     }
@@ -33,4 +33,15 @@ fn made_up(watch: &Watch, event: &Event, changes: &BTreeMap<Revision, Vec<Event>
         if event.kind == EventKind::Put { "written" } else { "deleted" },
     );
     Some(broken(sentence).watch(watch.id).at(revision))
+}
+
+/// A range answers what there is at the revision of its header, or at the one it names. Transactions that only read are
+/// not judged here.
+fn wrong_read(operation: &Operation, replayed: &Replayed) -> Option<Violation> {
+    let Request::Range(range) = &operation.request else { return None };
+    let (header, response) = operation.answer()?;
+    let expected = replayed.model.range(range, header.revision).ok()?;
+    let what = expected.compare(response).err()?;
+    let sentence = format!("range {} does not show what the log's commands made: {what}", operation.id);
+    Some(broken(sentence).operation(operation.id).at(header.revision))
 }
