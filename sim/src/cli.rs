@@ -115,12 +115,6 @@ pub struct PageArgs {
     pub out: PathBuf,
 }
 
-impl From<PageArgs> for RunArgs {
-    fn from(PageArgs { seed, plan, mutant, out }: PageArgs) -> RunArgs {
-        RunArgs { seed, plan, mutant, page: Some(out), ..RunArgs::default() }
-    }
-}
-
 /// Arguments of `sweep`.
 #[derive(Args, Clone, Debug)]
 pub struct SweepArgs {

@@ -2,13 +2,13 @@
 
 use std::cmp::Reverse;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use quorate_check::verdict::Class;
 
-use crate::cli::{Cli, Command, MutantsArgs, PlanArgs, RunArgs, SpeedArgs};
+use crate::cli::{Cli, Command, MutantsArgs, PageArgs, PlanArgs, RunArgs, SpeedArgs};
 use crate::diff;
 use crate::explore::explore;
 use crate::failure::Failure;
@@ -48,12 +48,12 @@ pub fn obey(cli: Cli) -> ExitCode {
             let failed = sweep.reports().iter().filter(|report| report.class != Class::Pass);
             if let Some(report) = failed.max_by_key(|report| (gravity(report.class), Reverse(report.seed))) {
                 let plan = generate::generate(report.seed);
-                print(&format!("\n{}", tell(&plan, report, told.mutant.as_deref(), told.shrink_secs)));
+                print(&format!("\n{}", tell(&plan, None, report, told.mutant.as_deref(), told.shrink_secs)));
             }
             Ok(sweep.class().exit_code())
         }),
         Command::Plan(args) => plan(&args),
-        Command::Page(args) => run_one(&RunArgs::from(args)),
+        Command::Page(args) => page(&args),
         Command::Shrink(args) => {
             known(args.mutant.as_deref()).and_then(|()| shrink::command::shrink(&args, print))
         }
@@ -104,6 +104,8 @@ fn print_log(filter: Option<&Filter>, window: &Window) -> Result<(), String> {
 fn replay_one(args: &ReplayArgs) -> u8 {
     let replayed = std::panic::catch_unwind(|| {
         known(args.mutant.as_deref())?;
+        args.check()?;
+        [&args.trace, &args.history].into_iter().flatten().try_for_each(writable)?;
         let (seed, path) = args.subject();
         let plan = planned(seed, path.as_deref(), args.schedule_seed)?;
         let window = Window { from: args.from, ..Window::default() };
@@ -146,6 +148,7 @@ fn run_one(args: &RunArgs) -> Result<u8, String> {
     if let Some(path) = &args.save {
         plan.save(path).map_err(|error| error.to_string())?;
     }
+    [&args.trace, &args.history, &args.timeline, &args.page].into_iter().flatten().try_for_each(writable)?;
     let options = RunOptions {
         mutant: args.mutant.clone(),
         trace: args.trace.clone(),
@@ -162,19 +165,43 @@ fn run_one(args: &RunArgs) -> Result<u8, String> {
     } else if report.class == Class::Pass {
         print(&report.to_string());
     } else {
-        print(&tell(&plan, &report, args.mutant.as_deref(), args.shrink_secs));
+        let source = args.plan.as_deref();
+        print(&tell(&plan, source, &report, args.mutant.as_deref(), args.shrink_secs));
     }
     Ok(report.class.exit_code())
 }
 
+/// Runs and writes the page, whatever the verdict is; nothing else is written, and nothing shrunk.
+fn page(args: &PageArgs) -> Result<u8, String> {
+    known(args.mutant.as_deref())?;
+    let plan = planned(args.seed, args.plan.as_deref(), None)?;
+    writable(&args.out)?;
+    let (mutant, page) = (args.mutant.clone(), Some(args.out.clone()));
+    let report = run(plan, &RunOptions { mutant, page, ..RunOptions::default() });
+    print(&format!("{report}\n  the page is {}", args.out.display()));
+    Ok(report.class.exit_code())
+}
+
+/// Says before a run, not after it, that a file cannot be written.
+fn writable(path: &PathBuf) -> Result<(), String> {
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    opened.map(drop).map_err(|error| format!("{}: {error}", path.display()))
+}
+
 /// The story of a failing run, shrunk for at most so many seconds. The verdict stands, whatever becomes of the story.
-fn tell(plan: &Plan, report: &Report, mutant: Option<&str>, shrink_secs: Option<u64>) -> String {
+fn tell(
+    plan: &Plan,
+    source: Option<&Path>,
+    report: &Report,
+    mutant: Option<&str>,
+    shrink_secs: Option<u64>,
+) -> String {
     let default = if std::io::stdout().is_terminal() { SHRINK_SECS } else { 0 };
     let time = Duration::from_secs(shrink_secs.unwrap_or(default));
     if !time.is_zero() {
         eprintln!("seed {}: {} {}; shrinking", report.seed, report.class, report.headline());
     }
-    let told = Failure::new(plan, report, mutant).tell(time);
+    let told = Failure::new(plan, source, report, mutant).tell(time);
     told.unwrap_or_else(|error| format!("{report}\n  the story cannot be told: {error}"))
 }
 

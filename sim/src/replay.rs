@@ -34,7 +34,7 @@ pub struct ReplayArgs {
     #[arg(long, value_name = "MOMENT")]
     pub until: Option<Moment>,
     /// Print the log from there on only.
-    #[arg(long, value_name = "MOMENT")]
+    #[arg(long, value_name = "MOMENT", requires = "log")]
     pub from: Option<Moment>,
     /// Give the same story another course.
     #[arg(long, value_name = "N")]
@@ -60,6 +60,21 @@ impl ReplayArgs {
             Ok(seed) => (Some(seed), None),
             Err(_) => (None, Some(PathBuf::from(&self.what))),
         }
+    }
+}
+
+impl ReplayArgs {
+    /// Says what of the window makes no sense, if anything.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn check(&self) -> Result<(), String> {
+        match (self.from, self.until) {
+            (Some(Moment::Time(from)), Some(Moment::Time(until))) if from > until => {}
+            (Some(Moment::Event(from)), Some(Moment::Event(until))) if from > until => {}
+            _ => return Ok(()),
+        }
+        Err("--from is behind --until: there is no log between them".to_owned())
     }
 }
 

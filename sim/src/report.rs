@@ -217,17 +217,33 @@ impl Report {
     }
 }
 
+/// A report with every finding, for a file; the report itself shows as many as fit a screen.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<'a>(pub &'a Report);
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.show(f, usize::MAX)
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(f, SHOWN_MAX)
+    }
+}
+
+impl Report {
+    fn show(&self, f: &mut fmt::Formatter<'_>, findings_max: usize) -> fmt::Result {
         let figures = &self.figures;
         writeln!(f, "seed {}: {}", self.seed, self.class)?;
-        for finding in self.violations.iter().take(SHOWN_MAX) {
+        for finding in self.violations.iter().take(findings_max) {
             writeln!(f, "  {} [{}] {}", finding.class, finding.by, finding.sentence)?;
             for line in finding.details.iter().take(4) {
                 writeln!(f, "      {line}")?;
             }
         }
-        if let Some(more) = self.violations.len().checked_sub(SHOWN_MAX).filter(|more| *more > 0) {
+        if let Some(more) = self.violations.len().checked_sub(findings_max).filter(|more| *more > 0) {
             writeln!(f, "  and {more} more")?;
         }
         if let Some(mutant) = &self.mutant {

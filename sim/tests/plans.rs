@@ -49,6 +49,49 @@ fn a_plan_survives_a_file_and_nonsense_is_refused() {
     std::fs::remove_file(&path).unwrap();
 }
 
+/// Every object within, with the path to it; lists are passed through by their members' places.
+fn objects(value: &serde_json::Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            found.push(path.to_owned());
+            for (name, value) in fields {
+                objects(value, &format!("{path}/{name}"), found);
+            }
+        }
+        serde_json::Value::Array(items) => {
+            for (place, item) in items.iter().enumerate() {
+                objects(item, &format!("{path}/{place}"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_misspelt_field_is_refused_wherever_it_stands() {
+    // One object of each shape: the same path but for the places in lists, the same kind.
+    let mut shapes = BTreeSet::new();
+    for seed in 0..12 {
+        let plan = serde_json::to_value(generate(seed)).unwrap();
+        let mut paths = Vec::new();
+        objects(&plan, "", &mut paths);
+        for path in paths {
+            let kind = |tag: &str| plan.pointer(&format!("{path}/{tag}")).map(ToString::to_string);
+            let names = path.split('/').filter(|part| part.parse::<u64>().is_err());
+            let shape = (names.collect::<Vec<_>>().join("/"), kind("kind").or(kind("call")).or(kind("op")));
+            if !shapes.insert(shape) {
+                continue;
+            }
+            let mut wrong = plan.clone();
+            let object = wrong.pointer_mut(&path).and_then(|it| it.as_object_mut()).unwrap();
+            object.insert("mispelt".to_owned(), 7.into());
+            let read = serde_json::from_value::<Plan>(wrong);
+            assert!(read.is_err(), "a field of {path} that nobody knows was passed over");
+        }
+    }
+    assert!(shapes.len() > 60, "{}", shapes.len());
+}
+
 #[test]
 fn every_plan_can_be_run_and_is_eventful() {
     for seed in 0..SEEDS {
@@ -93,11 +136,11 @@ fn the_swarm_covers_every_family_and_every_kind_and_leaves_each_out_too() {
             Ask::LeaseRevoke { .. } => "revoke",
             Ask::LeaseKeepAlive { .. } => "keep-alive",
             Ask::LeaseTimeToLive { .. } => "time-to-live",
-            Ask::LeaseList => "leases",
+            Ask::LeaseList {} => "leases",
             Ask::Stream { .. } => "stream",
             Ask::HashKv { .. } => "hash",
-            Ask::Status => "status",
-            Ask::MakeRoom => "make room",
+            Ask::Status {} => "status",
+            Ask::MakeRoom {} => "make room",
             Ask::Hold(_) => "hold",
             Ask::Lead { .. } => "lead",
         }));

@@ -137,6 +137,30 @@ fn a_flipped_bit_anywhere_is_refused_survived_or_cut_as_it_must_be() {
     assert!(outcomes["refused"] > 500 && outcomes["cut"] > 5 && outcomes["survived"] > 100, "{outcomes:?}");
 }
 
+/// Whatever a single damaged byte hides of a log in which nobody wrote anything yet: requests were named after its
+/// opening, and none may be named so again.
+#[test]
+fn no_damage_to_a_young_log_brings_an_incarnation_back() {
+    for openings in 1..=3 {
+        let mut machine = Machine::new(22);
+        for opening in 0..openings {
+            assert!(machine.open(&format!("opening {opening}")));
+        }
+        machine.wal = None;
+        let (files, held) = (machine.files(), machine.incarnation);
+        for (path, bytes) in &files {
+            for offset in places(bytes) {
+                let disk = disk_of(&files);
+                disk.flip_bit(path, offset, (offset % 8) as u32).unwrap();
+                if let Ok((_, recovered)) = open_on(&disk, IDENTITY) {
+                    let told = format!("{openings} openings, {}, offset {offset}", path.display());
+                    assert!(recovered.incarnation > held, "{told}: {:?} is back", recovered.incarnation);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn both_header_copies_bad_is_a_refusal_in_every_segment() {
     let fixture = fixture(true);

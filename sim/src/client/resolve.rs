@@ -52,11 +52,11 @@ pub fn resolve(op: &PlannedOp, memory: &Memory) -> Request {
         Ask::LeaseTimeToLive { grant, keys } => {
             Request::LeaseTimeToLive(LeaseTimeToLive { id: lease_id(*grant), keys: *keys })
         }
-        Ask::LeaseList => Request::LeaseLeases,
+        Ask::LeaseList {} => Request::LeaseLeases,
         Ask::Stream { range, .. } => Request::Range(resolver.range(range)),
         Ask::HashKv { at } => Request::HashKv(HashKv { revision: resolver.revision(*at) }),
-        Ask::Status => Request::Status,
-        Ask::MakeRoom => {
+        Ask::Status {} => Request::Status,
+        Ask::MakeRoom {} => {
             Request::Compact(Compact { revision: resolver.compaction(RevisionAt::Now), physical: true })
         }
         Ask::Hold(hold) => Request::LeaseGrant(LeaseGrant { id: lease_id(op.id), ttl_secs: hold.ttl_secs }),

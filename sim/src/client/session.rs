@@ -90,7 +90,7 @@ impl Session {
         }
         let answer = self.ask_how(op.id, Whom::First(op.member), timeout, request, how).await;
         match (&op.ask, answer) {
-            (Ask::MakeRoom, Some(_)) => {
+            (Ask::MakeRoom {}, Some(_)) => {
                 // No longer than for an answer: the member may have died.
                 drop(madsim::time::timeout(timeout, self.api.disarm(op.member, op.id)).await);
             }

@@ -327,6 +327,11 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Wal,
+        name: "wal-incarnation-passed-over",
+        breaks: "a start that passes over a segment of no use forgets who opened it, so requests get ids that others had",
+    },
+    Mutant {
+        area: Area::Wal,
         name: "wal-no-space-answered-as-done",
         breaks: "a commit that found no space for the next segment is answered as done, so what it held is nowhere",
     },

@@ -238,13 +238,13 @@ pub(super) fn fault(fault: &Fault) -> String {
     let then = |after: Option<u64>| after.map_or(String::new(), |ms| format!(", power lost {ms} ms after"));
     match *fault {
         Fault::Kill { .. } => "process killed".to_owned(),
-        Fault::KillAll => "all processes killed".to_owned(),
+        Fault::KillAll {} => "all processes killed".to_owned(),
         Fault::RollingRestart { down_ms } => {
             format!("processes killed one after the other, each down for {down_ms} ms")
         }
         Fault::KillInStart { after_ms, .. } => format!("killed, and again {after_ms} ms into its start"),
         Fault::PowerLoss { .. } => "power lost".to_owned(),
-        Fault::PowerLossAll => "power lost everywhere".to_owned(),
+        Fault::PowerLossAll {} => "power lost everywhere".to_owned(),
         Fault::KillThenPowerLoss { after_ms, .. } => format!("killed, power lost {after_ms} ms after"),
         Fault::Pause { .. } => "process stands still".to_owned(),
         Fault::Isolate { direction, .. } => format!("cut off, {}", way(direction)),
@@ -289,7 +289,7 @@ pub(super) fn fault(fault: &Fault) -> String {
         Fault::MoveLeader { .. } => "leadership is to go there".to_owned(),
         Fault::AddMember { learner: true } => "a learner is added".to_owned(),
         Fault::AddMember { learner: false } => "a member is added".to_owned(),
-        Fault::PromoteMember => "a learner gets its vote".to_owned(),
+        Fault::PromoteMember {} => "a learner gets its vote".to_owned(),
         Fault::RemoveMember { .. } => "member removed".to_owned(),
         Fault::ReplaceMember { .. } => "disk lost: member removed, another added".to_owned(),
         Fault::PowerLossInStall { stall_ms, .. } => {

@@ -10,7 +10,7 @@ use super::fault::Direction;
 
 /// The end of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Ending {
     /// Members that stay broken, fewer than half; none is a run that heals everything at once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -31,6 +31,7 @@ pub struct Ending {
 
 /// A member that stays broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Broken {
     /// Which; settled when the end begins. Whom that makes broken twice is broken once.
     pub target: Target,
@@ -39,8 +40,9 @@ pub struct Broken {
 }
 
 /// What is wrong with a member for good.
+// Who has no fields has braces all the same: only then is a field that nobody knows refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Breakage {
     /// It does not run.
     Down {
@@ -48,7 +50,7 @@ pub enum Breakage {
         power: bool,
     },
     /// It stands still.
-    Paused,
+    Paused {},
     /// Its links to some members, or to all, are cut, one way or both.
     Cut {
         /// Which way, seen from it.
@@ -90,7 +92,7 @@ impl Breakage {
     pub fn name(&self) -> &'static str {
         match self {
             Breakage::Down { .. } => "ending/down",
-            Breakage::Paused => "ending/paused",
+            Breakage::Paused {} => "ending/paused",
             Breakage::Cut { .. } => "ending/cut",
             Breakage::Slow { .. } => "ending/slow",
             Breakage::Lossy { .. } => "ending/lossy",
@@ -116,7 +118,7 @@ impl std::fmt::Display for Breakage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Breakage::Down { .. } => "down",
-            Breakage::Paused => "paused",
+            Breakage::Paused {} => "paused",
             Breakage::Cut { direction: Direction::Both, .. } => "cut off",
             Breakage::Cut { direction: Direction::In, .. } => "deaf",
             Breakage::Cut { direction: Direction::Out, .. } => "mute",
@@ -160,7 +162,7 @@ mod tests {
     use super::*;
 
     fn ending(targets: &[Target]) -> Ending {
-        let broken = targets.iter().map(|target| Broken { target: *target, how: Breakage::Paused });
+        let broken = targets.iter().map(|target| Broken { target: *target, how: Breakage::Paused {} });
         Ending { broken: broken.collect(), ..Ending::default() }
     }
 

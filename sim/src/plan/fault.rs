@@ -8,6 +8,7 @@ use super::ambush::{Blow, PlaceName};
 
 /// One fault to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PlannedFault {
     /// Its name, unique in the plan and never renumbered. Keys what a power loss does.
     pub id: u64,
@@ -21,7 +22,7 @@ pub struct PlannedFault {
 
 /// The families; each has its own switch and rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Family {
     /// Processes die and start again.
     Kill,
@@ -109,7 +110,7 @@ impl Family {
 
 /// Whom a fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Target {
     /// This member.
     Member(MemberIndex),
@@ -121,7 +122,7 @@ pub enum Target {
 
 /// Which way a cut works, seen from the struck member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Direction {
     /// Nothing passes.
     Both,
@@ -133,7 +134,7 @@ pub enum Direction {
 
 /// The class of disk calls that a disk fault counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DiskCall {
     /// Writes and changes of length.
     Write,
@@ -143,7 +144,7 @@ pub enum DiskCall {
 
 /// The part of a disk whose calls a disk fault counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DiskArea {
     /// All of it.
     #[default]
@@ -154,7 +155,7 @@ pub enum DiskArea {
 
 /// The part of a disk that is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DamageArea {
     /// Segments of the write-ahead log that take no more batches.
     SealedLog,
@@ -168,7 +169,7 @@ pub enum DamageArea {
 
 /// A moment in the life of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum LogMoment {
     /// A conflicting suffix is being cut off.
     Cut,
@@ -180,7 +181,7 @@ pub enum LogMoment {
 
 /// How a leader is taken away for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Unseat {
     /// Its process dies.
     Kill,
@@ -191,8 +192,9 @@ pub enum Unseat {
 }
 
 /// What happens.
+// Who has no fields has braces all the same: only then is a field that nobody knows refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// The process is killed and starts again afterwards.
     Kill {
@@ -200,7 +202,7 @@ pub enum Fault {
         target: Target,
     },
     /// All processes are killed at once.
-    KillAll,
+    KillAll {},
     /// The processes are killed one after the other, as an upgrade does, evenly over the fault's time; each starts again
     /// after a while.
     RollingRestart {
@@ -220,7 +222,7 @@ pub enum Fault {
         target: Target,
     },
     /// All machines lose power at once.
-    PowerLossAll,
+    PowerLossAll {},
     /// A kill, a start, and then the power: data written before the kill and never synced is lost late.
     KillThenPowerLoss {
         /// Whose.
@@ -509,7 +511,7 @@ pub enum Fault {
         learner: bool,
     },
     /// A learner gets its vote, if there is one.
-    PromoteMember,
+    PromoteMember {},
     /// A member is removed, and ends by itself.
     RemoveMember {
         /// Who.
@@ -559,10 +561,10 @@ impl Fault {
             Fault::Succession { .. } => Some(Target::Leader),
             Fault::Ambush { member, .. } => member.map(Target::Member),
             Fault::AddMember { .. }
-            | Fault::PromoteMember
-            | Fault::KillAll
+            | Fault::PromoteMember {}
+            | Fault::KillAll {}
             | Fault::RollingRestart { .. }
-            | Fault::PowerLossAll
+            | Fault::PowerLossAll {}
             | Fault::Split { .. }
             | Fault::Ring { .. }
             | Fault::Swizzle { .. }
@@ -578,11 +580,11 @@ impl Fault {
     pub fn family(&self) -> Family {
         match self {
             Fault::Kill { .. }
-            | Fault::KillAll
+            | Fault::KillAll {}
             | Fault::KillInStart { .. }
             | Fault::RollingRestart { .. } => Family::Kill,
             Fault::PowerLoss { .. }
-            | Fault::PowerLossAll
+            | Fault::PowerLossAll {}
             | Fault::KillThenPowerLoss { .. }
             | Fault::PowerLossInStall { .. } => Family::Power,
             Fault::Succession { .. } => Family::Succession,
@@ -609,7 +611,7 @@ impl Fault {
             Fault::DeathAfter { .. } => Family::Edge,
             Fault::MoveLeader { .. }
             | Fault::AddMember { .. }
-            | Fault::PromoteMember
+            | Fault::PromoteMember {}
             | Fault::RemoveMember { .. }
             | Fault::ReplaceMember { .. } => Family::Cluster,
         }
@@ -619,11 +621,11 @@ impl Fault {
     pub fn name(&self) -> &'static str {
         match self {
             Fault::Kill { .. } => "kill/one",
-            Fault::KillAll => "kill/all",
+            Fault::KillAll {} => "kill/all",
             Fault::RollingRestart { .. } => "kill/rolling",
             Fault::KillInStart { .. } => "kill/in-start",
             Fault::PowerLoss { .. } => "power/one",
-            Fault::PowerLossAll => "power/all",
+            Fault::PowerLossAll {} => "power/all",
             Fault::KillThenPowerLoss { .. } => "power/after-kill",
             Fault::PowerLossInStall { .. } => "power/in-stall",
             Fault::Succession { .. } => "succession/leaders",
@@ -667,7 +669,7 @@ impl Fault {
             Fault::DeathAfter { moment: LogMoment::Unused, .. } => "edge/unused",
             Fault::MoveLeader { .. } => "cluster/move-leader",
             Fault::AddMember { .. } => "cluster/add",
-            Fault::PromoteMember => "cluster/promote",
+            Fault::PromoteMember {} => "cluster/promote",
             Fault::RemoveMember { .. } => "cluster/remove",
             Fault::ReplaceMember { .. } => "cluster/replace",
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// From one number to another, both included; the unit is in the field's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Span {
     /// The least.
     pub least: u64,
@@ -29,7 +30,7 @@ impl Span {
 
 /// Everything that is set once for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Knobs {
     /// How often a leader says that it lives.
     pub heartbeat_ms: u64,

@@ -32,7 +32,7 @@ pub const VERSION: u32 = 1;
 
 /// A member's place in the plan, from 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(transparent, deny_unknown_fields)]
 pub struct MemberIndex(pub u8);
 
 impl std::fmt::Display for MemberIndex {
@@ -43,6 +43,7 @@ impl std::fmt::Display for MemberIndex {
 
 /// Everything a run will do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The form of this plan; see [`VERSION`].
     pub version: u32,
@@ -87,7 +88,7 @@ pub struct Plan {
 
 /// How clients reach members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ClientPath {
     /// As objects, past services and network.
     #[default]
@@ -98,7 +99,7 @@ pub enum ClientPath {
 
 /// One member's own conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct MemberPlan {
     /// How much too fast its monotonic clock runs, in millionths; negative is slow.
     pub clock_ppm: i64,

@@ -8,6 +8,7 @@ use super::MemberIndex;
 
 /// One client: it sends its operations one after the other, none before its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClientPlan {
     /// Its name.
     pub id: ClientId,
@@ -17,6 +18,7 @@ pub struct ClientPlan {
 
 /// One operation to come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PlannedOp {
     /// Its name, unique in the plan and never renumbered.
     pub id: OpId,
@@ -33,8 +35,9 @@ pub struct PlannedOp {
 }
 
 /// What is asked, with symbols for leases, revisions and values.
+// Who has no fields has braces all the same: only then is a field that nobody knows refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "call", rename_all = "snake_case")]
+#[serde(tag = "call", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Ask {
     /// Write a key; the value is the operation's name.
     Put(PutAsk),
@@ -72,7 +75,7 @@ pub enum Ask {
         keys: bool,
     },
     /// Ask for all leases.
-    LeaseList,
+    LeaseList {},
     /// Read a range piece by piece, and slowly; only in key order and without filters on revisions.
     Stream {
         /// What is read.
@@ -86,9 +89,9 @@ pub enum Ask {
         at: RevisionAt,
     },
     /// Ask one member how it is.
-    Status,
+    Status {},
     /// Compact to the newest revision and clear the alarm about space.
-    MakeRoom,
+    MakeRoom {},
     /// Hold a lock, or lead, by recipe.
     Hold(HoldAsk),
     /// Look who leads.
@@ -101,6 +104,7 @@ pub enum Ask {
 /// One attempt to hold a lock by recipe: a lease, a key of one's own if it is not there yet, a wait for the key before
 /// it to be deleted, writes guarded by the key's create revision, and an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct HoldAsk {
     /// The number of the lock.
     pub lock: u16,
@@ -119,7 +123,7 @@ pub struct HoldAsk {
 
 /// How a lock is let go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Release {
     /// The key is deleted.
     #[default]
@@ -132,7 +136,7 @@ pub enum Release {
 
 /// A set of keys, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Keys {
     /// One key.
     One(u16),
@@ -148,7 +152,7 @@ pub enum Keys {
 
 /// A revision as a client would name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum RevisionAt {
     /// The present.
     #[default]
@@ -163,6 +167,7 @@ pub enum RevisionAt {
 
 /// A put.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PutAsk {
     /// The key's number.
     pub key: u16,
@@ -185,6 +190,7 @@ pub struct PutAsk {
 
 /// A read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RangeAsk {
     /// Which keys.
     pub keys: Keys,
@@ -216,6 +222,7 @@ pub struct RangeAsk {
 
 /// A delete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeleteAsk {
     /// Which keys.
     pub keys: Keys,
@@ -226,6 +233,7 @@ pub struct DeleteAsk {
 
 /// A transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TxnAsk {
     /// All must hold for the success branch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -240,7 +248,7 @@ pub struct TxnAsk {
 
 /// One operation within a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum StepAsk {
     /// Write.
     Put(PutAsk),
@@ -254,6 +262,7 @@ pub enum StepAsk {
 
 /// One condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CompareAsk {
     /// Which keys; it must hold for each.
     pub keys: Keys,
@@ -265,7 +274,7 @@ pub struct CompareAsk {
 
 /// What a condition is held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Against {
     /// The version with a number.
     Version(i64),

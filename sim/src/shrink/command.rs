@@ -8,6 +8,7 @@ use clap::Args;
 use super::rank::Guilt;
 use super::trials::Trials;
 use super::{Shrink, Shrunk, rank};
+use crate::failure;
 use crate::plan::{Plan, generate};
 use crate::story;
 use crate::sweep::child::Files;
@@ -36,10 +37,11 @@ pub struct ShrinkArgs {
     /// Runs at a time.
     #[arg(long, value_name = "J", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: u16,
-    /// Write the shrunk plan here, and beside it the nearest plan that passes.
+    /// Write the shrunk plan here, and beside it the nearest plan that passes; if not given, into the failure's
+    /// folder below target/sim-failures.
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
-    /// Write the shrunk plan into tests/corpus, under a name made of the failure and the seed.
+    /// Write the shrunk plan into tests/corpus too, under a name made of the failure and the seed.
     #[arg(long)]
     pub corpus: bool,
 }
@@ -67,20 +69,18 @@ pub fn shrink(args: &ShrinkArgs, print: impl Fn(&str)) -> Result<u8, String> {
     };
     let shrunk = shrink.run();
     let code = shrunk.report.class.exit_code();
-    let mut kept = None;
     if args.corpus {
         let path = Path::new(CORPUS).join(format!("{}-seed-{seed}.json", shrunk.signature.slug()));
         shrunk.plan.save(&path).map_err(|error| error.to_string())?;
         eprintln!("{}: say in {CORPUS}/README.md what it found", path.display());
-        kept = Some(path);
     }
-    if let Some(path) = &args.save {
-        shrunk.plan.save(path).map_err(|error| error.to_string())?;
-        kept = Some(path.clone());
-    }
-    let screen =
-        screen(&mut trials, &shrunk, args.mutant.as_deref(), kept.as_deref(), Duration::from_secs(120))?;
-    print(&screen);
+    let mutant = args.mutant.as_deref();
+    let kept = match &args.save {
+        Some(path) => path.clone(),
+        None => failure::make_folder(seed, args.plan.as_deref(), mutant)?.join(failure::SHRUNK),
+    };
+    shrunk.plan.save(&kept).map_err(|error| error.to_string())?;
+    print(&screen(&mut trials, &shrunk, mutant, &kept, Duration::from_secs(120))?);
     Ok(code)
 }
 
@@ -93,7 +93,7 @@ pub fn screen(
     trials: &mut Trials,
     shrunk: &Shrunk,
     mutant: Option<&str>,
-    kept: Option<&Path>,
+    kept: &Path,
     time: Duration,
 ) -> Result<String, String> {
     let began = Instant::now();
@@ -104,9 +104,7 @@ pub fn screen(
     let finding = shrunk.signature.finding_in(&report);
     let told = story::Told::read(&shrunk.plan, finding, &trace, &history)?;
     trials.set_deadline(began + time);
-    // Whatever is in the corpus is to have found a bug.
-    let beside = kept.filter(|path| !path.starts_with(CORPUS));
-    let passing = beside.and_then(|path| save_passing(trials, shrunk, &guilt, path));
+    let passing = save_passing(trials, shrunk, &guilt, kept);
     let passing = passing.as_deref();
     Ok(story::Screen { shrunk, finding, told: &told, guilt: &guilt, mutant, kept, passing }.to_string())
 }

@@ -42,8 +42,8 @@ fn forms(fault: Fault) -> Vec<Fault> {
         Fault::KillThenPowerLoss { target, .. } | Fault::PowerLossInStall { target, .. } => {
             vec![Fault::Kill { target }, Fault::PowerLoss { target }]
         }
-        Fault::PowerLossAll => vec![Fault::KillAll],
-        Fault::KillAll | Fault::RollingRestart { .. } => vec![Fault::Kill { target: Target::Leader }],
+        Fault::PowerLossAll {} => vec![Fault::KillAll {}],
+        Fault::KillAll {} | Fault::RollingRestart { .. } => vec![Fault::Kill { target: Target::Leader }],
         Fault::DiskDeath { target, power: true, .. } => {
             vec![Fault::Kill { target }, Fault::PowerLoss { target }]
         }

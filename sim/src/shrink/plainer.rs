@@ -192,10 +192,10 @@ fn simplify(ask: &mut Ask) {
         | Ask::LeaseGrant { .. }
         | Ask::LeaseRevoke { .. }
         | Ask::LeaseKeepAlive { .. }
-        | Ask::LeaseList
+        | Ask::LeaseList {}
         | Ask::HashKv { .. }
-        | Ask::Status
-        | Ask::MakeRoom
+        | Ask::Status {}
+        | Ask::MakeRoom {}
         | Ask::Lead { .. } => {}
         Ask::Stream { range, .. } => *ask = Ask::Range(*range),
         Ask::Hold(hold) => hold.guarded = hold.guarded.min(1),

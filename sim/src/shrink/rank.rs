@@ -87,11 +87,11 @@ pub fn named(planned: &PlannedFault) -> String {
 fn words(fault: &Fault) -> String {
     let words = match fault {
         Fault::Kill { .. } => "kill",
-        Fault::KillAll => "kill of all",
+        Fault::KillAll {} => "kill of all",
         Fault::RollingRestart { .. } => "rolling restart",
         Fault::KillInStart { .. } => "kill and kill in start",
         Fault::PowerLoss { .. } => "power loss",
-        Fault::PowerLossAll => "power loss of all",
+        Fault::PowerLossAll {} => "power loss of all",
         Fault::KillThenPowerLoss { .. } => "kill, then power loss",
         Fault::Pause { .. } => "pause",
         Fault::Isolate { .. } => "isolation",

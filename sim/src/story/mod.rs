@@ -1,7 +1,8 @@
 //! The story of a failing run on one screen: what is wrong, what happened in lanes by member and client, which
 //! faults are guilty, what to type next.
 //!
-//! Invariant: at most [`LINES_MAX`] lines of at most [`COLUMNS_MAX`] columns, whatever the run was like.
+//! Invariant: at most [`LINES_MAX`] lines of at most [`COLUMNS_MAX`] columns, whatever the run was like; only a command
+//! with a longer path in it is longer.
 
 mod lanes;
 mod told;
@@ -39,7 +40,7 @@ pub struct Screen<'a> {
     /// The planted bug.
     pub mutant: Option<&'a str>,
     /// The file that the shrunk plan is in.
-    pub kept: Option<&'a Path>,
+    pub kept: &'a Path,
     /// The file of a plan that passes and is as near to it as can be.
     pub passing: Option<&'a Path>,
 }
@@ -60,9 +61,12 @@ impl Screen<'_> {
 
     fn guilty(&self) -> Vec<String> {
         if self.guilt.is_empty() {
-            let none = "no fault is needed for this failure";
-            let left = "the faults were not ranked: the time was up";
-            return vec![if self.shrunk.plan.faults.is_empty() { none } else { left }.to_owned()];
+            let said = match (&self.shrunk.plan.faults[..], &self.shrunk.plan.ending.broken[..]) {
+                ([], []) => "no fault is needed for this failure",
+                ([], _) => "no fault is needed for this failure but what is broken at the end",
+                (_, _) => "the faults were not ranked: the time was up",
+            };
+            return vec![said.to_owned()];
         }
         let mut guilty = vec!["guilty".to_owned()];
         guilty.extend(self.guilt.iter().take(GUILTY_MAX).map(|guilt| format!("  {guilt}")));
@@ -73,44 +77,23 @@ impl Screen<'_> {
     }
 
     fn next(&self) -> Vec<String> {
-        let armed = self.mutant.map_or(String::new(), |mutant| format!(" --mutant {mutant}"));
-        let seed = self.shrunk.plan.seed;
-        let Some(kept) = self.kept else {
-            return vec![
-                "next".to_owned(),
-                format!("  cargo sim shrink --seed {seed}{armed} --save shrunk.json"),
-            ];
-        };
-        let plan = kept.display();
-        let folder = kept.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let armed = self.mutant.map_or(String::new(), |mutant| format!("--mutant {mutant}"));
+        let plan = self.kept.display().to_string();
+        let folder = self.kept.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.map_or(".".to_owned(), |folder| folder.display().to_string());
         let until = self.finding.and_then(Finding::at_ms).unwrap_or(self.shrunk.after.simulated_ms);
         let from = until.saturating_sub(200);
         let mut next = vec![format!("next (kept in {folder})")];
-        next.extend(command(&[
-            &format!("replay {plan}{armed}"),
-            &format!("--log raft=debug --from {from}ms --until {until}ms"),
-        ]));
+        let window = format!("--log raft=debug --from {from}ms --until {until}ms");
+        next.extend(command(&[&format!("replay {plan}"), &armed, &window]));
         match (self.mutant, self.passing) {
-            (Some(_), Some(passing)) => {
-                next.extend(command(&[
-                    &format!("diff {plan}"),
-                    &passing.display().to_string(),
-                    armed.trim_start(),
-                ]));
-            }
-            (Some(_), None) => {
-                next.extend(command(&[&format!("diff {plan}"), &format!("{plan} --only-a{armed}")]));
-            }
+            (Some(_), _) => next.extend(command(&[&format!("diff {plan}"), &plan, "--only-a", &armed])),
             (None, Some(passing)) => {
                 next.extend(command(&[&format!("diff {plan}"), &passing.display().to_string()]));
             }
             (None, None) => {}
         }
-        if <crate::cli::Cli as clap::CommandFactory>::command().find_subcommand("page").is_some() {
-            next.extend(command(&[&format!("page --plan {plan}{armed} --out {folder}/page.html")]));
-        }
-        next.extend(command(&["mutants"]));
+        next.extend(command(&[&format!("page --plan {plan}"), &armed, &format!("--out {folder}/page.html")]));
         next
     }
 }
@@ -122,21 +105,30 @@ impl fmt::Display for Screen<'_> {
         let room = LINES_MAX.saturating_sub(taken).max(STORY_MIN);
         let involved = |id| self.finding.is_some_and(|finding| finding.spot.operations.contains(&id));
         let story = lanes::drawn(self.told, room, COLUMNS_MAX, involved);
-        let lines = head.into_iter().chain([String::new()]).chain(story).chain(guilty).chain(next);
-        let lines: Vec<String> =
-            lines.take(LINES_MAX).map(|line| lanes::clipped(&line, COLUMNS_MAX)).collect();
+        let told = head.into_iter().chain([String::new()]).chain(story).chain(guilty);
+        let told = told.map(|line| lanes::clipped(&line, COLUMNS_MAX));
+        // A command that is cut cannot be typed.
+        let lines: Vec<String> = told.chain(next).take(LINES_MAX).collect();
         f.write_str(&lines.join("\n"))
     }
 }
 
-/// A command, broken where a shell goes on with the next line if it is too long for one.
+/// A command of these parts, the empty ones left out, broken between them where a shell goes on with the next line if it
+/// is too long for one.
 fn command(parts: &[&str]) -> Vec<String> {
-    let whole = format!("  cargo sim {}", parts.join(" "));
-    if whole.chars().count() <= COLUMNS_MAX {
-        return vec![whole];
+    let mut lines = vec!["  cargo sim".to_owned()];
+    for part in parts.iter().filter(|part| !part.is_empty()) {
+        let Some(line) = lines.last_mut() else { break };
+        // Two columns stay free for what says that the command goes on.
+        if line.chars().count() + 1 + part.chars().count() + 2 <= COLUMNS_MAX {
+            line.push(' ');
+            line.push_str(part);
+        } else {
+            line.push_str(" \\");
+            lines.push(format!("      {part}"));
+        }
     }
-    let whole = format!("  cargo sim {}", parts.join(" \\\n      "));
-    whole.lines().map(ToOwned::to_owned).collect()
+    lines
 }
 
 /// The sentence with places in source files named by their last parts alone.
@@ -206,17 +198,21 @@ mod tests {
         let faults = shrunk.plan.faults.iter();
         let guilt: Vec<Guilt> = faults.map(|fault| Guilt { fault: *fault, with: 20, without: 3 }).collect();
         let kept = Path::new("target/sim-failures/seed-7-watch-drop-event-at-catch-up/shrunk.json");
-        for kept in [None, Some(kept)] {
+        for passing in [None, Some(kept)] {
             for mutant in [None, Some("watch-drop-event-at-catch-up")] {
                 let finding = shrunk.report.violations.first();
-                let (told, guilt, passing) = (&told, guilt.as_slice(), kept);
+                let (told, guilt) = (&told, guilt.as_slice());
                 let screen = Screen { shrunk: &shrunk, finding, told, guilt, mutant, kept, passing };
                 let shown = screen.to_string();
-                assert_eq!(shown.contains("cargo sim diff"), kept.is_some(), "{shown}");
+                let compared = passing.is_some() || mutant.is_some();
+                assert_eq!(shown.contains("cargo sim diff"), compared, "{shown}");
+                for whole in ["/page.html", "/shrunk.json"].into_iter().chain(mutant) {
+                    assert!(shown.contains(whole), "{whole} is cut: {shown}");
+                }
                 assert!(shown.lines().count() <= LINES_MAX, "{shown}");
                 assert!(shown.lines().all(|line| line.chars().count() <= COLUMNS_MAX), "{shown}");
                 assert!(shown.contains("fails 20 of 20 with it, 3 of 20 without"), "{shown}");
-                assert!(shown.lines().last().is_some_and(|line| line.contains("cargo sim")), "{shown}");
+                assert!(shown.lines().last().is_some_and(|line| line.contains("--out")), "{shown}");
             }
         }
     }

@@ -77,9 +77,12 @@ impl Told {
     pub fn new(plan: &Plan, finding: Option<&Finding>, history: &History, mut notes: Vec<Note>) -> Told {
         let index = members(history);
         let lane = |id: MemberId| index.get(&id).map_or(Lane::All, |index| Lane::Member(*index));
-        // The last reads of all clients are the harness's, not the plan's.
+        // What clients ask at the end is the harness's, not the plan's: it is told where it is what is wrong.
+        let demanded = finding.is_some_and(|finding| finding.class == Class::Liveness);
+        let involved = |id: OpId| finding.is_some_and(|finding| finding.spot.operations.contains(&id));
         let planned = |operation: &&Operation| plan.operations().any(|(_, op)| op.id == operation.id);
-        for operation in history.operations.iter().filter(planned) {
+        let belongs = |operation: &&Operation| demanded || involved(operation.id) || planned(operation);
+        for operation in history.operations.iter().filter(belongs) {
             notes.extend(of_operation(operation));
         }
         let note = |at, lane, text: String| Note { at, lane, text, operation: None };
@@ -88,10 +91,13 @@ impl Told {
         }
         for fault in &history.faults {
             let lane = fault.member.map_or(Lane::All, lane);
-            let number = fault.note.split(' ').next().unwrap_or_default();
-            notes.push(note(fault.from, lane, format!("FAULT {number}: {}", fault.kind)));
+            // What an ending keeps broken has no number.
+            let number = fault.note.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+            let name = number.map_or(String::new(), |number| format!(" {number}"));
+            notes.push(note(fault.from, lane, format!("FAULT{name}: {}", fault.kind)));
             if let Some(until) = fault.until.filter(|until| *until > fault.from) {
-                notes.push(note(until, lane, format!("end of fault {number}")));
+                let name = if name.is_empty() { format!(" {}", fault.kind) } else { name };
+                notes.push(note(until, lane, format!("end of fault{name}")));
             }
         }
         let watches = finding.map(|finding| finding.spot.watches.as_slice()).unwrap_or_default();

@@ -77,6 +77,9 @@ struct Layout {
     stale: Vec<Sequence>,
     /// Above every sequence seen, so that no name is used twice.
     next: Sequence,
+    /// The highest seen, in what is no part of the log too: of a log in which nobody wrote anything, damage to a single
+    /// batch hides that it was opened, and requests were named after that opening.
+    incarnation: Incarnation,
 }
 
 /// What the found segments add up to.
@@ -174,7 +177,8 @@ impl Opening {
             all.insert(sequence, Found { file, header, checkpoint });
         }
         let next = all.last_key_value().map_or(Sequence(1), |(newest, _)| newest.next());
-        let mut layout = Layout { chain: Vec::new(), stale: Vec::new(), next };
+        let incarnation = all.values().map(|found| found.checkpoint.incarnation).max().unwrap_or_default();
+        let mut layout = Layout { chain: Vec::new(), stale: Vec::new(), next, incarnation };
         let mut wanted = loop {
             let Some((&newest, segment)) = all.last_key_value() else { break None };
             if self.is_promised(segment, &all)? {
@@ -392,7 +396,11 @@ impl Opening {
         mut spares: Spares,
     ) -> Result<(Wal, Recovered), WalError> {
         let mut history = history.unwrap_or_else(|| History::none(self.options.segment_bytes));
-        let incarnation = Incarnation(history.replay.incarnation.0.saturating_add(1));
+        let mut before = history.replay.incarnation;
+        if !crate::mutant!("wal-incarnation-passed-over") {
+            before = before.max(layout.incarnation);
+        }
+        let incarnation = Incarnation(before.0.saturating_add(1));
         let state = history.replay.state;
         if crate::mutant!("wal-reuse-tail-segment")
             && let Some(active) = self.reuse_tail(&history, incarnation)?

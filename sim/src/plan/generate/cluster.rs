@@ -21,7 +21,7 @@ pub(super) fn fault(dice: &mut Dice, target: Target) -> (Fault, u64) {
     let fault = match dice.below(12) {
         0 | 1 => Fault::MoveLeader { target },
         2..=4 => Fault::AddMember { learner: dice.permille(500) },
-        5 | 6 => Fault::PromoteMember,
+        5 | 6 => Fault::PromoteMember {},
         7 | 8 => Fault::RemoveMember { target },
         _ => Fault::ReplaceMember { target },
     };
@@ -82,7 +82,7 @@ pub(super) fn stories(seed: u64, places: u8, duration_ms: u64) -> Vec<PlannedFau
             3 => {
                 let added_ms = dice.between(1, 100);
                 let promoted_ms = added_ms + dice.between(1_000, 4_000);
-                vec![(0, 0, remove_leader), (added_ms, 0, add), (promoted_ms, 0, Fault::PromoteMember)]
+                vec![(0, 0, remove_leader), (added_ms, 0, add), (promoted_ms, 0, Fault::PromoteMember {})]
             }
             // Is the newcomer ready for its vote while the leader goes?
             _ => vec![(0, 0, Fault::AddMember { learner: false }), (dice.between(20, 800), 0, remove_leader)],

@@ -44,7 +44,7 @@ pub(super) fn draw(seed: u64, members: u8, families: &BTreeSet<Family>) -> Endin
 fn breakage(dice: &mut Dice) -> Breakage {
     match dice.below(27) {
         0 | 1 => Breakage::Down { power: dice.permille(500) },
-        2..=4 => Breakage::Paused,
+        2..=4 => Breakage::Paused {},
         5..=6 => Breakage::Cut { direction: direction(dice), from: u8::MAX },
         // One way: it hears and is not heard, or the other way round, by all or by some.
         7..=12 => {

@@ -135,7 +135,7 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
         Family::Kill => match if unseat { 0 } else { dice.below(12) } {
             0..=5 => (Fault::Kill { target }, down),
             6 | 7 => (Fault::KillInStart { target, after_ms: dice.between(1, 60) }, down),
-            8 | 9 => (Fault::KillAll, dice.between(20, 1_000)),
+            8 | 9 => (Fault::KillAll {}, dice.between(20, 1_000)),
             _ => {
                 let down_ms = dice.between(20, 1_000);
                 (Fault::RollingRestart { down_ms }, dice.between(1_500, 8_000))
@@ -145,7 +145,7 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
             0..=2 => (Fault::PowerLoss { target }, down),
             3 | 4 => (Fault::PowerLossInStall { target, stall_ms: dice.between(50, 1_500) }, down),
             5..=7 => (Fault::KillThenPowerLoss { target, after_ms: dice.between(1, 1_500) }, down),
-            _ => (Fault::PowerLossAll, dice.between(20, 1_000)),
+            _ => (Fault::PowerLossAll {}, dice.between(20, 1_000)),
         },
         Family::Pause => (Fault::Pause { target }, dice.between(100, 5_000)),
         Family::Partition => {

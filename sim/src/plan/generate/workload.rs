@@ -242,7 +242,7 @@ impl Draw<'_> {
                 let keys = self.dice.permille(500);
                 self.of_a_lease(|grant| Ask::LeaseTimeToLive { grant, keys })
             }
-            Kind::LeaseList => Ask::LeaseList,
+            Kind::LeaseList => Ask::LeaseList {},
             Kind::Stream => {
                 let range = self.range();
                 // Only in key order, without filters; mostly all there is.
@@ -258,8 +258,8 @@ impl Draw<'_> {
                 let slow = self.dice.permille(500);
                 Ask::Stream { range, pause_ms: if slow { self.dice.between(10, 300) } else { 0 } }
             }
-            Kind::Status => Ask::Status,
-            Kind::MakeRoom => Ask::MakeRoom,
+            Kind::Status => Ask::Status {},
+            Kind::MakeRoom => Ask::MakeRoom {},
             Kind::LeasedPut => {
                 let lease = self.dice.pick(&self.past.grants).copied();
                 Ask::Put(PutAsk { key: self.key(), lease, ..PutAsk::default() })

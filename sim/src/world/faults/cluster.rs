@@ -8,7 +8,7 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     match fault {
         Fault::MoveLeader { .. } => world.move_leader(struck).await,
         Fault::AddMember { learner } => world.add_member(strike.id, learner).await,
-        Fault::PromoteMember => world.promote_member(strike.id).await,
+        Fault::PromoteMember {} => world.promote_member(strike.id).await,
         Fault::RemoveMember { .. } => world.remove_member(strike.id, struck).await,
         Fault::ReplaceMember { .. } => world.replace_member(strike.id, struck).await,
         other => unknown(other),

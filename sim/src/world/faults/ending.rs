@@ -51,7 +51,7 @@ impl World {
             Breakage::Down { power } => {
                 self.crash_again(member, if power { Crash::PowerLoss } else { Crash::Kill }, event);
             }
-            Breakage::Paused => self.pause(member),
+            Breakage::Paused {} => self.pause(member),
             Breakage::Cut { direction, from } => {
                 let others: Vec<MemberIndex> = self
                     .members()

@@ -12,9 +12,9 @@ pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     match fault {
         Fault::Kill { .. } => one(strike, Crash::Kill).await,
         Fault::PowerLoss { .. } => one(strike, Crash::PowerLoss).await,
-        Fault::KillAll => all(strike, Crash::Kill).await,
+        Fault::KillAll {} => all(strike, Crash::Kill).await,
         Fault::RollingRestart { down_ms } => one_by_one(strike, Duration::from_millis(down_ms)).await,
-        Fault::PowerLossAll => all(strike, Crash::PowerLoss).await,
+        Fault::PowerLossAll {} => all(strike, Crash::PowerLoss).await,
         Fault::KillInStart { after_ms, .. } => {
             one(strike, Crash::Kill).await;
             strike.wait(Duration::from_millis(after_ms)).await;

@@ -46,7 +46,7 @@ impl Burst {
                     };
                     asks.push((None, ask));
                 }
-                asks.push((None, Ask::LeaseList));
+                asks.push((None, Ask::LeaseList {}));
                 asks
             }
             Burst::Hot => {
