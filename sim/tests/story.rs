@@ -114,7 +114,8 @@ fn a_replay_stops_at_its_moment_and_shows_what_came_last() {
 #[test]
 fn a_replay_prints_what_the_members_log_in_its_window() {
     let window = ["--from", "1400ms", "--until", "1600ms"];
-    let replay = [&["replay", &by_hand(), "--log", "raft=debug"][..], &window].concat();
+    let plan = by_hand();
+    let replay = [&["replay", &plan, "--log", "raft=debug"][..], &window].concat();
     let said = String::from_utf8_lossy(&output(&replay).stderr).into_owned();
     let moments: Vec<f64> =
         said.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
