@@ -27,9 +27,9 @@ const RANK_PART: u32 = 3;
 #[derive(Debug)]
 pub struct Failure<'a> {
     plan: &'a Plan,
+    source: Option<&'a Path>,
     report: &'a Report,
     mutant: Option<&'a str>,
-    folder: PathBuf,
 }
 
 /// Makes the folder of a failing seed, or plan that was read from a file: that file's own folder if it is one of these.
@@ -65,7 +65,7 @@ impl<'a> Failure<'a> {
         report: &'a Report,
         mutant: Option<&'a str>,
     ) -> Failure<'a> {
-        Failure { plan, report, mutant, folder: folder(plan.seed, source, mutant) }
+        Failure { plan, source, report, mutant }
     }
 
     /// Writes the folder, shrinks for at most `time`, and gives the screen to show.
@@ -73,30 +73,29 @@ impl<'a> Failure<'a> {
     /// # Errors
     /// When the folder cannot be written or no run can be started.
     pub fn tell(&self, time: Duration) -> Result<String, String> {
-        fs::create_dir_all(&self.folder).map_err(|error| format!("{}: {error}", self.folder.display()))?;
-        let path = self.folder.join(PLAN);
+        let folder = make_folder(self.plan.seed, self.source, self.mutant)?;
+        let (path, shrunk) = (folder.join(PLAN), folder.join(SHRUNK));
         let is_another = Plan::load(&path).map_or(true, |before| before != *self.plan);
         if is_another {
             self.plan.save(&path).map_err(|error| error.to_string())?;
-            // Of an earlier failure, perhaps under other code.
-            let shrunk = self.folder.join(SHRUNK);
+            // Of the plan that was here before.
             drop(fs::remove_file(passing_path(&shrunk)));
             drop(fs::remove_file(&shrunk));
         }
-        let shown = if time.is_zero() { None } else { self.shrunk(time)? };
+        let shown = if time.is_zero() { None } else { self.shrunk(time, &shrunk)? };
         let report = self.report.to_string();
         let all = Whole(self.report);
         let whole = shown.as_ref().map_or(format!("{all}\n"), |shown| format!("{shown}\n\n{all}\n"));
-        let path = self.folder.join("report.txt");
+        let path = folder.join("report.txt");
         fs::write(&path, whole).map_err(|error| format!("{}: {error}", path.display()))?;
-        let kept = self.folder.display();
+        let kept = folder.display();
         Ok(shown.unwrap_or_else(|| {
             let armed = self.mutant.map_or(String::new(), |mutant| format!(" --mutant {mutant}"));
             format!("{report}\n  kept in {kept}; next: cargo sim shrink --plan {kept}/{PLAN}{armed}")
         }))
     }
 
-    fn shrunk(&self, time: Duration) -> Result<Option<String>, String> {
+    fn shrunk(&self, time: Duration, path: &Path) -> Result<Option<String>, String> {
         let jobs = std::thread::available_parallelism().map_or(1, |jobs| jobs.get().min(JOBS_MAX));
         let ranking = time / RANK_PART;
         let deadline = Instant::now() + time.saturating_sub(ranking);
@@ -104,9 +103,8 @@ impl<'a> Failure<'a> {
         let mut trials = Trials::new(self.mutant.map(ToOwned::to_owned), jobs, deadline)?;
         let shrink = Shrink::new(&mut trials, self.plan.clone(), self.report.clone());
         let Some(shrunk) = shrink.map(Shrink::run) else { return Ok(None) };
-        let path = self.folder.join(SHRUNK);
-        shrunk.plan.save(&path).map_err(|error| error.to_string())?;
-        screen(&mut trials, &shrunk, self.mutant, &path, ranking).map(Some)
+        shrunk.plan.save(path).map_err(|error| error.to_string())?;
+        screen(&mut trials, &shrunk, self.mutant, path, ranking).map(Some)
     }
 }
 

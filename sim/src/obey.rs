@@ -39,6 +39,7 @@ pub fn obey(cli: Cli) -> ExitCode {
         }
         Command::Sweep(args) => known(args.mutant.as_deref()).and_then(|()| {
             let (page, told) = (args.page.clone(), args.clone());
+            page.iter().try_for_each(writable)?;
             let sweep = Sweep::new(args)?.run();
             print(&sweep.to_string());
             if let Some(path) = page {
@@ -215,6 +216,7 @@ fn speed(args: &SpeedArgs) -> u8 {
 
 fn list_or_check(args: &MutantsArgs) -> Result<u8, String> {
     known(args.mutant.as_deref())?;
+    args.table.iter().try_for_each(writable)?;
     let wanted = |name: &str| args.mutant.as_deref().is_none_or(|only| only == name);
     let mut chosen: Vec<&'static Mutant> =
         mutants::CATALOGUE.iter().filter(|mutant| wanted(mutant.name)).collect();

@@ -180,14 +180,7 @@ fn watchers_are_told_what_the_log_made() {
     // Revision 2 shows the value that only the second wrote, but the log names the first.
     let event = |key: &str, value: &str, revision: i64| Event {
         kind: EventKind::Put,
-        kv: KeyValue {
-            key: key.into(),
-            value: value.into(),
-            create_revision: Revision(revision),
-            mod_revision: Revision(revision),
-            version: 1,
-            lease: LeaseId::NONE,
-        },
+        kv: created(key, value, revision),
         prev_kv: None,
     };
     let seen = |at: u64, events: Vec<Event>| WatchReceived {
@@ -197,12 +190,8 @@ fn watchers_are_told_what_the_log_made() {
         ..WatchReceived::default()
     };
     let differ = |logged: u64| {
-        let mut story = Story::default()
-            .lost(1, 2, put("a", "1", 0))
-            .lost(1, 2, put("a", "x", 0))
-            .ok(5, 6, put("b", "2", 0), 3, written())
-            .log(logged, 2, false)
-            .log(3, 3, false);
+        let story = two_lost_writes().ok(5, 6, put("b", "2", 0), 3, written());
+        let mut story = story.log(logged, 2, false).log(3, 3, false);
         story.0.watches.push(Watch {
             member: MemberAsked { id: MemberId(1), index: 0 },
             create: WatchCreate {
@@ -231,16 +220,8 @@ fn watchers_are_told_what_the_log_made() {
 #[test]
 fn readers_are_told_what_the_log_made() {
     // A read shows the value that only the second write wrote, but the log names the first.
-    let kv = KeyValue {
-        key: "a".into(),
-        value: "x".into(),
-        create_revision: Revision(2),
-        mod_revision: Revision(2),
-        version: 1,
-        lease: LeaseId::NONE,
-    };
     let get = Request::Range(Range { key: "a".into(), ..Range::default() });
-    let got = Response::Range(RangeResponse { kvs: vec![kv], more: false, count: 1 });
+    let got = Response::Range(RangeResponse { kvs: vec![created("a", "x", 2)], more: false, count: 1 });
     let read = |logged: u64| two_lost_writes().ok(5, 6, get.clone(), 2, got.clone()).log(logged, 2, false);
     read(2).passes();
     read(1).breaks(Class::Safety, Oracle::LogOrder, "does not show what the log's commands made");
@@ -260,6 +241,14 @@ fn the_modes_may_not_disagree() {
     let asked = |logged: u64| two_lost_writes().ok(5, 6, txn.clone(), 2, held.clone()).log(logged, 2, false);
     asked(2).passes();
     asked(1).breaks(Class::Harness, Oracle::Harness, "the two modes disagree about revision 2");
+}
+
+/// A key as the revision shows it that made it.
+fn created(key: &str, value: &str, revision: i64) -> KeyValue {
+    let revision = Revision(revision);
+    let (create_revision, mod_revision) = (revision, revision);
+    let (key, value) = (key.into(), value.into());
+    KeyValue { key, value, create_revision, mod_revision, version: 1, lease: LeaseId::NONE }
 }
 
 /// Two writes of one key, both of unknown fate.

@@ -21,7 +21,7 @@ impl<'de> Deserialize<'de> for PlaceName {
 
 /// What strikes a member that is held up at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum Blow {
     /// Nothing: the world goes on around it.
     None,

@@ -22,7 +22,7 @@ pub struct PlannedFault {
 
 /// The families; each has its own switch and rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub enum Family {
     /// Processes die and start again.
     Kill,
@@ -122,7 +122,7 @@ pub enum Target {
 
 /// Which way a cut works, seen from the struck member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Nothing passes.
     Both,
@@ -134,7 +134,7 @@ pub enum Direction {
 
 /// The class of disk calls that a disk fault counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum DiskCall {
     /// Writes and changes of length.
     Write,
@@ -144,7 +144,7 @@ pub enum DiskCall {
 
 /// The part of a disk whose calls a disk fault counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum DiskArea {
     /// All of it.
     #[default]
@@ -155,7 +155,7 @@ pub enum DiskArea {
 
 /// The part of a disk that is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum DamageArea {
     /// Segments of the write-ahead log that take no more batches.
     SealedLog,
@@ -169,7 +169,7 @@ pub enum DamageArea {
 
 /// A moment in the life of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum LogMoment {
     /// A conflicting suffix is being cut off.
     Cut,
@@ -181,7 +181,7 @@ pub enum LogMoment {
 
 /// How a leader is taken away for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum Unseat {
     /// Its process dies.
     Kill,

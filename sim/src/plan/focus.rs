@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A part of the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum Focus {
     /// Reads and watches of the past, under compactions.
     History,

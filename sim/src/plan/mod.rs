@@ -88,7 +88,7 @@ pub struct Plan {
 
 /// How clients reach members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub enum ClientPath {
     /// As objects, past services and network.
     #[default]

@@ -123,7 +123,7 @@ pub struct HoldAsk {
 
 /// How a lock is let go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case")]
 pub enum Release {
     /// The key is deleted.
     #[default]

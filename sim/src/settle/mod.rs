@@ -67,7 +67,6 @@ impl Settle {
         if !self.world.attempts_end().await
             || !self.converge(&self.world.seated(), when, false).await
             || !self.world.finish_changes().await
-            || !self.world.attempts_end().await
             || !self.all_converge(when).await
             || !self.demand_of_each(&[Demand::Write, Demand::Read], when).await
             || !self.rest(healed, self.world.plan().ending.outlives_leases).await
@@ -96,10 +95,8 @@ impl Settle {
     async fn operators_can_work(&self) -> bool {
         !self.world.plan().ending.changes
             || (self.world.seat_one_more().await
-                && self.world.attempts_end().await
                 && self.all_converge("after a member was added").await
                 && self.world.unseat_the_last().await
-                && self.world.attempts_end().await
                 && self.all_converge("after a member was removed").await)
     }
 

@@ -104,7 +104,9 @@ pub fn screen(
     let finding = shrunk.signature.finding_in(&report);
     let told = story::Told::read(&shrunk.plan, finding, &trace, &history)?;
     trials.set_deadline(began + time);
-    let passing = save_passing(trials, shrunk, &guilt, kept);
+    // Whatever is in the corpus is to have found a bug.
+    let beside = (!kept.starts_with(CORPUS)).then_some(kept);
+    let passing = beside.and_then(|beside| save_passing(trials, shrunk, &guilt, beside));
     let passing = passing.as_deref();
     Ok(story::Screen { shrunk, finding, told: &told, guilt: &guilt, mutant, kept, passing }.to_string())
 }

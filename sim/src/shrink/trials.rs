@@ -91,11 +91,10 @@ impl Trials {
     pub fn first_passing(&mut self, plans: impl Iterator<Item = Plan>) -> Option<Plan> {
         let mut plans = plans.peekable();
         while plans.peek().is_some() && !self.is_late() {
-            let batch: Vec<(usize, Plan, u128)> =
-                plans.by_ref().take(self.jobs).map(|plan| (0, plan, 0)).collect();
-            let reports = self.run_batch(&batch);
-            let passes = reports.iter().position(|report| report.class == Class::Pass);
-            if let Some((_, plan, _)) = passes.and_then(|nth| batch.into_iter().nth(nth)) {
+            let batch: Vec<Plan> = plans.by_ref().take(self.jobs).collect();
+            let reports = self.run_batch(batch.iter());
+            let mut tried = batch.into_iter().zip(reports);
+            if let Some((plan, _)) = tried.find(|(_, report)| report.class == Class::Pass) {
                 return Some(plan);
             }
         }
@@ -124,7 +123,7 @@ impl Trials {
                     batch.push((nth, plan, key));
                 }
             }
-            let reports = self.run_batch(&batch);
+            let reports = self.run_batch(batch.iter().map(|(_, plan, _)| plan));
             for ((nth, plan, key), report) in batch.into_iter().zip(reports) {
                 if signature.is_in(&report) {
                     return Some(Failing { nth, plan, report });
@@ -143,21 +142,19 @@ impl Trials {
             if self.is_late() {
                 return None;
             }
-            let batch: Vec<(usize, Plan, u128)> = plans.iter().map(|plan| (0, plan.clone(), 0)).collect();
-            let reports = self.run_batch(&batch);
+            let reports = self.run_batch(plans.iter());
             failed += reports.iter().map(|report| u64::from(signature.is_in(report))).sum::<u64>();
         }
         Some(failed)
     }
 
-    fn run_batch(&mut self, batch: &[(usize, Plan, u128)]) -> Vec<Report> {
-        self.made += u64::try_from(batch.len()).unwrap_or(0);
+    fn run_batch<'p>(&mut self, plans: impl ExactSizeIterator<Item = &'p Plan>) -> Vec<Report> {
+        self.made += u64::try_from(plans.len()).unwrap_or(0);
         let trials = &*self;
         std::thread::scope(|scope| {
-            let runs: Vec<_> = batch
-                .iter()
+            let runs: Vec<_> = plans
                 .enumerate()
-                .map(|(slot, (_, plan, _))| scope.spawn(move || trials.child(slot, plan, Files::default())))
+                .map(|(slot, plan)| scope.spawn(move || trials.child(slot, plan, Files::default())))
                 .collect();
             let lost = |_| Report::lost(0, Class::Harness, "a trial was lost");
             runs.into_iter().map(|run| run.join().unwrap_or_else(lost)).collect()

@@ -85,15 +85,16 @@ impl Screen<'_> {
         let from = until.saturating_sub(200);
         let mut next = vec![format!("next (kept in {folder})")];
         let window = format!("--log raft=debug --from {from}ms --until {until}ms");
-        next.extend(command(&[&format!("replay {plan}"), &armed, &window]));
+        next.extend(command(&["replay", &plan, &armed, &window]));
         match (self.mutant, self.passing) {
-            (Some(_), _) => next.extend(command(&[&format!("diff {plan}"), &plan, "--only-a", &armed])),
+            (Some(_), _) => next.extend(command(&["diff", &plan, &plan, "--only-a", &armed])),
             (None, Some(passing)) => {
-                next.extend(command(&[&format!("diff {plan}"), &passing.display().to_string()]));
+                next.extend(command(&["diff", &plan, &passing.display().to_string()]));
             }
             (None, None) => {}
         }
-        next.extend(command(&[&format!("page --plan {plan}"), &armed, &format!("--out {folder}/page.html")]));
+        let (shown, out) = (format!("--plan {plan}"), format!("--out {folder}/page.html"));
+        next.extend(command(&["page", &shown, &armed, &out]));
         next
     }
 }

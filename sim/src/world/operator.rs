@@ -235,12 +235,17 @@ impl World {
     /// Waits until somebody leads, who knows the member list; `None` when nobody does in time.
     async fn until_listed(&self) -> Option<Vec<changes::Listed>> {
         let list = || self.listed().filter(|list| !list.is_empty());
+        self.until(PATIENCE, || list().is_some()).await.then(list).flatten()
+    }
+
+    /// Waits until it has come, or the run is over; false when neither is so within the time.
+    async fn until(&self, within: Duration, has_come: impl Fn() -> bool) -> bool {
         let looked = async {
-            while list().is_none() && !self.inner.record.is_over() {
+            while !has_come() && !self.inner.record.is_over() {
                 self.inner.time.sleep(RETRY_PAUSE).await;
             }
         };
-        self.inner.time.within(PATIENCE, looked).await.and_then(|()| list())
+        self.inner.time.within(within, looked).await.is_some()
     }
 
     /// The member list, as whoever leads knows it.
@@ -273,14 +278,8 @@ impl World {
     /// Waits until every attempt of an operator has its answer, so that none is granted behind the back of who reads the
     /// member list next. False, with a finding, when one has none in time.
     pub async fn attempts_end(&self) -> bool {
-        let are_under_way = || Arc::strong_count(&self.inner.operators.attempts) > 1;
-        let looked = async {
-            while are_under_way() && !self.inner.record.is_over() {
-                self.inner.time.sleep(RETRY_PAUSE).await;
-            }
-        };
-        let ended = self.inner.time.within(ATTEMPT_MAX, looked).await.is_some();
-        ended || self.no_change("a member let an operator wait for ever")
+        let are_over = || Arc::strong_count(&self.inner.operators.attempts) == 1;
+        self.until(ATTEMPT_MAX, are_over).await || self.no_change("a member let an operator wait for ever")
     }
 
     /// Finishes what operators had begun when everything was healed: whoever was leaving, whose disk was lost, or who was
@@ -309,14 +308,15 @@ impl World {
             }
         }
         self.inner.operators.known().lost = None;
-        true
+        self.attempts_end().await
     }
 
     /// Gives a member to the first free place, if there is one. False, with a finding, when nobody answers.
     pub async fn seat_one_more(&self) -> bool {
         let Some(index) = self.free_place() else { return true };
         self.add_member(LAST_CHANGES, false).await;
-        self.free_place() != Some(index) || self.no_change(&format!("no member could be added at {index}"))
+        (self.free_place() != Some(index) || self.no_change(&format!("no member could be added at {index}")))
+            && self.attempts_end().await
     }
 
     /// Removes the member in the last place, unless no voter would be left. False, with a finding, when nobody answers.
@@ -325,7 +325,8 @@ impl World {
         let Some(last) = self.seated().last().copied().filter(others_vote) else { return true };
         let id = self.member_id(last);
         self.remove_member(LAST_CHANGES, last).await;
-        self.is_removed(id) || self.no_change(&format!("{last} could not be removed"))
+        (self.is_removed(id) || self.no_change(&format!("{last} could not be removed")))
+            && self.attempts_end().await
     }
 
     fn no_change(&self, what: &str) -> bool {

@@ -45,7 +45,7 @@ pub fn check(history: &History, black: &Replayed<'_>, options: &Options) -> Vec<
             violations.push(violation);
         } else {
             violations.extend(told::check(history, &replayed));
-            violations.extend(modes::check(history, black, &replayed.made));
+            violations.extend(modes::check(history, black, &replayed.changes));
         }
     }
     violations.truncate(options.violations_max);

@@ -3,7 +3,7 @@
 //! Compared up to the first revision that black-box mode could only guess. Two requests that ask for the very same
 //! thing stand for each other there, and so do the two ways in which a lease may end.
 
-use super::replay::Made;
+use super::replay::{Change, Made};
 use crate::history::{History, Operation, Request};
 use crate::revision_order::{Cause, Replayed};
 use crate::types::{LeaseId, OpId, Revision};
@@ -11,17 +11,21 @@ use crate::verdict::Violation;
 use std::collections::BTreeMap;
 
 /// The first revision with two explanations.
-pub fn check(history: &History, black: &Replayed<'_>, made: &BTreeMap<Revision, Made>) -> Option<Violation> {
+pub fn check(
+    history: &History,
+    black: &Replayed<'_>,
+    changes: &BTreeMap<Revision, Change>,
+) -> Option<Violation> {
     let operations: BTreeMap<OpId, &Operation> =
         history.operations.iter().map(|operation| (operation.id, operation)).collect();
     let sure = black.ambiguous_from.unwrap_or(Revision(i64::MAX));
     black.causes.range(..sure).find_map(|(revision, cause)| {
-        let log = made.get(revision)?;
-        (!same(cause, *log, &operations)).then(|| {
+        let log = changes.get(revision)?.by;
+        (!same(cause, log, &operations)).then(|| {
             let sentence = format!(
                 "the two modes disagree about revision {revision}: by the answers it is {}, by the log {}",
                 by_answers(cause),
-                by_log(*log)
+                by_log(log)
             );
             Violation::harness(sentence).at(*revision)
         })

@@ -24,12 +24,18 @@ pub enum Made {
     Expiry(LeaseId),
 }
 
+/// A revision, by the log.
+pub struct Change {
+    /// What made it.
+    pub by: Made,
+    /// What it changed; never empty.
+    pub events: Vec<Event>,
+}
+
 /// The replayed log.
 pub struct Replayed {
-    /// What made each revision.
-    pub made: BTreeMap<Revision, Made>,
-    /// What each revision changed.
-    pub changes: BTreeMap<Revision, Vec<Event>>,
+    /// Each revision.
+    pub changes: BTreeMap<Revision, Change>,
     /// What stood at each.
     pub model: Model,
     /// The first command that did not fit.
@@ -38,8 +44,7 @@ pub struct Replayed {
 
 struct Replay {
     model: Model,
-    made: BTreeMap<Revision, Made>,
-    changes: BTreeMap<Revision, Vec<Event>>,
+    changes: BTreeMap<Revision, Change>,
     /// A lease of unknown id may have been granted: what is refused for want of a lease is not judged any more.
     unknown_lease: bool,
     /// The store was full at some time.
@@ -49,15 +54,10 @@ struct Replay {
 /// Replays the commands.
 pub fn run(history: &History, commands: &[Command<'_>]) -> Replayed {
     let was_full = history.operations.iter().any(|operation| operation.refusal() == Some(NO_SPACE));
-    let mut replay = Replay {
-        model: Model::exact(),
-        made: BTreeMap::new(),
-        changes: BTreeMap::new(),
-        unknown_lease: false,
-        was_full,
-    };
+    let mut replay =
+        Replay { model: Model::exact(), changes: BTreeMap::new(), unknown_lease: false, was_full };
     let violation = commands.iter().find_map(|command| replay.step(command));
-    Replayed { made: replay.made, changes: replay.changes, model: replay.model, violation }
+    Replayed { changes: replay.changes, model: replay.model, violation }
 }
 
 impl Replay {
@@ -82,11 +82,15 @@ impl Replay {
     fn expire(&mut self, lease: LeaseId) {
         if self.model.end_known_lease(lease) {
             let at = self.model.revision().next();
-            let changes = self.model.expire(lease, at);
-            if !changes.is_empty() {
-                self.made.insert(at, Made::Expiry(lease));
-                self.changes.insert(at, changes);
-            }
+            let events = self.model.expire(lease, at);
+            self.changed(Made::Expiry(lease), events);
+        }
+    }
+
+    /// Notes what was changed, if anything was.
+    fn changed(&mut self, by: Made, events: Vec<Event>) {
+        if !events.is_empty() {
+            self.changes.insert(self.model.revision(), Change { by, events });
         }
     }
 
@@ -94,7 +98,7 @@ impl Replay {
         let before = self.model.revision();
         let outcome = self.carry_out(operation);
         let refused = command.logged.refused;
-        let expected = match (outcome, refused) {
+        let (expected, events) = match (outcome, refused) {
             (Err(Refusal::NotModelled), _) => {
                 let what = format!("operation {} has no business in the log", operation.id);
                 return Some(Violation::harness(what).operation(operation.id));
@@ -108,7 +112,6 @@ impl Replay {
                 ));
             }
             (Ok(_), true) => {
-                self.changes.remove(&before.next());
                 self.model.undo_to(before);
                 if self.was_full {
                     return None;
@@ -116,11 +119,9 @@ impl Replay {
                 return Some(say(command, operation, "was refused, though nothing spoke against it"));
             }
             (Err(why), true) => return refusal_fits(command, operation, why),
-            (Ok(expected), false) => expected,
+            (Ok(done), false) => done,
         };
-        if self.model.revision() > before {
-            self.made.insert(self.model.revision(), Made::Operation(operation.id));
-        }
+        self.changed(Made::Operation(operation.id), events);
         if let Some(text) = operation.refusal() {
             return Some(say(
                 command,
@@ -138,11 +139,12 @@ impl Replay {
             .map(|what| say(command, operation, what))
     }
 
-    /// Carries a request out, or says why it must be refused.
-    fn carry_out(&mut self, operation: &Operation) -> Result<Option<Expected>, Refusal> {
+    /// Carries a request out, or says why it must be refused: what it must answer, where that is known, and what it
+    /// changes.
+    fn carry_out(&mut self, operation: &Operation) -> Result<(Option<Expected>, Vec<Event>), Refusal> {
         let next = self.model.revision().next();
         match &operation.request {
-            Request::Compact(compact) => self.model.compact(compact.revision).map(|()| None),
+            Request::Compact(compact) => self.model.compact(compact.revision).map(|()| (None, Vec::new())),
             Request::LeaseGrant(grant) => {
                 let chosen = match operation.answer() {
                     Some((_, Response::LeaseGrant(got))) => got.id,
@@ -150,22 +152,19 @@ impl Replay {
                 };
                 if chosen == LeaseId::NONE {
                     self.unknown_lease = true;
-                    return Ok(None);
+                    return Ok((None, Vec::new()));
                 }
-                self.model.grant(chosen).map(|()| None)
+                self.model.grant(chosen).map(|()| (None, Vec::new()))
             }
             Request::LeaseRevoke(revoke) => {
                 if !self.model.end_known_lease(revoke.id) {
                     return Err(Refusal::LeaseNotFound);
                 }
-                let changes = self.model.expire(revoke.id, next);
-                self.changes.insert(next, changes);
-                Ok(Some(Expected::Nothing))
+                Ok((Some(Expected::Nothing), self.model.expire(revoke.id, next)))
             }
             Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_) => {
                 let applied = self.model.apply(&operation.request, next)?;
-                self.changes.insert(next, applied.events);
-                Ok(Some(applied.expected))
+                Ok((Some(applied.expected), applied.events))
             }
             _ => Err(Refusal::NotModelled),
         }

@@ -12,17 +12,17 @@ use crate::verdict::Violation;
 
 /// The first watch event, and the first read, that the log has otherwise.
 pub fn check(history: &History, replayed: &Replayed) -> Vec<Violation> {
-    let events = history.watches.iter().flat_map(|watch| {
+    let mut events = history.watches.iter().flat_map(|watch| {
         watch.received.iter().flat_map(|response| &response.events).map(move |event| (watch, event))
     });
-    let event = events.filter_map(|(watch, event)| wrong_event(watch, event, replayed)).next();
+    let event = events.find_map(|(watch, event)| wrong_event(watch, event, replayed));
     let read = history.operations.iter().find_map(|operation| wrong_read(operation, replayed));
     event.into_iter().chain(read).collect()
 }
 
 fn wrong_event(watch: &Watch, event: &Event, replayed: &Replayed) -> Option<Violation> {
     let revision = event.kv.mod_revision;
-    let made = replayed.changes.get(&revision).map_or(&[][..], Vec::as_slice);
+    let made = replayed.changes.get(&revision).map_or(&[][..], |change| &change.events);
     if made.iter().any(|made| made.kind == event.kind && made.kv == event.kv) {
         return None;
     }

@@ -24,8 +24,9 @@ impl World {
             let member = self.settle(*target);
             let is_whole =
                 |index: &MemberIndex| *index != member && broken.iter().all(|(other, _)| other != index);
-            let whole: Vec<MemberIndex> = self.seated().into_iter().filter(is_whole).collect();
-            let is_here = self.seated().contains(&member);
+            let seated = self.seated();
+            let is_here = seated.contains(&member);
+            let whole: Vec<MemberIndex> = seated.into_iter().filter(is_whole).collect();
             if is_here && broken.iter().all(|(other, _)| *other != member) && self.is_a_quorum(&whole) {
                 broken.push((member, *how));
             }
