@@ -89,6 +89,27 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 }
 
 impl Connection {
+    async fn open_append<S>(
+        &self,
+        input: S,
+    ) -> Result<BoxStream<'static, Result<AppendResult, CoreError>>, CoreError>
+    where
+        S: Stream<Item = AppendRequest> + OptionalSend + Unpin + 'static,
+    {
+        let timeout = self.network.timeouts.append;
+        let sent = Arc::new(Sent::default());
+        let (input, loan) = lend(input);
+        let requests = requests(input, sent.clone(), self);
+        let responses = self
+            .network
+            .peers
+            .append(self.target, timeout, requests)
+            .await
+            .map_err(|error| self.error(&error, RPCTypes::AppendEntries, timeout))?;
+        let clock = self.network.clock.clone();
+        Ok(answers(responses, sent, loan, clock, self.target, timeout).boxed())
+    }
+
     fn error(&self, error: &PeerError, action: RPCTypes, timeout: Duration) -> CoreError {
         match error {
             PeerError::Timeout(member) => Timeout { action, id: 0, target: member.0, timeout }.into(),
@@ -127,7 +148,6 @@ fn requests<S: Stream<Item = AppendRequest> + Send + 'static>(
             && refusals.take(request.prev_log_id.as_ref())
             && !crate::mutant!("stream-asks-for-purged-entries-for-ever");
         if purged {
-            crate::sometimes!("a replication stream ended at purged entries");
             tracing::debug!(%target, prev = ?request.prev_log_id, "a follower needs entries that are purged");
             sent.ended_by_purge.store(true, Ordering::Relaxed);
         } else {
@@ -191,10 +211,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     async fn append_entries(
         &mut self,
         request: AppendRequest,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, CoreError> {
         let input = Box::pin(once(ready(request)));
-        let mut answers = self.stream_append(input, option).await?;
+        let mut answers = self.open_append(input).await?;
         match answers.next().await {
             Some(answer) => Ok(AppendEntriesResponse::from(answer?)),
             None => Err(NetworkError::from_string("the append stream ended without an answer").into()),
@@ -210,18 +230,10 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         S: Stream<Item = AppendRequest> + OptionalSend + Unpin + 'static,
     {
         Box::pin(async move {
-            let timeout = self.network.timeouts.append;
-            let sent = Arc::new(Sent::default());
-            let (input, loan) = lend(input);
-            let requests = requests(input, sent.clone(), self);
-            let responses = self
-                .network
-                .peers
-                .append(self.target, timeout, requests)
-                .await
-                .map_err(|error| self.error(&error, RPCTypes::AppendEntries, timeout))?;
-            let clock = self.network.clock.clone();
-            Ok(answers(responses, sent, loan, clock, self.target, timeout).boxed())
+            let answers = self.open_append(input).await?;
+            // Requests go out, and nobody looks at the answers yet, nor at what the core wants meanwhile.
+            crate::disturb!("an append stream is known to be open late", &*self.network.clock);
+            Ok(answers)
         })
     }
 
