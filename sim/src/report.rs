@@ -117,7 +117,8 @@ impl Finding {
         self.spot.at.map(|at| at.0.div_ceil(1_000_000))
     }
 
-    /// The finding with the moment at which the last of what is involved was seen, where it has none.
+    /// The finding with the moment at which the last of what is involved was seen, where it has none; of what involves
+    /// nobody, with the moment at which its revision was first answered.
     pub fn located(mut self, history: &History) -> Finding {
         let Spot { at, operations, watches, revision } = &self.spot;
         // What is missing at the end shows at no earlier moment.
@@ -135,7 +136,14 @@ impl Finding {
             watch.received.iter().find(shows).map(|response| response.at)
         };
         let watched = history.watches.iter().filter(|watch| watches.contains(&watch.id)).filter_map(shows);
-        self.spot.at = ends.chain(watched).max();
+        let first_answered = || {
+            let named = (*revision)?;
+            let answered =
+                history.operations.iter().filter_map(|operation| Some((operation, operation.answer()?)));
+            let reached = answered.filter(|(_, (header, _))| header.revision >= named);
+            reached.map(|(operation, _)| operation.returned).min()
+        };
+        self.spot.at = ends.chain(watched).max().or_else(first_answered);
         self
     }
 
@@ -274,7 +282,45 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use quorate_check::history::{
+        Header, MemberAsked, Operation, Outcome, Put, PutResponse, Request, Response,
+    };
+    use quorate_check::types::{ClientId, MemberId};
+
     use super::*;
+
+    fn answered(id: u64, returned: u64, revision: i64) -> Operation {
+        Operation {
+            id: OpId(id),
+            client: ClientId(1),
+            member: MemberAsked { id: MemberId(1), index: 0 },
+            invoked: Nanos(0),
+            returned: Nanos(returned),
+            request: Request::Put(Put::default()),
+            outcome: Outcome::Ok {
+                header: Header { revision: Revision(revision), ..Header::default() },
+                response: Response::Put(PutResponse::default()),
+            },
+        }
+    }
+
+    #[test]
+    fn a_finding_shows_where_what_is_involved_was_seen_last_or_its_revision_first() {
+        let history = History {
+            operations: vec![answered(1, 10, 2), answered(2, 40, 3), answered(3, 30, 4)],
+            ..History::default()
+        };
+        let at = |class, operations: &[u64], revision: Option<i64>| {
+            let operations = operations.iter().copied().map(OpId).collect();
+            let spot = Spot { operations, revision: revision.map(Revision), ..Spot::default() };
+            Finding { spot, ..Finding::new(class, "log-order", "wrong") }.located(&history).spot.at
+        };
+        assert_eq!(at(Class::Safety, &[1, 2], Some(4)), Some(Nanos(40)));
+        assert_eq!(at(Class::Safety, &[], Some(3)), Some(Nanos(30)), "a later revision was answered before");
+        assert_eq!(at(Class::Safety, &[], Some(5)), None, "nobody was told of it");
+        assert_eq!(at(Class::Safety, &[], None), None);
+        assert_eq!(at(Class::Liveness, &[1], Some(2)), None, "what is missing shows at no moment");
+    }
 
     #[test]
     fn a_report_is_found_again_among_other_output() {
