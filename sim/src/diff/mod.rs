@@ -25,6 +25,8 @@ const LATER: u64 = 1_000_000_000;
 /// How two runs differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
+    /// When the runs part: the simulated time of the first event that only one has, nanoseconds.
+    at: u64,
     /// The last events that both have.
     before: Vec<String>,
     /// The events of each from the first that differs.
@@ -54,10 +56,13 @@ pub fn diff(one: impl BufRead, other: impl BufRead) -> io::Result<Option<Differe
                 }
             }
             (first, second) => {
-                let until = common.at().saturating_add(LATER);
+                let times = [&first, &second].into_iter().flatten().filter_map(|line| seen::time(line));
+                let at = times.min().unwrap_or(common.at());
+                let until = at.saturating_add(LATER);
                 let (first, after_first) = follow(&common, first, &mut one, until)?;
                 let (second, after_second) = follow(&common, second, &mut other, until)?;
                 return Ok(Some(Difference {
+                    at,
                     before: before.into(),
                     sides: [first, second],
                     common,
@@ -79,8 +84,7 @@ fn follow(
     let mut shown = Vec::new();
     let mut next = line;
     while let Some(line) = next {
-        let at = line.split(' ').next().and_then(|at| at.parse::<u64>().ok());
-        if at.is_some_and(|at| at > until) {
+        if seen::time(&line).is_some_and(|at| at > until) {
             break;
         }
         seen.take(&line);
@@ -95,7 +99,7 @@ fn follow(
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = self.common.events() + 1;
-        writeln!(f, "the runs part at event {number}, at {}", Nanos(self.common.at()).as_secs())?;
+        writeln!(f, "the runs part at event {number}, at {}", Nanos(self.at).as_secs())?;
         for line in &self.before {
             writeln!(f, "      {}", shown(line))?;
         }
@@ -152,12 +156,15 @@ mod tests {
     #[test]
     fn the_first_event_that_differs_is_shown_with_both_sides() {
         let (mut one, mut other) = (common(), common());
-        one.extend(["50 leader m1".to_owned(), "60 end a1 killed".to_owned()]);
-        other.extend(["50 leader m2".to_owned(), "2000000000 end a1 killed".to_owned()]);
+        one.extend(["51000000 leader m1".to_owned(), "60000000 end a1 killed".to_owned()]);
+        other.extend(["52000000 leader m2".to_owned(), "2000000000 end a1 killed".to_owned()]);
         let shown = traces(&one, &other).expect("they differ").to_string();
-        assert!(shown.contains("part at event 33"), "{shown}");
+        assert!(shown.contains("part at event 33, at 0.051 s"), "{shown}");
         assert!(shown.contains("      39 messages 39") && !shown.contains("34 messages"), "{shown}");
-        assert!(shown.contains("A > 50 leader m1") && shown.contains("B > 50 leader m2"), "{shown}");
+        assert!(
+            shown.contains("A > 51000000 leader m1") && shown.contains("B > 52000000 leader m2"),
+            "{shown}"
+        );
         assert!(
             shown.contains("A m1: down, killed") && shown.contains("B m1: up"),
             "a second later: {shown}"
@@ -165,10 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_ended_differs_from_one_that_went_on() {
+    fn a_run_that_ended_differs_from_one_that_went_on_however_late() {
         let mut longer = common();
-        longer.push("50 leader m1".to_owned());
+        longer.push("60000000000 leader m1".to_owned());
         let shown = traces(&common(), &longer).expect("they differ").to_string();
-        assert!(shown.contains("A > (the run ended)") && shown.contains("B > 50 leader m1"), "{shown}");
+        assert!(shown.contains("at event 33, at 60.000 s"), "{shown}");
+        assert!(
+            shown.contains("A > (the run ended)") && shown.contains("B > 60000000000 leader m1"),
+            "{shown}"
+        );
     }
 }

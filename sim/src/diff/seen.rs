@@ -33,6 +33,11 @@ struct Member {
     term: u64,
 }
 
+/// The simulated time of a trace's line, nanoseconds.
+pub fn time(line: &str) -> Option<u64> {
+    line.split(' ').next()?.parse().ok()
+}
+
 impl Seen {
     /// Takes in the next line of a trace.
     pub fn take(&mut self, line: &str) {
