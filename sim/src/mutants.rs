@@ -93,6 +93,7 @@ pub const UNCAUGHT: &[&str] = &[
     "state-name-taken-for-durable",
     "stream-asks-for-purged-entries-for-ever",
     "stream-polled-after-its-call",
+    "wal-incarnation-passed-over",
     "wal-second-header-copy-not-tried",
 ];
 

@@ -421,6 +421,12 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Watch,
+        name: "watch-pieces-taken-for-wholes",
+        breaks: "the pieces of a response that is too large do not say that more follow, so a client takes part of a \
+                 revision for all of it",
+    },
+    Mutant {
+        area: Area::Watch,
         name: "watch-progress-of-an-unsynced-watcher",
         breaks: "a watcher that has yet to catch up is told that it has",
     },

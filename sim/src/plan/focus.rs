@@ -50,6 +50,7 @@ impl Focus {
                 "src/raft/watch_driver.rs",
                 "src/machine/watch/catch_up.rs",
                 "src/machine/watch/hub.rs",
+                "src/service/watch.rs",
             ],
             Focus::Handover => &[
                 "src/raft/leadership.rs",

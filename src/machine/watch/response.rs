@@ -98,11 +98,14 @@ pub fn fragment(response: Response, max_bytes: usize) -> Vec<Response> {
             }
         }
     }
+    crate::sometimes!("a response to a watch went in pieces");
     let count = pieces.len();
+    // The planted bug takes each piece for the whole.
+    let tells = !crate::mutant!("watch-pieces-taken-for-wholes");
     let sets = pieces.into_iter().filter_map(EventSet::new);
     sets.zip(1..)
         .map(|(set, number)| Response {
-            body: Body::Events { set: Arc::new(set), may_fragment: true, more: number < count },
+            body: Body::Events { set: Arc::new(set), may_fragment: true, more: tells && number < count },
             ..response
         })
         .collect()

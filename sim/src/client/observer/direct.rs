@@ -92,6 +92,7 @@ fn spec(create: &WatchCreate) -> WatchSpec {
             prev_kv: create.prev_kv,
         },
         progress_notify: create.progress_notify,
+        fragment: create.fragment,
         ..WatchSpec::new(range)
     }
 }

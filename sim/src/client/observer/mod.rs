@@ -69,7 +69,7 @@ struct Order {
 
 /// How a watch of an observer ended.
 struct Outcome {
-    /// The last revision whose events came.
+    /// The last revision of which all events came.
     reached: Seen,
     /// The compacted revision that a cancel carried.
     compacted: Option<Seen>,
@@ -170,7 +170,8 @@ async fn follow(world: World, index: MemberIndex) {
     let mut next = Seen(1);
     let client = follower_of(index);
     for watch in 0.. {
-        let create = WatchCreate { start_revision: next, prev_kv: true, ..everything() };
+        let fragment = (u64::from(index.0) + watch) % 2 == 1;
+        let create = WatchCreate { start_revision: next, prev_kv: true, fragment, ..everything() };
         let order = Order {
             client,
             create,
@@ -223,6 +224,7 @@ async fn come_late(world: World, index: MemberIndex, nth: u64, crowd: Crowd, unt
         let slow = dice.permille(SLOW_PERMILLE);
         let pause = Duration::from_millis(if slow { dice.between(5, SLOW_PAUSE_MS_MAX) } else { 0 });
         let asks = dice.permille(400).then(|| Duration::from_millis(dice.between(20, PROGRESS_MS_MAX)));
+        let create = WatchCreate { fragment: dice.permille(500), ..create };
         let order =
             Order { client, create, until: Some(ends), pause, asks_every: asks, until_deleted: false };
         observe(&world, index, watch, order).await;
@@ -319,8 +321,12 @@ async fn observe(world: &World, index: MemberIndex, number: u64, order: Order) -
 fn outcome(record: &Arc<Record>, id: WatchNo, end: WatchEnd) -> Outcome {
     let watch = record.watch_ends(id, end);
     let received = watch.iter().flat_map(|watch| &watch.received);
-    let reached =
-        received.clone().flat_map(|response| &response.events).map(|event| event.kv.mod_revision).max();
+    // What follows a piece may be of the same revision.
+    let whole = |response: &WatchReceived| {
+        let last = response.events.last()?.kv.mod_revision;
+        Some(if response.fragment { last.previous() } else { last })
+    };
+    let reached = received.clone().filter_map(whole).max();
     let compacted =
         received.filter(|response| response.canceled).map(|response| response.compact_revision).max();
     Outcome { reached: reached.unwrap_or_default(), compacted }
