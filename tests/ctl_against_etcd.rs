@@ -2,8 +2,7 @@
 //!
 //! The same script of commands runs twice, each time against a fresh server on the same addresses (so that ids and
 //! revisions agree): once through `etcdctl`, once through `quorate ctl`. Standard output, the line that begins with
-//! `Error:` and the exit code must be the same. What cannot be the same (lease ids, times taken) is named and
-//! replaced by a word; what Quorate prints on purpose as later versions of the API do is listed in `later_spelling`.
+//! `Error:` and the exit code must be the same. What cannot be the same (ids, times taken) is named and replaced by a word; what Quorate prints on purpose as later versions of the API do is listed in `later_spelling`.
 //!
 //! `QUORATE_ETCD_DIR` names the folder with `etcd` and `etcdctl`. Without it the suite says that it was skipped;
 //! under `CI=true` that is a failure.
@@ -21,7 +20,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use prost::Message as _;
 use quorate::config::{Url, ids};
+use quorate::pb::etcdserverpb::MemberAddResponse;
 use quorate_jepsen::ports;
 use quorate_jepsen::program::skip;
 
@@ -67,29 +68,35 @@ struct Server {
 }
 
 impl Server {
+    /// Founds a cluster.
     fn start(reference: &Path, ports: Ports) -> Server {
-        let folder = tempfile::tempdir().unwrap();
-        let client_url = format!("http://{}", ports.endpoint());
-        let process = Command::new(reference.join("etcd"))
-            .arg("--data-dir")
-            .arg(folder.path().join("data"))
-            .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
-            .args(["--listen-peer-urls", &ports.peer_url()])
-            .args(["--initial-advertise-peer-urls", &ports.peer_url()])
-            .arg(format!("--initial-cluster=default={}", ports.peer_url()))
-            .arg("--unsafe-no-fsync")
-            .arg("--experimental-watch-progress-notify-interval=100ms")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Server { process, _folder: folder };
+        let server =
+            Server::run(reference, ports, "default", &format!("default={}", ports.peer_url()), "new");
         let start = Instant::now();
         // A linearizable read is answered once the member leads.
         while !Client::etcdctl(reference, ports).run(&["get", "ready"], "").status.success() {
             assert!(start.elapsed() < PATIENCE, "etcd did not get ready");
         }
         server
+    }
+
+    fn run(reference: &Path, ports: Ports, name: &str, cluster: &str, state: &str) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let client_url = format!("http://{}", ports.endpoint());
+        let process = Command::new(reference.join("etcd"))
+            .args(["--name", name, "--data-dir"])
+            .arg(folder.path().join("data"))
+            .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
+            .args(["--listen-peer-urls", &ports.peer_url()])
+            .args(["--initial-advertise-peer-urls", &ports.peer_url()])
+            .args(["--initial-cluster", cluster, "--initial-cluster-state", state])
+            .arg("--unsafe-no-fsync")
+            .arg("--experimental-watch-progress-notify-interval=100ms")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Server { process, _folder: folder }
     }
 }
 
@@ -175,20 +182,65 @@ enum Compare {
 /// Runs the script through one client and writes down what it saw.
 struct Transcript<'a> {
     client: &'a Client,
-    lease: Option<i64>,
+    names: Vec<Name>,
     text: String,
 }
 
-impl Transcript<'_> {
+/// Something that differs from run to run, and the word that stands for it, in commands and in what they print.
+struct Name {
+    word: &'static str,
+    /// As a command takes it.
+    given: String,
+    /// As commands print it.
+    printed: Vec<String>,
+}
+
+impl<'a> Transcript<'a> {
+    fn new(client: &'a Client) -> Transcript<'a> {
+        Transcript { client, names: Vec::new(), text: String::new() }
+    }
+
+    /// From here on `word` means this.
+    fn name(&mut self, word: &'static str, given: String, printed: Vec<String>) {
+        self.names.retain(|name| name.word != word);
+        self.names.push(Name { word, given, printed });
+    }
+
+    fn name_lease(&mut self, id: i64) {
+        self.name(
+            "<lease>",
+            format!("{id:x}"),
+            vec![format!("{id:016x}"), format!("{id:x}"), id.to_string()],
+        );
+    }
+
+    fn name_member(&mut self, id: u64) {
+        self.name(
+            "<member>",
+            format!("{id:x}"),
+            vec![format!("{id:16x}"), format!("{id:x}"), id.to_string()],
+        );
+    }
+
+    fn given(&self, word: &str) -> &str {
+        &self.names.iter().find(|name| name.word == word).unwrap().given
+    }
+
     fn step(&mut self, args: &[&str]) {
         self.step_with(args, "", Compare::All);
     }
 
     fn step_with(&mut self, args: &[&str], input: &str, compare: Compare) {
-        let lease = format!("{:x}", self.lease.unwrap_or_default());
-        let args: Vec<String> = args.iter().map(|arg| arg.replace("<lease>", &lease)).collect();
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
-        let output = self.client.run(&args, input);
+        let meant = |arg: &str| {
+            self.names.iter().fold(arg.to_owned(), |arg, name| arg.replace(name.word, &name.given))
+        };
+        let words: Vec<String> = args.iter().map(|arg| meant(arg)).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let output = self.client.run(&words, input);
+        self.note_end(args, &output, compare);
+    }
+
+    fn note_end(&mut self, args: &[&str], output: &Output, compare: Compare) {
         let code = output.status.code();
         let mut seen = String::new();
         if compare == Compare::All {
@@ -198,7 +250,7 @@ impl Transcript<'_> {
                 seen.push_str(&format!("2> {line}\n"));
             }
         }
-        self.note(&args, &format!("{seen}[exit {code:?}]\n"));
+        self.note(args, &format!("{seen}[exit {code:?}]\n"));
     }
 
     fn follow(&mut self, args: &[&str], lines: usize) {
@@ -214,21 +266,44 @@ impl Transcript<'_> {
             "json" => number_after(&seen, "\"ID\":"),
             _ => number_after(&seen, "\"ID\" : "),
         };
-        self.lease = Some(id.unwrap_or_else(|| panic!("no lease id in {seen}")));
+        self.name_lease(id.unwrap_or_else(|| panic!("no lease id in {seen}")));
         self.note(&["lease", "grant"], &seen);
     }
 
-    fn note(&mut self, args: &[&str], seen: &str) {
-        let mut seen = seen.to_owned();
-        if let Some(lease) = self.lease {
-            seen = seen.replace(&format!("{lease:016x}"), "<lease>").replace(&lease.to_string(), "<lease>");
+    /// Adds a member that is never started. Its id depends on the time, and answers list members by their ids: it is
+    /// added again at another address until it stands where it stands for the other program too. (An id depends on the
+    /// address as well: no address may come back within the second.)
+    fn add_member(&mut self, format: &str, host: &str) {
+        for port in 1..=64 {
+            let url = format!("http://{host}:{port}");
+            // The second address comes first in order of text.
+            let urls = format!("--peer-urls={url},http://0.0.0.0:1");
+            let output = self.client.run(&["-w", format, "member", "add", "new one", "--learner", &urls], "");
+            let members = self.client.run(&["-w", "json", "member", "list"], "");
+            let members = String::from_utf8(members.stdout).unwrap();
+            let ids: Vec<u64> = members.split("\"ID\":").skip(1).filter_map(leading).collect();
+            let [first, second] = ids[..] else { panic!("not two members: {members}") };
+            let is_first = members.find(&url) < members.find("\"name\":\"default\"");
+            let (id, founder) = if is_first { (first, second) } else { (second, first) };
+            // Where there is more room for it.
+            if is_first == (founder > u64::MAX / 2) {
+                self.name_member(id);
+                self.name("<url>", url.clone(), vec![url]);
+                self.note_end(&["member", "add"], &output, Compare::All);
+                return;
+            }
+            assert!(self.client.run(&["member", "remove", &format!("{id:x}")], "").status.success());
         }
+        panic!("a coin that fell on the same side 64 times");
+    }
+
+    fn note(&mut self, args: &[&str], seen: &str) {
         let args = args.iter().map(|arg| format!("{arg:?}")).collect::<Vec<_>>().join(" ");
-        let args = match self.lease {
-            Some(lease) => args.replace(&format!("{lease:x}"), "<lease>"),
-            None => args,
-        };
-        self.text.push_str(&format!("$ {args}\n{}\n", without_times(&later_spelling(&seen))));
+        let seen = without_times(&later_spelling(seen));
+        let text = format!("$ {args}\n{seen}\n");
+        self.text.push_str(&self.names.iter().fold(text, |text, name| {
+            name.printed.iter().fold(text, |text, printed| text.replace(printed, name.word))
+        }));
     }
 }
 
@@ -238,16 +313,22 @@ fn is_for_people(line: &str) -> bool {
         || line.contains(" is unhealthy: ")
 }
 
-fn number_after(text: &str, label: &str) -> Option<i64> {
-    let rest = text.split(label).nth(1)?;
-    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+fn number_after<N: std::str::FromStr>(text: &str, label: &str) -> Option<N> {
+    leading(text.split(label).nth(1)?)
 }
 
-/// The reference here is of level 3.5; Quorate prints the names of level 3.7.
+/// The number that a text begins with.
+fn leading<N: std::str::FromStr>(text: &str) -> Option<N> {
+    text.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+}
+
+/// The reference here is of level 3.5; Quorate prints the words of level 3.7, which say more of a learner that was added:
+/// its own are put back.
 fn later_spelling(text: &str) -> String {
     text.replace("\"response_put\"", "\"ResponsePut\"")
         .replace("\"response_range\"", "\"ResponseRange\"")
         .replace("\"response_delete_range\"", "\"ResponseDeleteRange\"")
+        .replace("added as learner to cluster", "added to cluster")
 }
 
 /// Replaces the time that something took.
@@ -271,7 +352,7 @@ const WRITE: &str = "ver(\"a\") > \"0\"\ncreate(\"a\") > \"0\"\nval(\"a\") != \"
                      put a \"1\\n2\" --prev-kv\nput \"a b\" c\ndel b\nget a\nget --prefix z\n\n\n";
 
 fn script(client: &Client) -> String {
-    let mut t = Transcript { client, lease: None, text: String::new() };
+    let mut t = Transcript::new(client);
     for w in FORMATS {
         let w = &["-w", w][..];
         let step = |t: &mut Transcript<'_>, args: &[&str]| t.step(&[w, args].concat());
@@ -317,7 +398,8 @@ fn script(client: &Client) -> String {
         step(&mut t, &["get", "leased"]);
     }
     t.grant("simple", "30");
-    t.follow(&["lease", "keep-alive", &format!("{:x}", t.lease.unwrap())], 1);
+    let lease = t.given("<lease>").to_owned();
+    t.follow(&["lease", "keep-alive", &lease], 1);
     for w in ["simple", "json", "fields"] {
         // The first events of key `a`: a put, a put.
         let lines = match w {
@@ -335,6 +417,14 @@ fn script(client: &Client) -> String {
     t.step(&["-w", "table", "put", "a", "b"]);
     t.step(&["-w", "protobuf", "get", "a"]);
     t.step(&["-w", "protobuf", "endpoint", "health"]);
+    for (w, host) in [("simple", "127.0.0.2"), ("json", "127.0.0.3")] {
+        t.add_member(w, host);
+        t.step(&["-w", w, "member", "list"]);
+        t.step(&["-w", w, "member", "promote", "<member>"]);
+        t.step(&["-w", w, "member", "update", "<member>", "--peer-urls=http://127.0.0.1:66"]);
+        t.step(&["-w", w, "member", "remove", "<member>"]);
+        t.step(&["-w", w, "member", "remove", "<member>"]);
+    }
     t.step(&["compaction", "10"]);
     t.step(&["compaction", "10"]);
     t.step(&["get", "a", "--rev=3"]);
@@ -364,6 +454,27 @@ fn script(client: &Client) -> String {
         &["compaction"],
         &["compaction", "x"],
         &["watch"],
+        &["member", "add"],
+        &["member", "add", "a"],
+        &["member", "add", "a", "b", "--peer-urls=http://127.0.0.1:1"],
+        &["member", "add", "a", "--peer-urls=nope"],
+        &["member", "add", "a", "--peer-urls=http://127.0.0.1"],
+        &["member", "add", "a", "--peer-urls=http://127.0.0.1:1/path"],
+        &["member", "remove"],
+        &["member", "remove", "zz"],
+        &["member", "remove", "0x12"],
+        &["member", "remove", "1", "2"],
+        &["member", "remove", "1234"],
+        &["member", "update"],
+        &["member", "update", "1234"],
+        &["member", "update", "1234", "--peer-urls=nope"],
+        &["member", "update", "1234", "--peer-urls=http://127.0.0.1:1"],
+        &["member", "promote"],
+        &["member", "promote", "1", "2"],
+        &["member", "promote", "1234"],
+        &["move-leader"],
+        &["move-leader", "zz"],
+        &["move-leader", "1", "2"],
         &["-w", "nope", "get", "a"],
         &["--endpoints=127.0.0.1:1", "--dial-timeout=100ms", "--command-timeout=300ms", "get", "a"],
         &["--endpoints=127.0.0.1:1", "--dial-timeout=100ms", "--command-timeout=300ms", "endpoint", "status"],
@@ -395,6 +506,10 @@ fn the_same_script_reads_the_same() {
         script(&Client::ours(ports))
     };
     assert!(theirs.lines().count() > 500, "the script must have run:\n{theirs}");
+    assert_same(&theirs, &ours);
+}
+
+fn assert_same(theirs: &str, ours: &str) {
     if theirs == ours {
         return;
     }
@@ -405,6 +520,115 @@ fn the_same_script_reads_the_same() {
         report.push_str(&format!("--- etcdctl\n{theirs}\n--- quorate ctl\n{ours}\n\n"));
     }
     panic!("the outputs differ ({} and {} steps):\n{report}", their_steps.len(), our_steps.len());
+}
+
+/// A second member joins, votes, leads, and goes.
+fn second_member(reference: &Path, ports: Ports, client: &Client) -> String {
+    let mut t = Transcript::new(client);
+    let second = Ports::free();
+    let url = second.peer_url();
+    let added = client.run(&["-w", "json", "member", "add", "m2", "--learner", "--peer-urls", &url], "");
+    let added = String::from_utf8(added.stdout).unwrap();
+    let id = |label: &str| -> u64 {
+        number_after(&added, label).unwrap_or_else(|| panic!("no {label} in {added}"))
+    };
+    let founder = format!("{:x}", id("\"member_id\":"));
+    t.name_member(id("\"member\":{\"ID\":"));
+    let cluster = format!("default={},m2={url}", ports.peer_url());
+    let _second = Server::run(reference, second, "m2", &cluster, "existing");
+    let member = t.given("<member>").to_owned();
+    let promoted = until("promoted", || {
+        let output = client.run(&["member", "promote", &member], "");
+        output.status.success().then_some(output)
+    });
+    t.note_end(&["member", "promote"], &promoted, Compare::All);
+    t.step(&["member", "promote", "<member>"]);
+
+    let both = format!("--endpoints={},{}", ports.endpoint(), second.endpoint());
+    // A leader's own words are taken for it: whoever follows may not know yet.
+    let leads = |client: &Client, endpoint: &str, id: &str| {
+        until("leads", || {
+            let endpoint = format!("--endpoints={endpoint}");
+            let status = client.run(&[&endpoint, "-w", "json", "endpoint", "status"], "");
+            let status = String::from_utf8(status.stdout).unwrap();
+            let leader: Option<u64> = number_after(&status, "\"leader\":");
+            (leader.map(|leader| format!("{leader:x}")).as_deref() == Some(id)).then_some(())
+        });
+    };
+    for endpoint in [ports.endpoint(), second.endpoint()] {
+        leads(client, &endpoint, &founder);
+    }
+    // The addresses are each run's own.
+    let mut step = |args: &[&str]| {
+        let output = client.run(args, "");
+        t.note_end(&args[1..], &output, Compare::All);
+    };
+    let alone = format!("--endpoints={}", second.endpoint());
+    step(&[&both, "move-leader", "1234"]);
+    step(&[&both, "move-leader", &member]);
+    for endpoint in [ports.endpoint(), second.endpoint()] {
+        leads(client, &endpoint, &member);
+    }
+    step(&[&both, "-w", "json", "move-leader", &founder]);
+    for endpoint in [ports.endpoint(), second.endpoint()] {
+        leads(client, &endpoint, &founder);
+    }
+    let refused = client.run(&[&alone, "move-leader", &founder], "");
+    let refused = String::from_utf8(refused.stderr).unwrap();
+    let want = format!("Error: no leader endpoint given at [{}]", second.endpoint());
+    assert!(refused.lines().any(|line| line == want), "{refused}");
+    t.step(&["member", "remove", "<member>"]);
+    t.text
+}
+
+/// Asks again until there is an answer.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begin.elapsed() < PATIENCE, "never {what}");
+    }
+}
+
+#[test]
+fn a_second_member_joins_leads_and_goes_alike() {
+    let Some(reference) = reference() else { return };
+    let ports = Ports::free();
+    let transcript = |client: &Client| {
+        let _server = Server::start(&reference, ports);
+        second_member(&reference, ports, client)
+    };
+    let theirs = transcript(&Client::etcdctl(&reference, ports));
+    assert!(theirs.contains("Leadership transferred from"), "{theirs}");
+    assert_same(&theirs, &transcript(&Client::ours(ports)));
+}
+
+#[test]
+fn a_change_of_members_has_every_format() {
+    let Some(reference) = reference() else { return };
+    let ports = Ports::free();
+    let _server = Server::start(&reference, ports);
+    let ours = Client::ours(ports);
+    let list = |format: &str| ours.run(&["-w", format, "member", "list"], "").stdout;
+    let add = |format: &str, port: u16| {
+        let url = format!("--peer-urls=http://127.0.0.1:{port}");
+        let added = ours.run(&["-w", format, "member", "add", "new", "--learner", &url], "");
+        assert!(added.status.success(), "{added:?}");
+        added.stdout
+    };
+    assert_eq!(add("table", 1), list("table"), "the list afterwards, which etcdctl refuses to print");
+    let newcomer = String::from_utf8(ours.run(&["member", "list"], "").stdout).unwrap();
+    let newcomer = newcomer.lines().find(|line| line.contains("unstarted")).unwrap();
+    let id = newcomer.split(',').next().unwrap();
+    let removed = ours.run(&["-w", "fields", "member", "remove", id], "");
+    assert_eq!((removed.status.code(), removed.stdout), (Some(0), list("fields")));
+    // As on the wire: the answer's header, the newcomer, the members.
+    let wire = MemberAddResponse::decode(add("protobuf", 2).as_slice()).unwrap();
+    let newcomer = wire.member.unwrap();
+    assert_eq!(newcomer.peer_ur_ls, ["http://127.0.0.1:2"]);
+    assert!(wire.members.contains(&newcomer) && wire.members.len() == 2, "{:?}", wire.members);
 }
 
 #[test]

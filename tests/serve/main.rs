@@ -14,8 +14,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::time::Instant;
 
-use program::{Program, QUORATE, free_ports};
+use program::{PATIENCE, Program, QUORATE, free_ports};
 use quorate_jepsen::ports::free_run;
 use serde_json::Value;
 
@@ -268,6 +269,82 @@ fn three_members_are_ready_together_and_two_of_them_again() {
         assert_eq!(loud, None, "nothing here is an error");
     }
     assert!(led >= 1, "somebody led");
+}
+
+#[test]
+fn a_member_joins_leads_moves_and_goes_by_the_command_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let ports = free_ports(5);
+    let mut first = start_alone(dir.path(), &ports, &["--initial-cluster-token=t"]);
+    first.wait_for(READY);
+    let one = |args: &[&str]| ctl(dir.path(), ports[0], args);
+    let urls = format!("--peer-urls=http://127.0.0.1:{}", ports[3]);
+    let added = one(&["member", "add", "m2", "--learner", &urls]);
+    let words: Vec<&str> = added.split_whitespace().collect();
+    let ["Member", id, "added", "as", "learner", "to", "cluster", ..] = words[..] else { panic!("{added}") };
+    // What was printed starts the newcomer, as it stands.
+    let variables: Vec<(String, String)> = added
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
+        .collect();
+    let variables: Vec<(&str, &str)> =
+        variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(variables.len(), 4, "{added}");
+    let start_second = |peer_port: u16| {
+        let options = [
+            format!("--listen-client-urls=http://127.0.0.1:{}", ports[2]),
+            format!("--advertise-client-urls=http://127.0.0.1:{}", ports[2]),
+            format!("--listen-peer-urls=http://127.0.0.1:{peer_port}"),
+        ];
+        let args: Vec<&str> = options.iter().map(String::as_str).collect();
+        Program::start_with(dir.path(), &args, &variables)
+    };
+    let mut second = start_second(ports[3]);
+    second.wait_for(READY);
+    let promoted = until(|| {
+        let endpoint = format!("--endpoints=127.0.0.1:{}", ports[0]);
+        let ended = Program::start(dir.path(), &["ctl", &endpoint, "member", "promote", id]).end();
+        ended.status.success().then(|| ended.printed())
+    });
+    assert!(promoted.starts_with(&format!("Member {id} promoted in cluster ")), "{promoted}");
+
+    let both = format!("--endpoints=127.0.0.1:{},127.0.0.1:{}", ports[0], ports[2]);
+    let moved = Program::start(dir.path(), &["ctl", &both, "move-leader", id]).end().printed();
+    assert!(
+        moved.starts_with("Leadership transferred from ") && moved.ends_with(&format!(" to {id}")),
+        "{moved}"
+    );
+    second.wait_for("became leader");
+
+    // Another port for its peers: told first, then started there.
+    let urls = format!("--peer-urls=http://127.0.0.1:{}", ports[4]);
+    let updated = one(&["member", "update", id, &urls]);
+    assert!(updated.starts_with(&format!("Member {id} updated in cluster ")), "{updated}");
+    second.signal("TERM");
+    assert_eq!(second.end().status.code(), Some(0));
+    let mut second = start_second(ports[4]);
+    second.wait_for(READY);
+    assert_eq!(one(&["put", "moved", "yes"]), "OK");
+    assert_eq!(ctl(dir.path(), ports[2], &["get", "moved"]), "moved\nyes");
+    assert_eq!(one(&["member", "list"]).matches(&format!(":{}, ", ports[4])).count(), 1);
+
+    let removed = one(&["member", "remove", id]);
+    assert!(removed.starts_with(&format!("Member {id} removed from cluster ")), "{removed}");
+    second.wait_for("removed");
+    assert_ne!(second.end().status.code(), Some(0), "it says why it ends");
+    assert_eq!(one(&["put", "alone", "again"]), "OK");
+}
+
+/// Asks again until there is an answer.
+fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begin.elapsed() < PATIENCE, "waited in vain");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use quorate_jepsen::ports;
 
 /// Nothing here takes this long unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program.
 pub const QUORATE: &str = env!("CARGO_BIN_EXE_quorate");

@@ -106,6 +106,8 @@ pub enum Command {
     /// Members
     #[command(subcommand)]
     Member(Member),
+    /// Have another member lead
+    MoveLeader(MoveLeader),
     /// Questions to single members
     Endpoint(Endpoint),
     /// Print versions
@@ -311,6 +313,40 @@ pub struct Compaction {
 /// `member …`.
 #[derive(Debug, Subcommand)]
 pub enum Member {
+    /// Add a member, which is to be started afterwards
+    Add {
+        /// Its name
+        #[arg(num_args = 0..)]
+        words: Vec<String>,
+        /// Where its peers will reach it, comma-separated
+        #[arg(long, default_value = "")]
+        peer_urls: String,
+        /// Add it without a vote
+        #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false,
+              default_missing_value = "true", action = ArgAction::Set)]
+        learner: bool,
+    },
+    /// Remove a member for good
+    Remove {
+        /// Its id, in hex
+        #[arg(num_args = 0..)]
+        words: Vec<String>,
+    },
+    /// Say anew where a member's peers reach it
+    Update {
+        /// Its id, in hex
+        #[arg(num_args = 0..)]
+        words: Vec<String>,
+        /// The addresses, comma-separated
+        #[arg(long, default_value = "")]
+        peer_urls: String,
+    },
+    /// Give a learner its vote
+    Promote {
+        /// Its id, in hex
+        #[arg(num_args = 0..)]
+        words: Vec<String>,
+    },
     /// List all members
     List {
         /// Linearizable (l) or serializable (s)
@@ -320,6 +356,14 @@ pub enum Member {
         #[arg(num_args = 0.., hide = true)]
         words: Vec<String>,
     },
+}
+
+/// `move-leader`.
+#[derive(Debug, Args)]
+pub struct MoveLeader {
+    /// Id of the member that is to lead, in hex
+    #[arg(num_args = 0..)]
+    pub words: Vec<String>,
 }
 
 /// `endpoint …`.

@@ -88,7 +88,10 @@ async fn check_health(target: &Target, endpoint: &str) -> Result<(), CtlError> {
 }
 
 /// Asks every endpoint; those that fail are named on standard error and missing in the result.
-async fn ask_all<T>(
+///
+/// # Errors
+/// Standard error cannot be written.
+pub async fn ask_all<T>(
     target: &Target,
     what: &str,
     ask: impl AsyncFn(Client) -> Result<T, CtlError>,

@@ -1,8 +1,8 @@
 //! `quorate ctl`: a client with the grammar, the output and the exit codes of `etcdctl`.
 //!
 //! [`args`] is the grammar, [`client`] the connection, [`render`] the formats; each command has a file. Words are
-//! checked before the cluster is spoken to. What is not here yet: TLS, auth management, members' changes,
-//! `elect`, `lock`, snapshots, interactive watching; asking for them is an error, never a silence.
+//! checked before the cluster is spoken to. What is not here yet: TLS, auth management, `elect`, `lock`,
+//! snapshots, interactive watching; asking for them is an error, never a silence.
 
 pub mod args;
 pub mod client;
@@ -11,6 +11,7 @@ pub mod error;
 pub mod kv;
 pub mod lease;
 pub mod member;
+pub mod move_leader;
 pub mod number;
 pub mod render;
 pub mod txn;
@@ -77,6 +78,7 @@ async fn execute(line: CommandLine) -> Result<Vec<u8>, CtlError> {
         Command::Lease(command) => lease::lease(connect, style, command).await,
         Command::Compaction(command) => kv::compaction(connect, command).await,
         Command::Member(command) => member::member(connect, style, command).await,
+        Command::MoveLeader(command) => move_leader::move_leader(&target, style, command).await,
         Command::Endpoint(command) => endpoint::endpoint(&target, style, command).await,
         Command::Version => Ok(version().into_bytes()),
     }
