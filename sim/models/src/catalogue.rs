@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use stateright::Checker as _;
 
 use crate::planted::Planted;
-use crate::search::{Checked, Counterexample, Figures, exhaust, hunt};
+use crate::search::{Checked, Counterexample, Figures, always, exhaust, hunt};
 
 /// One model.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +16,8 @@ pub struct Entry {
     pub about: &'static str,
     /// The bugs that can be planted in it.
     pub planted: &'static [Planted],
+    /// The properties that must hold in every state.
+    pub always: fn() -> Vec<&'static str>,
     /// Searches all of it.
     pub exhaust: fn(Planted) -> Figures,
     /// Looks for the shortest way to a violation.
@@ -30,6 +32,7 @@ impl Entry {
             name: M::NAME,
             about: M::ABOUT,
             planted: M::PLANTED,
+            always: always::<M>,
             exhaust: exhaust::<M>,
             hunt: hunt::<M>,
             explore: explore::<M>,

@@ -141,6 +141,12 @@ impl LearnerModel {
         next_step(&self.list, &now, &ready)
     }
 
+    /// Whether this leader ends the joint configuration that it stands in.
+    fn finishes(&self, state: &LearnerState, leader: usize) -> bool {
+        let term = state.raft.peers.get(leader).map(|peer| peer.term);
+        self.planted != Planted::JointLeftUnfinished || state.began == term
+    }
+
     /// What counts as enough holders of an entry.
     fn counts(&self, voters: &[BTreeSet<u64>], holders: &BTreeSet<u64>) -> bool {
         if self.planted == Planted::LearnerCounted {
@@ -191,7 +197,7 @@ impl Model for LearnerModel {
                 Some(Step::Vote(voters)) if voters == BTreeSet::from(NEW) && state.began.is_none() => {
                     actions.push(LearnerAction::Promote(peer));
                 }
-                Some(Step::Finish) => actions.push(LearnerAction::Finish(peer)),
+                Some(Step::Finish) if self.finishes(state, peer) => actions.push(LearnerAction::Finish(peer)),
                 _ => {}
             }
         }
@@ -267,8 +273,12 @@ impl Checked for LearnerModel {
     const NAME: &'static str = "learner";
     const ABOUT: &'static str =
         "learner promotion: a newcomer never costs the quorum, nothing committed is lost";
-    const PLANTED: &'static [Planted] =
-        &[Planted::PromotedAtOnce, Planted::LearnerCounted, Planted::JointSkipped];
+    const PLANTED: &'static [Planted] = &[
+        Planted::PromotedAtOnce,
+        Planted::LearnerCounted,
+        Planted::JointSkipped,
+        Planted::JointLeftUnfinished,
+    ];
 
     fn new(planted: Planted) -> LearnerModel {
         LearnerModel { planted, list: listed(true) }

@@ -153,7 +153,7 @@ impl LeaseState {
     }
 
     /// Applies an entry; who proposed it learns of it as far as its table is still of that term.
-    fn commit(&mut self, entry: &InFlight) {
+    fn commit(&mut self, planted: Planted, entry: &InFlight) {
         let was_alive = self.is_alive();
         let command = match entry.what {
             What::Expire => Command::LeaseExpire { ids: vec![LEASE] },
@@ -169,7 +169,7 @@ impl LeaseState {
         }
         let (now, gone) = (self.clock(), !self.is_alive());
         let Some(table) = self.tables.get_mut(self.leader) else { return };
-        if gone {
+        if gone && planted != Planted::EndNotNoted {
             table.ended(LEASE);
         }
         if entry.by != self.leader {
@@ -218,12 +218,12 @@ impl LeaseModel {
         }
     }
 
-    fn elect(state: &mut LeaseState, survive: usize) {
+    fn elect(&self, state: &mut LeaseState, survive: usize) {
         let lost = state.in_flight.split_off(survive);
         state.term += 1;
         state.leader = 1 - state.leader;
         for entry in std::mem::take(&mut state.in_flight) {
-            state.commit(&entry);
+            state.commit(self.planted, &entry);
             state.reset_committed(&entry);
         }
         if lost.iter().any(|entry| entry.what == What::Reset)
@@ -238,7 +238,8 @@ impl LeaseModel {
         let now = state.clock();
         let office = state.office(by);
         let table = state.tables.get_mut(by)?;
-        if office != Some(term) || !table.is_complete() {
+        let may_answer = office == Some(term) && table.is_complete();
+        if !may_answer && self.planted != Planted::AnsweredOutOfOffice {
             state.keep_alive = KeepAlive::Arrived { at, alive };
             return Some(());
         }
@@ -333,7 +334,7 @@ impl Model for LeaseModel {
         let now = state.clock();
         match action {
             LeaseAction::Second => state.now += 1,
-            LeaseAction::Elect { survive } => LeaseModel::elect(&mut state, survive),
+            LeaseAction::Elect { survive } => self.elect(&mut state, survive),
             LeaseAction::TakeOffice => {
                 let lease = state.machine.state().lease(LEASE);
                 let granted =
@@ -347,7 +348,7 @@ impl Model for LeaseModel {
             LeaseAction::Resign(member) => state.tables.get_mut(member)?.resign(),
             LeaseAction::Commit => {
                 let entry = state.in_flight.remove(0);
-                state.commit(&entry);
+                state.commit(self.planted, &entry);
                 state.reset_committed(&entry);
             }
             LeaseAction::Expire(member) => {
@@ -415,6 +416,8 @@ impl Checked for LeaseModel {
         Planted::ExpiryOfDeposedLeader,
         Planted::RenewedWhileExpiring,
         Planted::CountedFromGrant,
+        Planted::EndNotNoted,
+        Planted::AnsweredOutOfOffice,
     ];
 
     fn new(planted: Planted) -> LeaseModel {

@@ -9,7 +9,7 @@
 //! # Code map
 //! - [`replica`]: the machine with a store, as a value that can be hashed and compared.
 //! - [`raft`]: textbook Raft in four steps, for the models that need leaders and votes.
-//! - [`planted`]: the planted bugs; each must be caught by its model.
+//! - [`planted`]: the planted bugs; each must be caught by its model, and each `always` property by one of them.
 //! - [`catalogue`]: every model by name; [`search`]: exhaustive checks, and hunts for planted bugs.
 //! - [`cli`]: the program `quorate-explore`.
 //! - One module a model: [`lease`], [`watch`], [`read_index`], [`dedupe`], [`snapshot`], [`learner`], [`lock`],

@@ -12,9 +12,9 @@
 //! [`CHANGES`] changes to two keys, two compactions, one read.
 //!
 //! # Properties
-//! Always: a read that ends has seen exactly its revision; a pinned read is never refused; in the end all that is
-//! compacted can be swept. Sometimes: history below a pinned read is compacted and swept while it runs; an unpinned
-//! read is refused; an unpinned one ends all the same.
+//! Always: a read that ends has seen exactly its revision; a pinned read is never refused; when nothing is left to do,
+//! all that is compacted is swept. Sometimes: history below a pinned read is compacted and swept while it runs; an
+//! unpinned read is refused; an unpinned one ends all the same.
 
 use bytes::Bytes;
 use quorate::machine::command::{Command, Compact, DeleteRange, KeyValue, Put};
@@ -24,7 +24,7 @@ use stateright::{Model, Property};
 
 use crate::planted::Planted;
 use crate::replica::{Replica, everything};
-use crate::search::Checked;
+use crate::search::{Checked, is_terminal};
 
 /// Changes to keys in all.
 const CHANGES: u8 = 3;
@@ -102,10 +102,11 @@ impl PinnedState {
         }
     }
 
-    fn walk(&mut self) -> Option<()> {
+    fn walk(&mut self, planted: Planted) -> Option<()> {
         let Reader::Reading(reading) = &mut self.reader else { return None };
-        let all = everything();
-        let chunk = self.machine.state().range_chunk(&all, reading.revision, reading.resume.as_deref(), 1);
+        let (all, machine) = (everything(), self.machine.state());
+        let at = if planted == Planted::WalkedAtNewest { machine.revision() } else { reading.revision };
+        let chunk = machine.range_chunk(&all, at, reading.resume.as_deref(), 1);
         let Ok(chunk) = chunk else {
             self.reader = Reader::Refused { pinned: reading.pinned };
             return Some(());
@@ -196,9 +197,10 @@ impl Model for PinnedModel {
                 state.reader = Reader::Reading(Reading { pinned, revision, truth, resume, found });
             }
             PinnedAction::Walk => {
-                state.walk()?;
+                state.walk(self.planted)?;
                 // The pin is gone: what it held back can be swept.
-                if !matches!(state.reader, Reader::Reading(_)) {
+                let ended = !matches!(state.reader, Reader::Reading(_));
+                if ended && self.planted != Planted::SweepNotResumed {
                     state.swept = state.machine.state().compacted() < Revision::FIRST;
                 }
             }
@@ -213,6 +215,9 @@ impl Model for PinnedModel {
             }),
             Property::always("a pinned read is never refused", |_, state: &PinnedState| {
                 state.reader != Reader::Refused { pinned: true }
+            }),
+            Property::always("in the end all that is compacted is swept", |model, state: &PinnedState| {
+                !is_terminal(model, state) || state.machine.holds_nothing_compacted()
             }),
             Property::sometimes("a sweep ends under a pinned read", |_, state: &PinnedState| {
                 state.swept_under_pin && state.reader == Reader::Ended { pinned: true, right: true }
@@ -230,7 +235,8 @@ impl Model for PinnedModel {
 impl Checked for PinnedModel {
     const NAME: &'static str = "pinned";
     const ABOUT: &'static str = "compaction against pinned reads: a long read sees its revision";
-    const PLANTED: &'static [Planted] = &[Planted::PinIgnored];
+    const PLANTED: &'static [Planted] =
+        &[Planted::PinIgnored, Planted::WalkedAtNewest, Planted::SweepNotResumed];
 
     fn new(planted: Planted) -> PinnedModel {
         PinnedModel { planted }

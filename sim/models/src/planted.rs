@@ -21,12 +21,18 @@ pub enum Planted {
     RenewedWhileExpiring,
     /// Lease: a new leader counts from the grant and not from its own election.
     CountedFromGrant,
+    /// Lease: the leader's table is not told that a lease has ended.
+    EndNotNoted,
+    /// Lease: a member that is out of office answers a keep-alive from its table.
+    AnsweredOutOfOffice,
     /// Watch: a client resumes at the last revision that it has.
     ResumedAtLast,
     /// Watch: a client resumes behind the header's revision of the last response.
     ResumedAtHeader,
     /// Watch: a client goes on at the compacted revision and does not say so.
     CancelSwallowed,
+    /// Watch: the compaction cancel does not reach the client.
+    CancelLost,
     /// Read index: the leader answers without asking anybody.
     RoundSkipped,
     /// Read index: a leader answers before it has committed in its own term.
@@ -35,6 +41,8 @@ pub enum Planted {
     RoundJoinedLate,
     /// Read index: answers to an earlier round count.
     OldAnswersCounted,
+    /// Read index: a leader calls committed what it alone holds.
+    CommittedAlone,
     /// Dedupe, linearizability: a retry takes a new sequence.
     RetriedUnderNewId,
     /// Dedupe: a snapshot leaves out the request ids.
@@ -47,12 +55,16 @@ pub enum Planted {
     SnapshotWithoutLeases,
     /// Snapshot: the log goes on one entry too early.
     EntryAppliedAgain,
+    /// Snapshot: the last byte of the stream is not sent.
+    SnapshotCutShort,
     /// Learner: a new member votes from the moment it is added.
     PromotedAtOnce,
     /// Learner: the acknowledgement of a learner counts.
     LearnerCounted,
     /// Learner: the new voters come into force without the step in between.
     JointSkipped,
+    /// Learner: a joint configuration is left to the leader that began it.
+    JointLeftUnfinished,
     /// Lock: the watch on the predecessor starts now and not after the look at it.
     WatchedFromNow,
     /// Lock: whoever sees any key of the lock deleted takes it.
@@ -65,8 +77,14 @@ pub enum Planted {
     AnsweredBeforeCommit,
     /// Pinned reads: the sweep is not told of the pin, nor the reader of the sweep.
     PinIgnored,
+    /// Pinned reads: each step of a walk is at the newest revision and not at the read's.
+    WalkedAtNewest,
+    /// Pinned reads: nobody tells the sweep that the pin is gone.
+    SweepNotResumed,
     /// Transactions: nested compares see what the transaction has written.
     ComparedAfterWrite,
+    /// Transactions: a put over a living key creates it anew.
+    PutCreatesAnew,
 }
 
 impl fmt::Display for Planted {

@@ -171,6 +171,11 @@ impl ReadIndexModel {
         Some(())
     }
 
+    /// What counts as enough holders of an entry.
+    fn counts(&self, voters: &[BTreeSet<u64>], holders: &BTreeSet<u64>) -> bool {
+        self.planted == Planted::CommittedAlone || is_quorum(voters, holders)
+    }
+
     fn is_confirmed(&self, state: &ReadIndexState, round: &Round) -> bool {
         self.planted == Planted::RoundSkipped || is_quorum(&state.raft.voters(round.leader), &round.agreed)
     }
@@ -204,7 +209,7 @@ impl Model for ReadIndexModel {
             }
             let others = PEERS.into_iter().filter(|to| state.raft.can_replicate(peer, *to));
             actions.extend(others.map(|to| ReadIndexAction::Replicate(peer, to)));
-            let len = state.raft.commitable(peer, is_quorum);
+            let len = state.raft.commitable(peer, |voters, holders| self.counts(voters, holders));
             if len > 0 {
                 actions.push(ReadIndexAction::Commit(peer, len));
             }
@@ -318,6 +323,7 @@ impl Checked for ReadIndexModel {
         Planted::OwnTermNotAwaited,
         Planted::RoundJoinedLate,
         Planted::OldAnswersCounted,
+        Planted::CommittedAlone,
     ];
 
     fn new(planted: Planted) -> ReadIndexModel {

@@ -169,6 +169,14 @@ impl Replica {
         self.state().compacted() <= self.inner.sweeps.swept
     }
 
+    /// Whether all that compaction allows to delete is deleted, as a member finds it that starts from this store and
+    /// knows of no sweep before.
+    pub fn holds_nothing_compacted(&self) -> bool {
+        let mut anew = must(Replica::install(&self.snapshot(3, None)), "install");
+        anew.sweep();
+        anew.same_store(self)
+    }
+
     /// The snapshot stream of this state, `chunk_pairs` pairs a frame, without the buckets in `leave_out` (which
     /// only a planted bug names).
     pub fn snapshot(&self, chunk_pairs: usize, leave_out: Option<Bucket>) -> Vec<u8> {
@@ -378,5 +386,18 @@ mod tests {
         assert!(other.is_swept());
         assert!(one.same_store(&other), "there was nothing to delete");
         assert_ne!(one, other, "yet they do not go on alike");
+    }
+
+    #[test]
+    fn what_a_pin_held_back_is_found() {
+        let mut one = Replica::default();
+        one.run(put("a"));
+        one.run(put("a"));
+        assert!(one.holds_nothing_compacted(), "nothing is compacted");
+        one.run(Command::Compact(Compact { revision: Revision(3) }));
+        assert!(one.sweep_step(Some(Revision(2))), "no more is allowed");
+        assert!(!one.holds_nothing_compacted());
+        one.sweep();
+        assert!(one.holds_nothing_compacted());
     }
 }

@@ -52,6 +52,13 @@ pub struct Counterexample {
     pub steps: Vec<String>,
 }
 
+/// The properties that must hold in every state.
+pub fn always<M: Checked>() -> Vec<&'static str> {
+    let properties = M::new(Planted::Nothing).properties().into_iter();
+    let always = properties.filter(|property| property.expectation.discovery_is_failure());
+    always.map(|property| property.name).collect()
+}
+
 /// Searches every state within the model's bounds.
 pub fn exhaust<M: Checked>(planted: Planted) -> Figures {
     let checker = M::new(planted).checker().spawn_bfs().join();

@@ -224,7 +224,11 @@ impl Model for SnapshotModel {
             }
             SnapshotAction::Install(chunk) => {
                 let left_out = (self.planted == Planted::SnapshotWithoutLeases).then_some(Bucket::Leases);
-                match Replica::install(&state.replayed.snapshot(chunk, left_out)) {
+                let mut stream = state.replayed.snapshot(chunk, left_out);
+                if self.planted == Planted::SnapshotCutShort {
+                    stream.pop();
+                }
+                match Replica::install(&stream) {
                     Ok(mut installed) => {
                         if self.planted == Planted::EntryAppliedAgain
                             && let Some(entry) = state.last
@@ -269,7 +273,8 @@ impl Model for SnapshotModel {
 impl Checked for SnapshotModel {
     const NAME: &'static str = "snapshot";
     const ABOUT: &'static str = "snapshot install equals log replay: same state, hash and answers";
-    const PLANTED: &'static [Planted] = &[Planted::SnapshotWithoutLeases, Planted::EntryAppliedAgain];
+    const PLANTED: &'static [Planted] =
+        &[Planted::SnapshotWithoutLeases, Planted::EntryAppliedAgain, Planted::SnapshotCutShort];
 
     fn new(planted: Planted) -> SnapshotModel {
         SnapshotModel { planted }

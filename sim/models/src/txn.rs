@@ -143,10 +143,10 @@ impl Naive {
     }
 
     /// Makes a change at a revision; whether it changed anything.
-    fn change(&mut self, change: Change, at: i64) -> bool {
+    fn change(&mut self, planted: Planted, change: Change, at: i64) -> bool {
         match change {
             Change::Put(key, value) => {
-                let before = self.keys.get(key);
+                let before = self.keys.get(key).filter(|_| planted != Planted::PutCreatesAnew);
                 let created = before.map_or(at, |before| before.created);
                 let version = before.map_or(0, |before| before.version) + 1;
                 self.keys.insert(key, Stored { value, created, changed: at, version });
@@ -157,7 +157,7 @@ impl Naive {
     }
 
     /// Does a transaction: whether each level's test held, and how much each change deleted.
-    fn run(&mut self, action: TxnAction, late: bool) -> Vec<i64> {
+    fn run(&mut self, planted: Planted, action: TxnAction) -> Vec<i64> {
         let (outer, mut inner) = (self.holds(action.test), self.holds(action.inner));
         if !outer {
             return vec![0];
@@ -167,12 +167,12 @@ impl Naive {
             Change::Put(..) => -1,
             Change::Delete(_) => i64::from(changed),
         };
-        let first = self.change(action.change, at);
-        if late {
+        let first = self.change(planted, action.change, at);
+        if planted == Planted::ComparedAfterWrite {
             inner = self.holds(action.inner);
         }
         let chosen = if inner { action.success } else { action.failure };
-        let second = self.change(chosen, at);
+        let second = self.change(planted, chosen, at);
         if first || second {
             self.revision = at;
         }
@@ -235,11 +235,11 @@ impl Model for TxnModel {
             Reply::Txn(reply) => flatten(&reply),
             _ => Vec::new(),
         };
-        let late = self.planted == Planted::ComparedAfterWrite;
-        let said = state.naive.run(action, late);
+        let said = state.naive.run(self.planted, action);
         state.same_answer = said == reply && answer.revision == Revision(state.naive.revision);
         state.seen.idle |= state.naive.revision == last.naive.revision;
-        state.seen.torn |= last.naive.clone().run(action, true) != last.naive.clone().run(action, false);
+        let run = |planted: Planted| last.naive.clone().run(planted, action);
+        state.seen.torn |= run(Planted::ComparedAfterWrite) != run(Planted::Nothing);
         Some(state)
     }
 
@@ -273,7 +273,7 @@ impl Model for TxnModel {
 impl Checked for TxnModel {
     const NAME: &'static str = "txn";
     const ABOUT: &'static str = "transactions compare before they write, and are whole";
-    const PLANTED: &'static [Planted] = &[Planted::ComparedAfterWrite];
+    const PLANTED: &'static [Planted] = &[Planted::ComparedAfterWrite, Planted::PutCreatesAnew];
 
     fn new(planted: Planted) -> TxnModel {
         TxnModel { planted }

@@ -175,6 +175,7 @@ impl WatchState {
                 self.client.next = at;
                 self.member = None;
             }
+            Body::Compacted(_) if planted == Planted::CancelLost => {}
             Body::Compacted(at) => self.client.cancelled = Some(at),
             Body::Created | Body::Progress => {}
             Body::Refused(_) | Body::Canceled => self.client.cancelled = Some(Revision(-1)),
@@ -378,7 +379,7 @@ impl Checked for WatchModel {
     const NAME: &'static str = "watch";
     const ABOUT: &'static str = "watch resume against compaction: every event once, or a cancel";
     const PLANTED: &'static [Planted] =
-        &[Planted::ResumedAtLast, Planted::ResumedAtHeader, Planted::CancelSwallowed];
+        &[Planted::ResumedAtLast, Planted::ResumedAtHeader, Planted::CancelSwallowed, Planted::CancelLost];
 
     fn new(planted: Planted) -> WatchModel {
         WatchModel { planted }

@@ -1,4 +1,5 @@
-//! Every model is searched whole, and every planted bug is found.
+//! Every model is searched whole, every planted bug is found, and every property that must always hold is violated by
+//! one of them.
 //!
 //! The figures stand in the crate's README.md; a search that finds other figures fails, so that the table is true. A
 //! search has no randomness: one thread, breadth first, a fixed hash.
@@ -9,6 +10,8 @@
     clippy::print_stdout,
     reason = "a test's helper: it fails by panicking, and shows what it found"
 )]
+
+use std::collections::BTreeSet;
 
 use quorate_models::catalogue;
 use quorate_models::planted::Planted;
@@ -23,11 +26,16 @@ fn holds(name: &str) {
     assert!(figures.violated.is_empty(), "{name} is violated: {:#?}", figures.violated);
     assert!(figures.missed.is_empty(), "{name} never reaches {:?}", figures.missed);
     rows.push(format!("| `{name}` | {} | {} | {} |", figures.states, figures.steps, figures.depth));
+    let mut can_fail = BTreeSet::new();
     for bug in model.planted {
         let found = (model.hunt)(*bug).unwrap_or_else(|| panic!("{name} does not notice {bug}"));
         println!("{name}: {bug} violates {:?} in {} steps", found.property, found.steps.len());
         rows.push(format!("| `{name}` | `{bug}` | {} | {} |", found.property, found.steps.len()));
+        can_fail.insert(found.property);
     }
+    let always = (model.always)().into_iter();
+    let unproved: Vec<&str> = always.filter(|property| !can_fail.contains(property)).collect();
+    assert!(unproved.is_empty(), "no bug planted in {name} violates {unproved:?}");
     rows.retain(|row| !README.contains(row));
     assert!(rows.is_empty(), "the README should say:\n{}", rows.join("\n"));
 }
