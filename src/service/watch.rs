@@ -59,6 +59,7 @@ impl Watch for WatchService {
             calls: self.calls.clone(),
             stream,
             queue: VecDeque::new(),
+            unfinished: None,
             ends: Box::pin(first(leaderless, at_failure)),
             _requests: requests,
         };
@@ -66,7 +67,7 @@ impl Watch for WatchService {
             let mut turns = turns?;
             match turns.next().await {
                 Turn::Answer(response) => {
-                    let header = turns.calls.header(response.revision);
+                    let header = turns.header(&response);
                     Some((Ok(convert::watch_response(header, response)), Some(turns)))
                 }
                 Turn::Failed(status) => Some((Err(status), None)),
@@ -143,6 +144,8 @@ struct Turns {
     calls: Calls,
     stream: Arc<WatchStream>,
     queue: VecDeque<Queued>,
+    /// The header of the response whose last piece is still to be sent.
+    unfinished: Option<pb::ResponseHeader>,
     ends: End,
     _requests: Requests,
 }
@@ -153,6 +156,13 @@ enum Turn {
 }
 
 impl Turns {
+    /// The header of a response as of now; the pieces of one have the first one's.
+    fn header(&mut self, response: &Queued) -> pb::ResponseHeader {
+        let header = self.unfinished.take().unwrap_or_else(|| self.calls.header(response.revision));
+        self.unfinished = response.has_more().then_some(header);
+        header
+    }
+
     async fn next(&mut self) -> Turn {
         if let Some(response) = self.queue.pop_front() {
             return Turn::Answer(response);

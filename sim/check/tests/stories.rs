@@ -559,6 +559,34 @@ fn a_revision_comes_whole_or_in_fragments() {
     };
     base().watch("", 1, pieces()).last_watch(|watch| watch.create.fragment = true).passes();
     base().watch("", 1, pieces()).breaks(Class::Safety, Oracle::Watch, "although it was not asked to");
+    let in_pieces = |received| base().watch("", 1, received).last_watch(|watch| watch.create.fragment = true);
+    // The last piece says that more follows, and it does not.
+    let endless = || {
+        let mut endless = pieces();
+        endless[1].fragment = true;
+        endless
+    };
+    in_pieces(endless()).passes();
+    in_pieces(endless()).settled(5, 9, 2).breaks(
+        Class::Liveness,
+        Oracle::Watch,
+        "never finished its response",
+    );
+    let mut next = pieces();
+    next[1].header.revision = Revision(3);
+    in_pieces(next).breaks(Class::Safety, Oracle::Watch, "unfinished before the next");
+    let cancel = WatchReceived {
+        at: Nanos(9 * SEC),
+        header: header(1, 2),
+        canceled: true,
+        cancel_reason: "stopped".into(),
+        ..WatchReceived::default()
+    };
+    in_pieces(vec![pieces().swap_remove(0), cancel]).breaks(
+        Class::Safety,
+        Oracle::Watch,
+        "unfinished before its cancel",
+    );
 }
 
 #[test]

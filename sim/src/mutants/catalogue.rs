@@ -416,6 +416,12 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Watch,
+        name: "watch-last-piece-promises-more",
+        breaks: "the last piece of a response that is too large says that more follow, so a client waits for them with \
+                 what it has",
+    },
+    Mutant {
+        area: Area::Watch,
         name: "watch-only-one-stream-woken",
         breaks: "of the streams that were given something at once only the first is woken to send it",
     },

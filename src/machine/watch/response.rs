@@ -64,6 +64,11 @@ pub enum Body {
 }
 
 impl Response {
+    /// Whether the next response to this watch is another piece of this one.
+    pub fn has_more(&self) -> bool {
+        matches!(self.body, Body::Events { more: true, .. })
+    }
+
     /// Upper bound of the response's size on the wire.
     pub fn size_bytes(&self) -> usize {
         let body = match &self.body {
@@ -104,9 +109,13 @@ pub fn fragment(response: Response, max_bytes: usize) -> Vec<Response> {
     let tells = !crate::mutant!("watch-pieces-taken-for-wholes");
     let sets = pieces.into_iter().filter_map(EventSet::new);
     sets.zip(1..)
-        .map(|(set, number)| Response {
-            body: Body::Events { set: Arc::new(set), may_fragment: true, more: tells && number < count },
-            ..response
+        .map(|(set, number)| {
+            // The planted bug promises another after the last.
+            let more = number < count || crate::mutant!("watch-last-piece-promises-more");
+            Response {
+                body: Body::Events { set: Arc::new(set), may_fragment: true, more: tells && more },
+                ..response
+            }
         })
         .collect()
 }

@@ -144,6 +144,16 @@ impl Watch {
             && crate::span::is_everything(&self.create.key, &self.create.range_end)
     }
 
+    /// The last revision that came whole.
+    pub fn reached(&self) -> Revision {
+        let whole = |response: &WatchReceived| {
+            let last = response.events.last()?.kv.mod_revision;
+            // What follows a piece may be of the same revision.
+            Some(if response.fragment { last.previous() } else { last })
+        };
+        self.received.iter().filter_map(whole).max().unwrap_or_default()
+    }
+
     /// Whether it was asked for before this moment and had not ended by then.
     fn lives_at(&self, moment: Nanos) -> bool {
         let ended = match &self.end {
@@ -164,5 +174,36 @@ impl Watch {
     /// The response that created it, if one came and did not refuse.
     pub fn created(&self) -> Option<&WatchReceived> {
         self.received.iter().find(|response| response.created && !response.canceled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::KeyValue;
+
+    fn response(revisions: &[i64], fragment: bool) -> WatchReceived {
+        let event = |revision: &i64| Event {
+            kind: EventKind::Put,
+            kv: KeyValue { mod_revision: Revision(*revision), ..KeyValue::default() },
+            prev_kv: None,
+        };
+        WatchReceived { events: revisions.iter().map(event).collect(), fragment, ..WatchReceived::default() }
+    }
+
+    #[test]
+    fn a_revision_is_reached_when_it_came_whole() {
+        let progress = || response(&[], false);
+        for (received, want) in [
+            (vec![], 0),
+            (vec![response(&[2], false), progress()], 2),
+            // More of revision 4 may follow.
+            (vec![response(&[2], false), response(&[3, 4, 4], true)], 3),
+            (vec![response(&[4], true), response(&[4], true)], 3),
+            (vec![response(&[3, 4], true), response(&[4], false), progress()], 4),
+        ] {
+            let watch = Watch { received, ..Watch::default() };
+            assert_eq!(watch.reached(), Revision(want), "{:?}", watch.received);
+        }
     }
 }

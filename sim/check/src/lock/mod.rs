@@ -57,9 +57,6 @@ pub fn check<'h>(history: &'h History, replayed: &Replayed<'h>, options: &Option
 impl Judge<'_, '_> {
     fn contender(&self, contender: &Contender) -> Option<Violation> {
         let Contender { client, key, created, .. } = contender;
-        let broken = |what: String| {
-            Some(broken(format!("{key} of {client}, created at {created}, {what}")).at(*created))
-        };
         let Some(granted) = contender.granted else {
             let sent = contender.guarded.first()?;
             let what = format!("{key} of {client} was never granted, and yet {sent} was sent under it");
@@ -68,6 +65,9 @@ impl Judge<'_, '_> {
         if granted.revision >= self.unsure {
             return None;
         }
+        let broken = |what: String| {
+            Some(broken(format!("{key} of {client}, created at {created}, {what}")).at(granted.revision))
+        };
         if granted.revision < *created {
             return broken(format!("was granted at revision {}, before it stood there", granted.revision));
         }

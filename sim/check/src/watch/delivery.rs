@@ -18,7 +18,8 @@ struct Course<'a, 'h, 'w> {
     bookmark: Revision,
     /// The member's own compaction when the watch was made: below it nothing may come.
     compacted: Revision,
-    in_fragments: bool,
+    /// The header's revision of the response whose last piece has not come.
+    unfinished: Option<Revision>,
     canceled: bool,
 }
 
@@ -53,7 +54,7 @@ pub fn check<'a>(ground: &Ground<'a, '_>, watch: &Watch, expected: &[&'a Event])
         last: Revision(0),
         bookmark: Revision(0),
         compacted: ground.compacted_by(watch.member.id, watch.invoked, first.at),
-        in_fragments: false,
+        unfinished: None,
         canceled: false,
     };
     for response in rest {
@@ -79,12 +80,22 @@ impl Course<'_, '_, '_> {
             return Err(self.broken(format_args!("changed its id to {}", response.watch_id)));
         }
         if response.canceled {
+            self.finished("its cancel")?;
             return self.cancel(response);
         }
-        if response.is_progress() && !self.in_fragments {
+        if response.is_progress() && self.unfinished.is_none() {
             return self.progress(response.header.revision);
         }
         self.deliver(response)
+    }
+
+    fn finished(&self, before: &str) -> Result<(), Violation> {
+        let Some(revision) = self.unfinished else { return Ok(()) };
+        Err(self
+            .broken(format_args!(
+                "left a response unfinished before {before}: a piece said that more follows"
+            ))
+            .at(revision))
     }
 
     fn deliver(&mut self, response: &WatchReceived) -> Result<(), Violation> {
@@ -95,7 +106,10 @@ impl Course<'_, '_, '_> {
             return Err(self.broken("sent an empty piece of a split response"));
         };
         let (first, last) = (first.kv.mod_revision, last.kv.mod_revision);
-        if !self.in_fragments && first == self.last {
+        if self.unfinished.is_some_and(|revision| revision != response.header.revision) {
+            self.finished("the next")?;
+        }
+        if self.unfinished.is_none() && first == self.last {
             return Err(self.broken(format_args!("delivered revision {first} in two responses")).at(first));
         }
         if response.header.revision < last {
@@ -109,8 +123,8 @@ impl Course<'_, '_, '_> {
         for event in &response.events {
             self.event(event, response)?;
         }
-        self.in_fragments = response.fragment;
-        if !self.in_fragments
+        self.unfinished = response.fragment.then_some(response.header.revision);
+        if self.unfinished.is_none()
             && let Some(next) = self.expected.get(self.delivered)
             && next.kv.mod_revision == self.last
         {

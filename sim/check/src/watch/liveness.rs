@@ -46,6 +46,11 @@ fn late_at(
             next.kv.key, next.kv.mod_revision, settled.revision
         ));
     }
+    let last = in_time().next_back();
+    if let Some(piece) = last.filter(|last| last.fragment && last.header.revision <= settled.revision) {
+        let revision = piece.header.revision;
+        return late(format!("never finished its response of revision {revision}, though all was healed"));
+    }
     // One that waits for a revision still to come has no progress to tell.
     if Ground::start(watch).is_some_and(|start| start > settled.revision.next()) {
         return None;

@@ -321,13 +321,9 @@ async fn observe(world: &World, index: MemberIndex, number: u64, order: Order) -
 fn outcome(record: &Arc<Record>, id: WatchNo, end: WatchEnd) -> Outcome {
     let watch = record.watch_ends(id, end);
     let received = watch.iter().flat_map(|watch| &watch.received);
-    // What follows a piece may be of the same revision.
-    let whole = |response: &WatchReceived| {
-        let last = response.events.last()?.kv.mod_revision;
-        Some(if response.fragment { last.previous() } else { last })
-    };
-    let reached = received.clone().filter_map(whole).max();
-    let compacted =
-        received.filter(|response| response.canceled).map(|response| response.compact_revision).max();
-    Outcome { reached: reached.unwrap_or_default(), compacted }
+    let canceled = received.filter(|response| response.canceled);
+    Outcome {
+        reached: watch.as_ref().map(Watch::reached).unwrap_or_default(),
+        compacted: canceled.map(|response| response.compact_revision).max(),
+    }
 }
