@@ -136,6 +136,7 @@ impl Finding {
             watch.received.iter().find(shows).map(|response| response.at)
         };
         let watched = history.watches.iter().filter(|watch| watches.contains(&watch.id)).filter_map(shows);
+        let nobody = operations.is_empty() && watches.is_empty();
         let first_answered = || {
             let named = (*revision)?;
             let answered =
@@ -143,7 +144,7 @@ impl Finding {
             let reached = answered.filter(|(_, (header, _))| header.revision >= named);
             reached.map(|(operation, _)| operation.returned).min()
         };
-        self.spot.at = ends.chain(watched).max().or_else(first_answered);
+        self.spot.at = ends.chain(watched).max().or_else(|| nobody.then(first_answered).flatten());
         self
     }
 
@@ -312,7 +313,15 @@ mod tests {
         };
         let at = |class, operations: &[u64], revision: Option<i64>| {
             let operations = operations.iter().copied().map(OpId).collect();
-            let spot = Spot { operations, revision: revision.map(Revision), ..Spot::default() };
+            let revision = revision.map(Revision);
+            let watched = Spot { watches: vec![WatchNo(7)], revision, ..Spot::default() };
+            let claim = Finding { spot: watched, ..Finding::new(class, "watch", "claims what has not come") };
+            assert_eq!(
+                claim.located(&history).spot.at,
+                None,
+                "it was not seen when its revision was answered"
+            );
+            let spot = Spot { operations, revision, ..Spot::default() };
             Finding { spot, ..Finding::new(class, "log-order", "wrong") }.located(&history).spot.at
         };
         assert_eq!(at(Class::Safety, &[1, 2], Some(4)), Some(Nanos(40)));

@@ -85,6 +85,10 @@ fn follow(
     let mut next = line;
     while let Some(line) = next {
         if seen::time(&line).is_some_and(|at| at > until) {
+            // A run that says nothing for so long has not ended.
+            if shown.is_empty() {
+                shown.push(line);
+            }
             break;
         }
         seen.take(&line);
@@ -169,6 +173,17 @@ mod tests {
             shown.contains("A m1: down, killed") && shown.contains("B m1: up"),
             "a second later: {shown}"
         );
+    }
+
+    #[test]
+    fn a_run_that_is_silent_for_long_has_not_ended() {
+        let (mut one, mut other) = (common(), common());
+        one.push("51000000 leader m1".to_owned());
+        other.push("3000000000 leader m2".to_owned());
+        let shown = traces(&one, &other).expect("they differ").to_string();
+        assert!(shown.contains("B > 3000000000 leader m2") && !shown.contains("the run ended"), "{shown}");
+        let later = shown.split("1 s later").nth(1).expect("what differs later");
+        assert!(later.contains("B leader seen last: nobody so far"), "{shown}");
     }
 
     #[test]

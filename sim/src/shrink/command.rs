@@ -105,10 +105,16 @@ pub fn screen(
     let told = story::Told::read(&shrunk.plan, finding, &trace, &history)?;
     trials.set_deadline(began + time);
     // Whatever is in the corpus is to have found a bug.
-    let beside = (!kept.starts_with(CORPUS)).then_some(kept);
+    let beside = (!is_in_corpus(kept)).then_some(kept);
     let passing = beside.and_then(|beside| save_passing(trials, shrunk, &guilt, beside));
     let passing = passing.as_deref();
     Ok(story::Screen { shrunk, finding, told: &told, guilt: &guilt, mutant, kept, passing }.to_string())
+}
+
+fn is_in_corpus(path: &Path) -> bool {
+    let folder = |path: &Path| std::fs::canonicalize(path).ok();
+    let of = path.parent().and_then(folder);
+    of.is_some() && of == folder(Path::new(CORPUS))
 }
 
 /// Saves the nearest plan that passes beside this one, if there is one. No story is lost for want of it.

@@ -59,12 +59,14 @@ pub fn measure(
         measurement.shrink(mutants, ranges, args.jobs, each, &plans)?;
     }
     let scores: Vec<Score> = CATALOGUE.iter().map(|mutant| Score::of(&ledger, mutant, ranges)).collect();
+    // The ledger may tell of others, measured before.
+    let survived = mutants.iter().any(|mutant| Score::of(&ledger, mutant, ranges).survived());
     let text = table(&scores, ranges, &commit(), &date(SystemTime::now()));
     let all = args.sample.is_none() && args.mutant.is_none();
     if let Some(path) = args.table.as_deref().or(all.then_some(Path::new(TABLE))) {
         std::fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok((text, !scores.iter().any(Score::survived)))
+    Ok((text, !survived))
 }
 
 impl Measurement<'_> {

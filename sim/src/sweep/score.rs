@@ -190,16 +190,16 @@ pub fn table(scores: &[Score], ranges: Ranges, commit: &str, date: &str) -> Stri
     let _ = writeln!(text, "# Mutation score\n");
     let _ = writeln!(
         text,
-        "Measured on {date} at commit {commit}: {caught} of {} planted bugs measured are caught; the catalogue has {}.\n",
+        "Measured on {date} at commit {commit}: {caught} of {} planted bugs measured are caught; the catalogue had {}.\n",
         measured.len(),
         scores.len()
     );
     let _ = writeln!(
         text,
-        "Each bug is hunted in up to {} ranges of {} seeds that do not meet. A range's result is the number of seeds\n\
+        "Each bug is hunted from seed {} on, in ranges of {} seeds, {} at most. A range's result is the number of seeds\n\
          run until the first that fails with the bug and passes without it. `cargo sim mutants` says what each bug\n\
          breaks and where it stands; no oracle knows of any.\n",
-        ranges.count, ranges.seeds
+        ranges.first, ranges.seeds, ranges.count
     );
     let small: Vec<&Small> = scores.iter().filter_map(|score| score.small.as_ref()).collect();
     let median = |mut sizes: Vec<usize>| {
