@@ -1,7 +1,8 @@
 //! One member: its addresses, its folder, and the process that runs it or does not.
 //!
 //! Each life of the process writes a log of its own, so that no life is taken for ready because an earlier one was.
-//! A process is killed by its id, and dies with this object.
+//! A process is killed by its id, and dies with this object. However it is ended, it must not have ended by itself before,
+//! nor have panicked.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -174,12 +175,15 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.kill();
+            return;
+        }
+        // A second panic would end the whole test program, and the first one has said what is wrong.
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
         }
-        if std::thread::panicking() {
-            eprintln!("--- last lines of {}, life {} ---\n{}", self.name, self.lives, self.log_tail());
-        }
+        eprintln!("--- last lines of {}, life {} ---\n{}", self.name, self.lives, self.log_tail());
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Once;
 
 use quorate_check::Options;
 
@@ -17,10 +18,25 @@ pub struct Server {
 
 impl Server {
     /// The server that `QUORATE_SERVER` names, or else this one, with the words of `QUORATE_SERVER_FLAGS` as further flags.
+    /// Either variable may be left over from another day, so what they do is said, once.
+    ///
+    /// # Panics
+    /// When there is no such program, and under `CI=true` when it is not this one.
     pub fn from_env(ours: impl Into<PathBuf>) -> Server {
-        let path = std::env::var_os("QUORATE_SERVER").map_or(ours.into(), PathBuf::from);
+        static SAID: Once = Once::new();
+        let named = std::env::var_os("QUORATE_SERVER").map(PathBuf::from);
+        let is_other = named.is_some();
+        let path = named.unwrap_or_else(|| ours.into());
+        if is_other {
+            assert!(!is_ci(), "QUORATE_SERVER may not be set under CI=true: it names {}", path.display());
+        }
         assert!(path.is_file(), "there is no server program at {}", path.display());
         let flags = std::env::var("QUORATE_SERVER_FLAGS").unwrap_or_default();
+        if is_other || !flags.is_empty() {
+            SAID.call_once(|| {
+                say(&format!("UNDER TEST BY THE ENVIRONMENT'S WISH: {} {flags}", path.display()))
+            });
+        }
         Server { path, extra: flags.split_whitespace().map(str::to_owned).collect() }
     }
 
@@ -82,12 +98,15 @@ pub fn etcdctl() -> Option<PathBuf> {
 /// # Panics
 /// Under `CI=true`, where nothing may be left out.
 pub fn skip(what: &str, remedy: &str) {
-    assert_ne!(
-        std::env::var("CI").as_deref(),
-        Ok("true"),
-        "{what} may not be skipped under CI=true: {remedy}"
-    );
-    std::io::stderr()
-        .write_all(format!("\n*** SKIPPED: {what} ({remedy}) ***\n").as_bytes())
-        .expect("standard error is open");
+    assert!(!is_ci(), "{what} may not be skipped under CI=true: {remedy}");
+    say(&format!("SKIPPED: {what} ({remedy})"));
+}
+
+fn is_ci() -> bool {
+    std::env::var("CI").as_deref() == Ok("true")
+}
+
+/// Writes past the test runner's capture.
+fn say(text: &str) {
+    std::io::stderr().write_all(format!("\n*** {text} ***\n").as_bytes()).expect("standard error is open");
 }

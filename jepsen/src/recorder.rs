@@ -61,6 +61,13 @@ impl Recorder {
         inner.history.operations.push(Operation { returned, outcome, ..operation });
     }
 
+    /// How many operations have ended, and how many of those with a known outcome.
+    pub fn ended_and_known(&self) -> (usize, usize) {
+        let inner = self.inner();
+        let ended = &inner.history.operations;
+        (ended.len(), ended.iter().filter(|operation| !operation.is_unknown()).count())
+    }
+
     /// Writes down that a watch is about to be asked for.
     pub fn watch_begins(&self, watch: Watch) {
         self.inner().watches.insert(watch.id, watch);
@@ -160,10 +167,14 @@ mod tests {
         let refused =
             Outcome::Failed { code: quorate_check::error_table::Code::NotFound, message: "no".to_owned() };
         recorder.ended(OpId(1), refused);
+        assert_eq!(recorder.ended_and_known(), (1, 1));
+        ask(&recorder, 3);
+        recorder.ended(OpId(3), Outcome::Unknown { reason: "no answer in time".to_owned() });
+        assert_eq!(recorder.ended_and_known(), (2, 1));
         let history = recorder.take();
         let unknown: Vec<(u64, bool)> =
             history.operations.iter().map(|operation| (operation.id.0, operation.is_unknown())).collect();
-        assert_eq!(unknown, [(1, false), (2, true)]);
+        assert_eq!(unknown, [(1, false), (3, true), (2, true)]);
     }
 
     #[test]

@@ -1,11 +1,18 @@
 //! The contract while nothing fails: atomic batches, order, ranges, views beside a writer, reopening.
 
+use std::collections::BTreeSet;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use quorate::machine::persist::Bucket;
 use quorate::storage::engine::{IntegrityReport, Opened};
 
 use crate::on_all;
 use crate::script::{Progress, apply_to, batch, content_of, contents_after, put, read_all, remove, run};
+
+/// Nothing here takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn bytes(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
@@ -100,9 +107,17 @@ fn a_thread_of_batches_never_shows_half_of_one() {
     on_all(|world| {
         let engine = world.engine();
         engine.apply(&[put(Bucket::Meta, b"n", b"0"), put(Bucket::Records, b"n", b"0")]).unwrap();
+        let engine = &engine;
+        let mut seen = BTreeSet::new();
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| {
+            let (looked, looks) = channel::<u32>();
+            let writer = scope.spawn(move || {
                 for number in 1..300_u32 {
+                    // Held now and then until the batch before is seen, so that no scheduler keeps the reader away.
+                    // One that has failed is gone, and holds nobody.
+                    if number % 15 == 1 {
+                        while looks.recv().is_ok_and(|last| last < number - 1) {}
+                    }
                     let value = number.to_string();
                     let pair = [
                         put(Bucket::Meta, b"n", value.as_bytes()),
@@ -116,6 +131,7 @@ fn a_thread_of_batches_never_shows_half_of_one() {
                     engine.apply(&pair).unwrap();
                 }
             });
+            let mut changed = Instant::now();
             while !writer.is_finished() {
                 let reader = engine.reader().unwrap();
                 let one = reader.get(Bucket::Meta, b"n").unwrap().unwrap();
@@ -125,8 +141,15 @@ fn a_thread_of_batches_never_shows_half_of_one() {
                 let odd = reader.range(Bucket::Leases, b"", 10).unwrap();
                 let expected = usize::from(number.is_multiple_of(2) && number > 0);
                 assert_eq!(odd.len(), expected, "as of batch {number}");
+                if seen.insert(number) {
+                    changed = Instant::now();
+                }
+                assert!(changed.elapsed() < PATIENCE, "nothing is seen behind batch {number}");
+                // The writer may have ended.
+                let _gone = looked.send(number);
             }
         });
+        assert!(seen.len() >= 20, "the writer was held for each of them: {seen:?}");
     });
 }
 

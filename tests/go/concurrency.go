@@ -67,7 +67,8 @@ func lockOften(w *world, name string, times int, inside, entries *atomic.Int32) 
 
 // orphanedMutex lets the holder's lease end: the next in line gets the lock, and a third finds it taken.
 func orphanedMutex(w *world) error {
-	holder, err := concurrency.NewSession(w.client, concurrency.WithTTL(2))
+	const ttl = 2
+	holder, err := concurrency.NewSession(w.client, concurrency.WithTTL(ttl))
 	if err != nil {
 		return err
 	}
@@ -83,14 +84,17 @@ func orphanedMutex(w *world) error {
 	if err := mutex.TryLock(w.ctx); !errors.Is(err, concurrency.ErrLocked) {
 		return fmt.Errorf("a taken lock: got %v, want %v", err, concurrency.ErrLocked)
 	}
-	// Orphan ends the renewals and leaves the lease to its time.
+	// Orphan ends the renewals and leaves the lease to its time, which lasts from the last renewal on: this one, at least.
+	renewed := time.Now()
+	if _, err := w.client.KeepAliveOnce(w.ctx, holder.Lease()); err != nil {
+		return err
+	}
 	holder.Orphan()
-	start := time.Now()
 	if err := mutex.Lock(w.ctx); err != nil {
 		return err
 	}
-	if waited := time.Since(start); waited > 15*time.Second {
-		return fmt.Errorf("the lock of a holder with 2 s to live passed on after %v", waited)
+	if lived := time.Since(renewed); lived < ttl*time.Second || lived > 15*time.Second {
+		return fmt.Errorf("the lock of a holder with %d s to live passed on after %v", ttl, lived)
 	}
 	return mutex.Unlock(w.ctx)
 }

@@ -21,6 +21,9 @@ func maintenance(w *world) error {
 		if status.Version == "" || status.DbSize <= 0 {
 			return fmt.Errorf("%s says little of itself: %v", endpoint, status)
 		}
+		if status.Leader == 0 {
+			return fmt.Errorf("%s knows no leader: %v", endpoint, status)
+		}
 		leaders[status.Leader] = true
 		// A read that needs the leader brings the member up to the write before.
 		lone, err := connect([]string{endpoint})

@@ -129,7 +129,8 @@ pub struct Cluster {
     _dir: Option<tempfile::TempDir>,
 }
 
-fn free_address() -> SocketAddr {
+/// An address on loopback that nobody else is given.
+pub fn free_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], ports::free()))
 }
 

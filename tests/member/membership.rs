@@ -1,108 +1,22 @@
 //! Clusters that grow, shrink and change their leader, asked for through real gRPC.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::env::{Env, Process};
-use quorate::member::{Member, MemberConfig};
-use quorate::node::{StartError, start, wal_dir};
+use quorate::env::Env;
+use quorate::member::MemberConfig;
+use quorate::node::{StartError, wal_dir};
 use quorate::pb::etcdserverpb as pb;
-use quorate::pb::etcdserverpb::cluster_client::ClusterClient;
 use quorate::pb::etcdserverpb::kv_client::KvClient;
-use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::peer::join::{self, JoinError, kept_place};
 use quorate::storage::engine::EngineKind;
 use quorate::storage::wal::{Identity, Wal, WalOptions};
 use quorate::types::{ClusterId, MemberId};
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status};
+use tonic::Code;
 
-use crate::cluster::{Place, quick, until};
+use crate::cluster::{Place, free_address, quick, until};
 use crate::refusal::{error, refused};
-
-/// A process that says why it was to end, and goes on.
-#[derive(Debug, Default)]
-struct Told(Mutex<Vec<String>>);
-
-impl Process for Told {
-    fn fatal(&self, reason: &str) {
-        self.0.lock().unwrap().push(reason.to_owned());
-    }
-}
-
-/// A member, where its clients reach it, and what its process said at the end.
-struct Running {
-    member: Arc<Member>,
-    url: String,
-    told: Arc<Told>,
-}
-
-impl Running {
-    async fn start(config: MemberConfig) -> Result<Running, StartError> {
-        let told = Arc::new(Told::default());
-        let env = Env { process: told.clone(), ..Env::real().unwrap() };
-        let url = config.client_urls[0].clone();
-        Ok(Running { member: start(config, env).await?, url, told })
-    }
-
-    /// The first member of a place, which founds its cluster alone and leads it.
-    async fn alone(place: &Place) -> Running {
-        let first = Running::start(place.founder()).await.unwrap();
-        first.votes().await;
-        first
-    }
-
-    fn id(&self) -> u64 {
-        self.member.config().member.0
-    }
-
-    async fn channel(&self) -> Channel {
-        Endpoint::from_shared(self.url.clone()).unwrap().connect().await.unwrap()
-    }
-
-    async fn cluster(&self) -> ClusterClient<Channel> {
-        ClusterClient::new(self.channel().await)
-    }
-
-    async fn add(
-        &self,
-        place: &Place,
-        number: usize,
-        is_learner: bool,
-    ) -> Result<pb::MemberAddResponse, Status> {
-        let peer_ur_ls = vec![format!("http://{}", place.addresses[number - 1])];
-        let request = pb::MemberAddRequest { peer_ur_ls, is_learner };
-        self.cluster().await.member_add(request).await.map(tonic::Response::into_inner)
-    }
-
-    async fn remove(&self, id: u64) -> Result<pb::MemberRemoveResponse, Status> {
-        let removed = self.cluster().await.member_remove(pb::MemberRemoveRequest { id }).await;
-        removed.map(tonic::Response::into_inner)
-    }
-
-    async fn put(&self, key: &str) -> Result<(), Status> {
-        let key = Bytes::copy_from_slice(key.as_bytes());
-        let request = pb::PutRequest { key, ..pb::PutRequest::default() };
-        KvClient::new(self.channel().await).put(request).await.map(drop)
-    }
-
-    async fn move_leader(&self, target_id: u64) -> Result<(), Status> {
-        let request = pb::MoveLeaderRequest { target_id };
-        MaintenanceClient::new(self.channel().await).move_leader(request).await.map(drop)
-    }
-
-    /// Waits until this member votes and the cluster knows its name.
-    async fn votes(&self) {
-        until("a vote", || {
-            let state = self.member.replica().state();
-            let known =
-                state.members().iter().any(|member| member.id.0 == self.id() && !member.name.is_empty());
-            (known && !self.member.status().raft.is_learner && self.member.has_leader()).then_some(())
-        })
-        .await;
-    }
-}
+use crate::running::{Elsewhere, Running};
 
 #[tokio::test]
 async fn a_cluster_grows_from_one_to_three_and_shrinks_to_one() {
@@ -203,32 +117,6 @@ async fn a_cluster_grows_from_one_to_three_and_shrinks_to_one() {
     }
 }
 
-/// A member in a process of its own, as far as one test can have several: a runtime of its own, on a thread.
-struct Elsewhere {
-    end: tokio::sync::oneshot::Sender<()>,
-    thread: std::thread::JoinHandle<()>,
-}
-
-impl Elsewhere {
-    fn start(config: MemberConfig) -> Elsewhere {
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let _running = Running::start(config).await.unwrap();
-                // A sender that is gone ends it as well.
-                let _ended = ended.await;
-            });
-        });
-        Elsewhere { end, thread }
-    }
-
-    fn end(self) {
-        self.end.send(()).unwrap();
-        self.thread.join().unwrap();
-    }
-}
-
 #[tokio::test]
 async fn a_removed_member_that_was_away_ends_when_it_comes_back_with_its_disk_or_without() {
     let dir = tempfile::tempdir().unwrap();
@@ -238,11 +126,7 @@ async fn a_removed_member_that_was_away_ends_when_it_comes_back_with_its_disk_or
     for number in 1..=2 {
         running.push(Running::start(place.config(number)).await.unwrap());
     }
-    until("names", || {
-        let state = running[0].member.replica().state();
-        (state.members().iter().filter(|member| !member.name.is_empty()).count() == 3).then_some(())
-    })
-    .await;
+    running[0].knows_names(3).await;
     running[0].put("a").await.unwrap();
     away.end();
     // Without its disk it would start as a founder, and vote for whoever still counts it.
@@ -270,6 +154,40 @@ async fn a_removed_member_that_was_away_ends_when_it_comes_back_with_its_disk_or
     .await;
     let refused = Running::start(bare).await.err();
     assert!(matches!(refused, Some(StartError::Removed { member: MemberId(3), .. })), "{refused:?}");
+    for running in running.iter().chain([&back]) {
+        running.member.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_moves_is_reached_at_its_new_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
+    let moving = Elsewhere::start(place.config(3));
+    let mut running = Vec::new();
+    for number in 1..=2 {
+        running.push(Running::start(place.config(number)).await.unwrap());
+    }
+    running[0].knows_names(3).await;
+    let address = free_address();
+    let url = format!("http://{address}");
+    let stranger = refused(running[0].update(99, &url).await);
+    assert_eq!(stranger, error(Code::NotFound, "member not found"));
+    let taken = refused(running[0].update(3, &format!("http://{}", place.addresses[0])).await);
+    assert_eq!(taken, error(Code::FailedPrecondition, "Peer URLs already exists"));
+    let listed = running[0].update(3, &url).await.unwrap().members;
+    let moved: Vec<u64> =
+        listed.iter().filter(|member| member.peer_ur_ls == [url.clone()]).map(|member| member.id).collect();
+    assert_eq!((listed.len(), moved), (3, vec![3]));
+    moving.end();
+    running[1].put("while it is away").await.unwrap();
+    let revision = running[1].member.revision();
+
+    // Nobody listens at the old address any more: what it lacks can come to the new one alone.
+    place.unlocked(3).await;
+    let back = Running::start(MemberConfig { peer_listen: address, ..place.config(3) }).await.unwrap();
+    until("what the moved member lacked", || (back.member.revision() == revision).then_some(())).await;
+    back.put("where it is now").await.unwrap();
     for running in running.iter().chain([&back]) {
         running.member.stop().await;
     }

@@ -169,6 +169,7 @@ fn what_is_compacted_is_gone() {
     ctl.fails(&["compaction", "100"], "Error: etcdserver: mvcc: required revision is a future revision");
     let watch = ctl.end(&["watch", "c", "--rev=2"], "");
     assert_ne!(watch.code, Some(0), "a watch cannot start in what is gone: {watch:?}");
+    assert!(watch.errors.contains("required revision has been compacted"), "it says why: {watch:?}");
 }
 
 #[test]

@@ -1,15 +1,19 @@
 //! The real `etcdctl` as a process: one command, or one that goes on until enough of its lines were seen.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use quorate_jepsen::cluster::Cluster;
 
 /// How long a line may take that is due.
 const LINE_WITHIN: Duration = Duration::from_secs(20);
+/// How long a command may take that ends by itself.
+const END_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// `etcdctl`, pointed at a cluster.
 pub struct Etcdctl {
@@ -24,6 +28,8 @@ pub struct Ended {
     pub output: String,
     /// The line of standard error that begins with `Error:`; logging is not compared.
     pub error: String,
+    /// All of standard error.
+    pub errors: String,
 }
 
 impl Etcdctl {
@@ -51,17 +57,31 @@ impl Etcdctl {
     }
 
     /// Runs a command to its end, with `input` on its standard input.
+    ///
+    /// # Panics
+    /// When it does not end in time.
     pub fn end(&self, args: &[&str], input: &str) -> Ended {
         let mut child = self.command(args).spawn().unwrap();
         // A command that does not read its input may be gone before it is written.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let ended = child.wait_with_output().unwrap();
-        let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
-        Ended {
-            code: ended.status.code(),
-            output: String::from_utf8_lossy(&ended.stdout).into_owned(),
-            error: errors.lines().find(|line| line.starts_with("Error:")).unwrap_or_default().to_owned(),
+        let output = text_of(child.stdout.take().unwrap());
+        let errors = text_of(child.stderr.take().unwrap());
+        let start = Instant::now();
+        let mut status = child.try_wait().unwrap();
+        while status.is_none() && start.elapsed() < END_WITHIN {
+            std::thread::sleep(LOOK_INTERVAL);
+            status = child.try_wait().unwrap();
         }
+        if status.is_none() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let (output, errors) = (output.join().unwrap(), errors.join().unwrap());
+        let Some(status) = status else {
+            panic!("{args:?} still ran after {END_WITHIN:?}: {output}\n{errors}")
+        };
+        let error = errors.lines().find(|line| line.starts_with("Error:")).unwrap_or_default().to_owned();
+        Ended { code: status.code(), output, error, errors }
     }
 
     /// What a command prints that has to succeed.
@@ -101,6 +121,15 @@ impl Etcdctl {
         });
         Running { what: format!("{args:?}"), process, lines }
     }
+}
+
+/// All that comes through a pipe, read beside the others: a full one would hold the command up.
+fn text_of(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 /// A command under way.

@@ -8,7 +8,7 @@
     reason = "tests: a failure is the point"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -198,6 +198,7 @@ fn unsynced_writes_come_out_reordered_torn_lost_and_kept() {
 
 #[test]
 fn a_power_loss_never_harms_bytes_beside_the_ones_written() {
+    let mut kept = BTreeSet::new();
     for event in 0..100 {
         let (disk, _mount, file) = with_file(4);
         file.write_at(0, &[7; 4096]).unwrap();
@@ -206,11 +207,14 @@ fn a_power_loss_never_harms_bytes_beside_the_ones_written() {
         disk.power_loss_with(event, Survival::Each);
         let left = disk.written_bytes(p("/f")).unwrap();
         assert!(left[..1000].iter().chain(&left[1100..]).all(|byte| *byte == 7));
+        kept.insert(left[1000..1100].iter().filter(|byte| **byte == 8).count());
     }
+    assert!(kept.contains(&0) && kept.contains(&100) && kept.len() > 2, "all, nothing and parts: {kept:?}");
 }
 
 #[test]
 fn in_order_survival_keeps_a_prefix_of_the_calls() {
+    let mut lengths = BTreeSet::new();
     for event in 0..100 {
         let (disk, _mount, file) = with_file(5);
         for nth in 0..20_u8 {
@@ -221,7 +225,9 @@ fn in_order_survival_keeps_a_prefix_of_the_calls() {
         let kept = left.chunks(512).take_while(|sector| !sector.contains(&0)).count();
         let after = left.get((kept + 1) * 512..).unwrap_or(&[]);
         assert!(after.iter().all(|byte| *byte == 0), "event {event}: a later call survived an earlier one");
+        lengths.insert(kept);
     }
+    assert!(lengths.len() > 5, "prefixes of any length: {lengths:?}");
 }
 
 #[test]
@@ -272,7 +278,7 @@ fn after_a_failed_sync_and_a_kill_the_next_process_may_read_old_bytes_again() {
 
 #[test]
 fn dropped_caches_show_what_a_lost_write_left() {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for event in 0..16 {
         let (disk, _mount, file) = with_file(1);
         file.write_at(0, &[1; 512]).unwrap();
@@ -382,7 +388,7 @@ fn a_misdirected_write_spares_its_place_and_hits_another() {
 
 #[test]
 fn the_machine_dies_inside_the_nth_write() {
-    let mut lengths = std::collections::BTreeSet::new();
+    let mut lengths = BTreeSet::new();
     for seed in 0..64 {
         let (disk, mount, file) = with_file(seed);
         let deaths = Arc::new(AtomicU64::new(0));
@@ -410,7 +416,7 @@ fn the_machine_dies_inside_the_nth_write() {
 
 #[test]
 fn the_power_goes_inside_the_nth_sync() {
-    let mut outcomes = std::collections::BTreeSet::new();
+    let mut outcomes = BTreeSet::new();
     for seed in 0..64 {
         let (disk, _mount, file) = with_file(seed);
         file.write_at(0, &[1; 512]).unwrap();
@@ -542,7 +548,7 @@ fn one_operation_less_leaves_the_other_decisions_as_they_were() {
 }
 
 #[test]
-fn large_files_and_many_small_writes_are_cheap() {
+fn what_was_synced_stands_at_the_end_of_a_large_file_behind_many_small_writes() {
     let (disk, _mount, file) = with_file(1);
     file.allocate(64 << 20).unwrap();
     file.sync_data().unwrap();
