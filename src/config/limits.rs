@@ -1,7 +1,7 @@
-//! Every limit of the server, by name and with its unit last.
+//! Limits that options set or that more than one part of the server keeps, by name and with the unit last.
 //!
-//! A queue, buffer, batch or retry without a line here has no limit, and that is a bug. Values marked *default* can
-//! be set by a flag; the others are the API's or ours. Nothing here is computed at run time.
+//! Those of one part stand beside it. A queue, buffer, batch or retry without a limit is a bug. Values marked *default*
+//! can be set by a flag; the others are the API's or ours. Nothing here is computed at run time.
 
 use std::time::Duration;
 
@@ -15,26 +15,16 @@ pub const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
 pub const REQUEST_BYTES_WARN: usize = 10 * 1024 * 1024;
 /// Default: operations in a transaction, on each level of nesting.
 pub const TXN_OPS_MAX: usize = 128;
-/// Committed but not yet applied log entries above which new requests are refused ("too many requests").
-pub const APPLY_LAG_ENTRIES_MAX: u64 = 5_000;
 /// What a request may take on top of two election timeouts.
 pub const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
-/// After this a read index round without an answer is asked again.
-pub const READ_INDEX_RETRY_AFTER: Duration = Duration::from_millis(500);
 
 // Ranges and snapshots for clients.
 
 /// Keys in the first piece of a streamed range.
 pub const RANGE_STREAM_FIRST_KEYS: usize = 10;
-/// The largest piece of a snapshot stream, in bytes.
-pub const SNAPSHOT_PIECE_BYTES_MAX: usize = 32 * 1024;
 
 // Watches.
 
-/// Revisions in one catch-up message of a watcher.
-pub const WATCH_REVISIONS_PER_MESSAGE_MAX: usize = 1_000;
-/// Responses waiting in one watch stream before its watchers fall back to catching up from history.
-pub const WATCH_STREAM_RESPONSES_MAX: usize = 128;
 /// Default: how often an idle watcher is told the revision.
 pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
 /// The shortest progress interval that may be asked for.
@@ -47,13 +37,10 @@ pub const MAINTENANCE_INTERVAL: Duration = Duration::from_millis(100);
 
 // Leases.
 
-/// The longest lease, in seconds.
-pub const LEASE_TTL_SECS_MAX: i64 = 9_000_000_000;
 /// Expired leases that one step proposes to revoke.
 pub const LEASE_EXPIRIES_PER_STEP_MAX: usize = 500;
-/// Expired leases revoked per second, so that a mass expiry leaves room for clients.
-pub const LEASE_EXPIRIES_PER_SEC_MAX: usize = 1_000;
-/// How often a leader looks for expired leases: with the step above, this makes the rate above.
+/// How often a leader looks for expired leases: with the step above, a thousand may end in a second, so that a mass
+/// expiry leaves room for clients.
 pub const LEASE_TICK: Duration = Duration::from_millis(500);
 /// Steps of expiry that may wait for the quorum at once.
 pub const LEASE_EXPIRY_BATCHES_IN_FLIGHT_MAX: usize = 2;
@@ -102,5 +89,3 @@ pub const LEARNERS_MAX: u32 = 1;
 pub const COMPACTION_BATCH_REVISIONS: u64 = 1_000;
 /// Default: pause between two steps.
 pub const COMPACTION_PAUSE: Duration = Duration::from_millis(10);
-/// Hashes of past compactions that stay comparable.
-pub const COMPACTION_HASHES_KEPT: usize = 10;
