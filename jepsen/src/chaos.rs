@@ -1,4 +1,4 @@
-//! Kills: which members, for how long, and how long the cluster may rest afterwards. The seed decides.
+//! Kills and pauses: which members, for how long, and how long the cluster may rest afterwards. The seed decides.
 
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ enum Victims {
     Leader,
     /// Any one.
     One,
+    /// The member that leads, paused instead of killed: back again, it still takes itself for the leader.
+    LeaderPaused,
     /// Any two: the majority is gone.
     Two,
     /// All.
@@ -28,6 +30,8 @@ pub struct Kills {
     pub processes: usize,
     /// Kills that hit the leader alone.
     pub leaders: usize,
+    /// Pauses of the leader.
+    pub pauses: usize,
     /// Kills that hit all members at once.
     pub all: usize,
     /// Kills of a process that did not serve yet.
@@ -56,12 +60,14 @@ impl Chaos {
         Duration::from_millis(self.dice.between(least_ms, most_ms))
     }
 
-    /// Kills some members of a cluster in which all run, starts them again, waits until they serve, and rests.
+    /// Kills or pauses some members of a cluster in which all run, starts them again, waits until they serve, and rests.
     pub async fn strike(&mut self, cluster: &mut Cluster) {
         let size = cluster.members().len();
         let victims = self.dice.pick(&[
             Victims::Leader,
             Victims::Leader,
+            Victims::LeaderPaused,
+            Victims::LeaderPaused,
             Victims::One,
             Victims::One,
             Victims::Two,
@@ -74,6 +80,13 @@ impl Chaos {
                 let leader = cluster.leader().await;
                 self.kills.leaders += 1;
                 self.kill(cluster, leader);
+            }
+            Victims::LeaderPaused => {
+                let leader = cluster.leader().await;
+                self.kills.pauses += 1;
+                cluster.pause(leader);
+                tokio::time::sleep(self.span(1_500, 4_000)).await;
+                cluster.resume(leader);
             }
             Victims::One => self.kill(cluster, any),
             Victims::Two => {

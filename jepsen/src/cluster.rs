@@ -93,6 +93,16 @@ impl Cluster {
         killed
     }
 
+    /// Stops a member where it stands, until it is resumed.
+    pub fn pause(&mut self, index: usize) {
+        self.member(index).pause();
+    }
+
+    /// Lets a paused member go on.
+    pub fn resume(&mut self, index: usize) {
+        self.member(index).resume();
+    }
+
     /// Kills every member that runs, one right after the other; how many.
     pub fn kill_all(&mut self) -> usize {
         (0..self.members.len()).filter(|index| self.kill(*index)).count()

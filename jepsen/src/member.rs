@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use quorate_check::history::MemberAsked;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::ports;
 use crate::program::Server;
@@ -149,15 +150,23 @@ impl Member {
         true
     }
 
+    /// Stops the process where it stands: it keeps its memory and its connections, and does nothing until it is resumed.
+    pub fn pause(&self) {
+        signal(self.process.as_ref().expect("a member that runs"), Signal::STOP);
+    }
+
+    /// Lets a paused process go on, to which no time has passed.
+    pub fn resume(&self) {
+        signal(self.process.as_ref().expect("a member that runs"), Signal::CONT);
+    }
+
     /// Asks the process to end, and waits for that; how it ended.
     ///
     /// # Panics
     /// When it takes longer than `patience`, or had panicked.
     pub fn terminate(&mut self, patience: Duration) -> ExitStatus {
         let mut process = self.process.take().expect("a member that runs");
-        let id = i32::try_from(process.id()).ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(id.expect("a process has an id"), rustix::process::Signal::TERM)
-            .expect("a child can be asked to end");
+        signal(&process, Signal::TERM);
         let start = Instant::now();
         loop {
             if let Some(status) = process.try_wait().expect("a child can be asked") {
@@ -171,6 +180,11 @@ impl Member {
             std::thread::sleep(LOOK_INTERVAL);
         }
     }
+}
+
+fn signal(process: &Child, signal: Signal) {
+    let id = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process has an id");
+    kill_process(id, signal).expect("a child can be sent signals");
 }
 
 impl Drop for Member {

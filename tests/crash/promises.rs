@@ -72,9 +72,9 @@ fn what_was_promised_holds_through_kills_of_members_leaders_and_everybody() {
     );
 }
 
-/// Whether members, leaders and everybody have been killed, and often.
+/// Whether members, leaders and everybody have been killed, and often, and leaders paused.
 fn is_enough(kills: Kills) -> bool {
-    kills.processes >= KILLS && kills.leaders > 0 && kills.all > 0
+    kills.processes >= KILLS && kills.leaders > 0 && kills.pauses > 0 && kills.all > 0
 }
 
 /// Lets the clients go on until they have asked much, and know what became of most of it.
