@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
-use openraft::raft::StreamAppendError;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendError};
 use openraft::{Snapshot, SnapshotMeta};
 use tonic::Status;
 
@@ -24,6 +24,7 @@ use crate::raft::proposer::WriteError;
 use crate::raft::read_index::{ReadError, ReadIndex};
 use crate::raft::replica::Replica;
 use crate::raft::snapshot::{Receiving, SnapshotData};
+use crate::raft::types::{RaftLogId, RaftVote};
 use crate::raft::wire::{
     append_in, append_result_out, followers_out, log_id_in, own_log_id_in, vote_in, vote_out,
     vote_request_in, vote_response_out,
@@ -87,6 +88,29 @@ fn lease_ids_in(ids: Vec<i64>) -> Result<Vec<LeaseId>, Status> {
 }
 
 impl PeerFront {
+    /// The answer to a snapshot that the core has, once this member cannot lose it any more: the leader takes it for an
+    /// acknowledgement of all entries up to `last`.
+    ///
+    /// The core's own answer is not enough. While a snapshot is being installed its entries are in the core's books, and so
+    /// are the ones behind it, which wait to be written until it stands; and a second copy of it is answered at once. An
+    /// append with nothing in it is answered when all before it is durable.
+    async fn secured(&self, vote: RaftVote, last: Option<RaftLogId>) -> Result<pb::SnapshotResponse, Status> {
+        let nothing =
+            AppendEntriesRequest { vote, prev_log_id: last, entries: Vec::new(), leader_commit: None };
+        // The planted bug takes the core's books for the disk.
+        if crate::mutant!("snapshot-answered-before-it-is-durable") {
+            return Ok(pb::SnapshotResponse { vote: Some(vote_out(&vote)) });
+        }
+        let vote = match self.raft.core().append_entries(nothing).await.map_err(stopped)? {
+            AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) => vote,
+            AppendEntriesResponse::HigherVote(vote) => vote,
+            AppendEntriesResponse::Conflict => {
+                return Err(Status::unavailable("the log does not hold the snapshot's last entry any more"));
+            }
+        };
+        Ok(pb::SnapshotResponse { vote: Some(vote_out(&vote)) })
+    }
+
     fn leader_hint(&self) -> u64 {
         self.raft.leader().unwrap_or_default().0
     }
@@ -191,8 +215,7 @@ impl PeerApi for PeerFront {
         if !crate::mutant!("snapshot-behind-the-log-installed") && self.raft.follows_with(vote, last).await {
             crate::sometimes!("the log was ahead of a snapshot");
             drop(closed);
-            self.log.barrier().await.map_err(stopped)?;
-            return Ok(pb::SnapshotResponse { vote: header.vote });
+            return self.secured(vote, last).await;
         }
         let snapshot = Snapshot { meta, snapshot: SnapshotData::Incoming(Box::new(staging)) };
         let mut installed = Box::pin(self.raft.core().install_full_snapshot(vote, snapshot));
@@ -209,8 +232,11 @@ impl PeerApi for PeerFront {
                 }
             }
         };
-        let response = response.map_err(stopped)?;
-        Ok(pb::SnapshotResponse { vote: Some(vote_out(&response.vote)) })
+        let refused_by = response.map_err(stopped)?.vote;
+        if refused_by != vote {
+            return Ok(pb::SnapshotResponse { vote: Some(vote_out(&refused_by)) });
+        }
+        self.secured(vote, last).await
     }
 
     async fn transfer_leader(

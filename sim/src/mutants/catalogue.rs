@@ -256,6 +256,12 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Snapshot,
+        name: "snapshot-answered-before-it-is-durable",
+        breaks: "the second copy of a snapshot is answered as installed while the first one is still being put to use, so \
+                 the leader counts on entries that a crash takes away",
+    },
+    Mutant {
+        area: Area::Snapshot,
         name: "snapshot-behind-the-log-installed",
         breaks: "a follower installs a snapshot that its log has overtaken, and its record of what was submitted \
                  to the log moves backwards",
