@@ -90,7 +90,6 @@ pub const UNCAUGHT: &[&str] = &[
     "raft-leader-stays-unanswered",
     "read-confirmed-by-a-voter-that-moved-on",
     "replication-skips-purged-entries",
-    "snapshot-answered-before-it-is-durable",
     "state-name-taken-for-durable",
     "stream-asks-for-purged-entries-for-ever",
     "stream-polled-after-its-call",

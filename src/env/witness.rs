@@ -58,6 +58,11 @@ pub enum Observation {
         /// The last durable entry.
         upto: LogId,
     },
+    /// The leader is told that this member has everything up to here.
+    Acknowledged {
+        /// The last entry.
+        upto: LogId,
+    },
     /// Everything behind this entry was taken off the log's end.
     Truncated {
         /// The last entry that stays; `None` when none does.

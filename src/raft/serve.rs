@@ -10,7 +10,7 @@ use openraft::{Snapshot, SnapshotMeta};
 use tonic::Status;
 
 use crate::config::limits;
-use crate::env::within;
+use crate::env::{Observation, Witness, within};
 use crate::machine::members::Members;
 use crate::pb::peer as pb;
 use crate::pb::peer::forward_response::Outcome as Forwarded;
@@ -24,7 +24,7 @@ use crate::raft::proposer::WriteError;
 use crate::raft::read_index::{ReadError, ReadIndex};
 use crate::raft::replica::Replica;
 use crate::raft::snapshot::{Receiving, SnapshotData};
-use crate::raft::types::{RaftLogId, RaftVote};
+use crate::raft::types::{RaftLogId, RaftVote, log_id};
 use crate::raft::wire::{
     append_in, append_result_out, followers_out, log_id_in, own_log_id_in, vote_in, vote_out,
     vote_request_in, vote_response_out,
@@ -75,6 +75,13 @@ impl AppendGate {
     }
 }
 
+/// Tells whoever watches that the leader will count on this member for everything up to `last`.
+fn acknowledged(member: MemberId, last: Option<&RaftLogId>) {
+    if let Some(last) = last {
+        Witness::of(member).tell(|| Observation::Acknowledged { upto: log_id(last) });
+    }
+}
+
 fn stopped(error: impl std::fmt::Display) -> Status {
     Status::unavailable(format!("member stopped: {error}"))
 }
@@ -99,10 +106,14 @@ impl PeerFront {
             AppendEntriesRequest { vote, prev_log_id: last, entries: Vec::new(), leader_commit: None };
         // The planted bug takes the core's books for the disk.
         if crate::mutant!("snapshot-answered-before-it-is-durable") {
+            acknowledged(self.member, last.as_ref());
             return Ok(pb::SnapshotResponse { vote: Some(vote_out(&vote)) });
         }
         let vote = match self.raft.core().append_entries(nothing).await.map_err(stopped)? {
-            AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) => vote,
+            AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) => {
+                acknowledged(self.member, last.as_ref());
+                vote
+            }
             AppendEntriesResponse::HigherVote(vote) => vote,
             AppendEntriesResponse::Conflict => {
                 return Err(Status::unavailable("the log does not hold the snapshot's last entry any more"));
@@ -156,11 +167,14 @@ impl PeerApi for PeerFront {
             }
         });
         let answers = self.raft.core().stream_append(known);
-        let contact = self.raft.contact().clone();
+        let (contact, member) = (self.raft.contact().clone(), self.member);
         Ok(Box::pin(answers.map(move |answer| match answer {
             Ok(answer) => {
                 if !matches!(answer, Err(StreamAppendError::HigherVote(_))) {
                     contact.heard();
+                }
+                if let Ok(matching) = &answer {
+                    acknowledged(member, matching.as_ref());
                 }
                 Ok(append_result_out(&answer))
             }

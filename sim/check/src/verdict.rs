@@ -80,6 +80,8 @@ pub enum Oracle {
     StateMachineSafety,
     /// Raft: what was committed or durable is not lost.
     CommittedNeverLost,
+    /// Raft: what a member tells its leader to have is durable.
+    AcknowledgedDurable,
     /// Equal states at equal log entries.
     Equality,
     /// Every logged command against the log's own order.
@@ -106,6 +108,7 @@ impl fmt::Display for Oracle {
             Oracle::LeaderCompleteness => "leader-completeness",
             Oracle::StateMachineSafety => "state-machine-safety",
             Oracle::CommittedNeverLost => "committed-never-lost",
+            Oracle::AcknowledgedDurable => "acknowledged-durable",
             Oracle::Equality => "equality",
             Oracle::LogOrder => "log-order",
             Oracle::Lock => "lock",

@@ -133,6 +133,7 @@ impl Heard {
                     .collect(),
             },
             Observation::Durable { upto } => raft::Observation::Durable { upto: log_id(upto) },
+            Observation::Acknowledged { upto } => raft::Observation::Acknowledged { upto: log_id(upto) },
             Observation::Truncated { after } => raft::Observation::Truncated { after: after.map(log_id) },
             Observation::Purged { upto } => raft::Observation::Purged { upto: log_id(upto) },
             Observation::Voted(vote) => raft::Observation::Voted(ballot(vote)),

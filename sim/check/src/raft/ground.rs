@@ -84,7 +84,8 @@ impl Ground {
             | Observation::Committed { .. }
             | Observation::Applied { .. }
             | Observation::Configured { .. }
-            | Observation::Installed { .. } => {}
+            | Observation::Installed { .. }
+            | Observation::Acknowledged { .. } => {}
         }
     }
 }

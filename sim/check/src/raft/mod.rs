@@ -10,6 +10,7 @@
 //!
 //! Invariants: every check sees the ground as it was before the observation; nothing here knows the product.
 
+mod acknowledged_durable;
 mod committed;
 mod committed_never_lost;
 mod election_safety;
@@ -26,6 +27,7 @@ pub use observation::{Ballot, Observation};
 
 use crate::types::MemberId;
 use crate::verdict::Violation;
+use acknowledged_durable::AcknowledgedDurable;
 use committed::Committed;
 use committed_never_lost::CommittedNeverLost;
 use election_safety::ElectionSafety;
@@ -44,6 +46,7 @@ pub struct Invariants {
     leader_completeness: LeaderCompleteness,
     state_machine_safety: StateMachineSafety,
     committed_never_lost: CommittedNeverLost,
+    acknowledged_durable: AcknowledgedDurable,
     observations: u64,
 }
 
@@ -60,6 +63,7 @@ impl Invariants {
             self.leader_completeness.check(ground, &self.committed, &news, member, seen),
             self.state_machine_safety.check(member, seen),
             self.committed_never_lost.check(ground, &self.committed, &news, member, seen),
+            self.acknowledged_durable.check(member, seen),
         ];
         self.committed.take(news);
         self.ground.take(member, seen);
@@ -72,6 +76,7 @@ impl Invariants {
         self.election_safety.forget(member);
         self.state_machine_safety.forget(member);
         self.committed_never_lost.forget(member);
+        self.acknowledged_durable.forget(member);
     }
 
     /// How many observations were judged.

@@ -283,3 +283,28 @@ fn a_late_word_of_durability_promises_nothing_about_what_took_the_place() {
     story.push((C, recovered(None, Some(ballot(2, B, true)), &[(1, 0), (1, 1)])));
     assert_eq!(judge(&story), []);
 }
+
+#[test]
+fn an_entry_is_acknowledged_when_it_is_durable() {
+    let acknowledged = |term, index| (A, Observation::Acknowledged { upto: id(term, index) });
+    let story = |rest: &[(MemberId, Observation)]| -> Story {
+        let of_a = [append(1, 0), append(1, 1), append(1, 2), durable(1, 2), append(2, 3), append(2, 4)];
+        let begin: Story = of_a.into_iter().map(|seen| (A, seen)).collect();
+        begin.iter().chain(rest).cloned().collect()
+    };
+    let early = vec![Oracle::AcknowledgedDurable];
+    assert_eq!(judge(&story(&[acknowledged(1, 2)])), []);
+    assert_eq!(judge(&story(&[acknowledged(2, 3)])), early);
+    assert_eq!(judge(&story(&[(A, durable(2, 3)), acknowledged(2, 3)])), []);
+    assert_eq!(judge(&story(&[(A, durable(2, 3)), acknowledged(2, 4)])), early);
+    // A snapshot counts once it stands, and another member's log never.
+    let installed = (A, Observation::Installed { upto: Some(id(2, 9)) });
+    assert_eq!(judge(&story(&[acknowledged(2, 9)])), early);
+    assert_eq!(judge(&story(&[installed, acknowledged(2, 9)])), []);
+    let of_b = [append(1, 0), append(1, 1), append(1, 2), append(2, 3), durable(2, 3)];
+    let of_b: Story = of_b.into_iter().map(|seen| (B, seen)).chain([acknowledged(2, 3)]).collect();
+    assert_eq!(judge(&story(&of_b)), early);
+    // What is durable dies with nothing but the disk; what is not, with the process.
+    let again = (A, recovered(None, None, &[(1, 0), (1, 1), (1, 2), (2, 3)]));
+    assert_eq!(judge(&story(&[(A, durable(2, 3)), again, acknowledged(2, 4)])), early);
+}
