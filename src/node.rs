@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::limits::PEER_MESSAGE_BYTES_MAX;
 use crate::env::{Env, Worker};
 use crate::machine::persist::Bucket;
 use crate::machine::state::State;
@@ -355,6 +356,3 @@ async fn serve_peers(config: &MemberConfig, env: &Env, front: PeerFront) -> std:
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
     listen::serve(listen::server().add_service(service), config.peer_listen, env, "peer").await
 }
-
-/// The largest message between peers, bytes.
-const PEER_MESSAGE_BYTES_MAX: usize = 64 << 20;

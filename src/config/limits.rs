@@ -13,6 +13,11 @@ pub const REQUEST_BYTES_MAX: usize = 1_572_864;
 pub const GRPC_OVERHEAD_BYTES: usize = 512 * 1024;
 /// Above this a request limit is accepted with a warning, in bytes.
 pub const REQUEST_BYTES_WARN: usize = 10 * 1024 * 1024;
+/// The largest request limit that can be set, in bytes: the log entry and the record of such a request must each fit into
+/// a message between members, [`PEER_MESSAGE_BYTES_MAX`].
+pub const REQUEST_BYTES_LARGEST: usize = 32 << 20;
+/// The largest message between members, in bytes.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Default: operations in a transaction, on each level of nesting.
 pub const TXN_OPS_MAX: usize = 128;
 /// What a request may take on top of two election timeouts.

@@ -296,6 +296,13 @@ impl ServeConfig {
         if self.learners_max == 0 {
             return contradiction("--max-learners must be greater than 0".to_owned());
         }
+        if self.request_bytes_max > limits::REQUEST_BYTES_LARGEST {
+            return contradiction(format!(
+                "--max-request-bytes={} is more than the {} that fit into a message between members",
+                self.request_bytes_max,
+                limits::REQUEST_BYTES_LARGEST
+            ));
+        }
         if self.request_bytes_max > limits::REQUEST_BYTES_WARN {
             warnings.push(format!(
                 "--max-request-bytes={} is more than the recommended {}",

@@ -9,6 +9,7 @@ use futures_util::Stream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
+use crate::config::limits::PEER_MESSAGE_BYTES_MAX;
 use crate::env::{Clock, within};
 use crate::pb::peer as pb;
 use crate::pb::peer::peer_client::PeerClient;
@@ -20,8 +21,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// A probe that stays unanswered this long ends the connection.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
-/// The largest message a peer may send, in bytes: a batch at its limit and a snapshot chunk fit well.
-const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Why a call to a peer failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -337,8 +336,8 @@ fn connect(url: &str) -> Result<PeerClient<Channel>, String> {
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
     Ok(PeerClient::new(endpoint.connect_lazy())
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX))
+        .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
 }
 
 /// Asks whoever is reached at `url` which cluster it belongs to and who its members are. Anybody may ask: it is what

@@ -10,12 +10,15 @@ use crate::machine::persist::Bucket;
 use crate::machine::snapshot::{SnapshotDecoder, SnapshotEncoder, SnapshotFrame};
 use crate::pb::peer as pb;
 use crate::pb::peer::snapshot_part::Part;
-use crate::storage::engine::Reader;
+use crate::storage::engine::{PageLimit, Reader, successor};
 use crate::storage::state_dir::Staging;
 use crate::types::LogId;
 
 /// Key-value pairs in one chunk.
 const CHUNK_PAIRS_MAX: usize = 128;
+/// Bytes of keys and values with which a chunk is full: it ends with the pair that reaches them. With the largest record
+/// ([`limits::REQUEST_BYTES_LARGEST`]) after all but the last of them it still fits into a message between members.
+const CHUNK_BYTES_TARGET: usize = 1 << 20;
 
 /// A snapshot as the consensus core hands it around.
 pub enum SnapshotData {
@@ -77,7 +80,8 @@ impl Sending {
         while let Some((bucket, from)) = self.current.take() {
             let pairs_max =
                 if crate::buggify!("a snapshot goes in small chunks") { 3 } else { CHUNK_PAIRS_MAX };
-            let pairs = self.reader.range(bucket, &from, pairs_max).map_err(|error| error.to_string())?;
+            let limit = PageLimit { pairs_max, bytes_max: CHUNK_BYTES_TARGET };
+            let pairs = self.reader.page(bucket, &from, limit).map_err(|error| error.to_string())?;
             // The planted bug sends what the key space holds and leaves out what hangs on it.
             if bucket == Bucket::Leases && crate::mutant!("snapshot-misses-leases") {
                 self.current = self.buckets.next().map(|bucket| (*bucket, Bytes::new()));
@@ -93,7 +97,7 @@ impl Sending {
             self.current = if goes_on {
                 self.buckets.next().map(|bucket| (*bucket, Bytes::new()))
             } else {
-                Some((bucket, Bytes::from([last.as_ref(), &[0]].concat())))
+                Some((bucket, successor(last)))
             };
             // The planted bug sends the members and leaves out those that were.
             let gone = |key: &[u8]| {
@@ -133,5 +137,64 @@ impl Receiving {
             }
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::limits;
+    use crate::storage::engine::{EngineError, Pair, pair_bytes};
+
+    /// Records of the largest size, and nothing else.
+    struct Records(BTreeMap<Bytes, Bytes>);
+
+    impl Reader for Records {
+        fn get(&self, _: Bucket, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+            Ok(self.0.get(key).cloned())
+        }
+
+        fn page(&self, bucket: Bucket, from: &[u8], limit: PageLimit) -> Result<Vec<Pair>, EngineError> {
+            let (mut pairs, mut bytes) = (Vec::new(), 0);
+            let mut range =
+                self.0.range(Bytes::copy_from_slice(from)..).filter(|_| bucket == Bucket::Records);
+            while !limit.is_reached(pairs.len(), bytes)
+                && let Some((key, value)) = range.next()
+            {
+                bytes += pair_bytes(key, value);
+                pairs.push((key.clone(), value.clone()));
+            }
+            Ok(pairs)
+        }
+    }
+
+    #[tokio::test]
+    async fn large_records_go_in_small_messages() {
+        let large = Bytes::from(vec![7; limits::REQUEST_BYTES_LARGEST]);
+        let small = Bytes::from_static(b"small");
+        let value = |at: u8| if at % 3 == 0 { small.clone() } else { large.clone() };
+        let records: BTreeMap<Bytes, Bytes> =
+            (0..12).map(|at| (Bytes::copy_from_slice(&[at]), value(at))).collect();
+        let snapshot = SnapshotData::Outgoing(Box::new(Records(records.clone())));
+        let parts = snapshot.into_parts(pb::SnapshotHeader::default(), LogId::default()).unwrap();
+        let mut decoder = SnapshotDecoder::default();
+        let mut arrived = BTreeMap::new();
+        for part in parts.collect::<Vec<_>>().await {
+            let Some(Part::Chunk(frame)) = part.part else { continue };
+            assert!(
+                frame.len() < CHUNK_BYTES_TARGET + limits::REQUEST_BYTES_LARGEST + 1_024,
+                "{}",
+                frame.len()
+            );
+            decoder.push(&frame);
+            while let Some(frame) = decoder.next_frame().unwrap() {
+                let SnapshotFrame::Chunk(pairs) = frame else { continue };
+                arrived.extend(pairs.into_iter().map(|(_, key, value)| (key, value)));
+            }
+        }
+        assert!(decoder.is_complete());
+        assert!(arrived == records, "{} records of {} arrived as they are", arrived.len(), records.len());
     }
 }

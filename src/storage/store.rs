@@ -18,7 +18,7 @@ use crate::env::{Env, Worker, run};
 use crate::machine::effects::{Record, Records, RecordsError};
 use crate::machine::mvcc::record::{decode_record, parse_record_key, record_key};
 use crate::machine::persist::{Bucket, Write};
-use crate::storage::engine::{Engine, EngineError, EngineSize, Pair, Reader};
+use crate::storage::engine::{Engine, EngineError, EngineSize, PageLimit, Pair, Reader};
 use crate::storage::full_snapshot::FullSnapshot;
 use crate::storage::wal::WalHandle;
 use crate::types::{LogId, RevPair};
@@ -101,8 +101,8 @@ impl Reader for Pinned {
         self.reader.get(bucket, key)
     }
 
-    fn range(&self, bucket: Bucket, from: &[u8], limit: usize) -> Result<Vec<Pair>, EngineError> {
-        self.reader.range(bucket, from, limit)
+    fn page(&self, bucket: Bucket, from: &[u8], limit: PageLimit) -> Result<Vec<Pair>, EngineError> {
+        self.reader.page(bucket, from, limit)
     }
 }
 
@@ -114,7 +114,7 @@ impl Reader for Closed {
         Err(closed())
     }
 
-    fn range(&self, _: Bucket, _: &[u8], _: usize) -> Result<Vec<Pair>, EngineError> {
+    fn page(&self, _: Bucket, _: &[u8], _: PageLimit) -> Result<Vec<Pair>, EngineError> {
         Err(closed())
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quorate::machine::persist::Bucket;
-use quorate::storage::engine::{IntegrityReport, Opened};
+use quorate::storage::engine::{IntegrityReport, Opened, PageLimit};
 
 use crate::on_all;
 use crate::script::{Progress, apply_to, batch, content_of, contents_after, put, read_all, remove, run};
@@ -37,6 +37,33 @@ fn a_batch_spans_buckets_and_later_writes_win() {
         assert_eq!(reader.get(Bucket::Records, b"k").unwrap(), Some(bytes("second")));
         assert_eq!(reader.get(Bucket::Leases, b"k").unwrap(), None, "buckets do not mix");
         assert_eq!(reader.get(Bucket::AuthRoles, b"gone").unwrap(), None);
+    });
+}
+
+#[test]
+fn a_page_ends_with_the_pair_that_fills_it() {
+    on_all(|world| {
+        let engine = world.engine();
+        for (key, bytes) in [("a", 9), ("b", 0), ("c", 500), ("d", 30), ("e", 9)] {
+            engine.apply(&[put(Bucket::Records, key.as_bytes(), &vec![7; bytes])]).unwrap();
+        }
+        let reader = engine.reader().unwrap();
+        // What the view saw counts, not what stands there now.
+        engine.apply(&[put(Bucket::Records, b"c", b""), put(Bucket::Records, b"b", &[7; 900])]).unwrap();
+        engine.apply(&[remove(Bucket::Records, b"d"), put(Bucket::Records, b"aa", b"new")]).unwrap();
+        let keys = |from: &[u8], pairs_max: usize, bytes_max: usize| -> Vec<Bytes> {
+            let page = reader.page(Bucket::Records, from, PageLimit { pairs_max, bytes_max }).unwrap();
+            page.into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(keys(b"", 100, usize::MAX), ["a", "b", "c", "d", "e"].map(bytes));
+        assert_eq!(keys(b"", 100, 1), ["a"].map(bytes));
+        assert_eq!(keys(b"", 100, 10), ["a"].map(bytes), "full to the byte");
+        assert_eq!(keys(b"", 100, 11), ["a", "b"].map(bytes));
+        assert_eq!(keys(b"", 100, 12), ["a", "b", "c"].map(bytes), "the one that fills it is in it whole");
+        assert_eq!(keys(b"", 2, 12), ["a", "b"].map(bytes));
+        assert_eq!(keys(b"c", 100, 502), ["c", "d"].map(bytes));
+        assert_eq!(keys(b"d", 100, 1_000), ["d", "e"].map(bytes));
+        assert_eq!(keys(b"", 100, 0), Vec::<Bytes>::new());
     });
 }
 

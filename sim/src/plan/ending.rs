@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Target;
-use super::fault::Direction;
+use super::fault::{DamageArea, Direction};
 
 /// The end of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +85,15 @@ pub enum Breakage {
         /// What is free when that begins, bytes.
         free_bytes: u64,
     },
+    /// Something on its disk rots, it is started again on it, and nobody rescues what it refuses to start over.
+    RottenDisk {
+        /// Where.
+        area: DamageArea,
+        /// Keys the place.
+        key: u64,
+        /// The place cannot be read, rather than that it says something else.
+        unreadable: bool,
+    },
 }
 
 impl Breakage {
@@ -99,6 +108,7 @@ impl Breakage {
             Breakage::FailingDisk { .. } => "ending/failing-disk",
             Breakage::SlowDisk { .. } => "ending/slow-disk",
             Breakage::FullDisk { .. } => "ending/full-disk",
+            Breakage::RottenDisk { .. } => "ending/rotten-disk",
         }
     }
 }
@@ -127,6 +137,7 @@ impl std::fmt::Display for Breakage {
             Breakage::FailingDisk { .. } => "on a failing disk",
             Breakage::SlowDisk { .. } => "on a slow disk",
             Breakage::FullDisk { .. } => "on a full disk",
+            Breakage::RottenDisk { .. } => "on a rotten disk",
         })
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Case {
     pending: u32,
     /// Places that were damaged since it was last whole.
     places: BTreeSet<Place>,
-    /// Whether any of it can make the member give up.
+    /// Whether any of it can make the member give up: a process that runs may see what the next could not.
     grave: bool,
     /// Ends over damage since then.
     ends: u32,
@@ -42,6 +42,8 @@ pub(super) struct Case {
     refused: bool,
     /// Down until its disk is rescued.
     waits: bool,
+    /// Nobody rescues it before everything is healed.
+    lasts: bool,
     /// Faults that keep it full.
     full: u32,
     /// Whether it was full in the life of the process.
@@ -84,6 +86,11 @@ impl World {
         life.case.pending = life.case.pending.saturating_sub(1);
     }
 
+    /// What is wrong with the member's disk lasts until everything is healed.
+    pub(super) fn nobody_rescues(&self, index: MemberIndex) {
+        self.seat(index).life().case.lasts = true;
+    }
+
     /// From now on the member must refuse to start; [`World::has_refused`] says whether it has.
     pub(super) fn must_refuse(&self, index: MemberIndex) {
         self.seat(index).life().case.refused = false;
@@ -124,6 +131,12 @@ impl World {
             let now = self.now();
             self.inner.record.note(now, format_args!("damage {index} {path} {offset}+{bytes} {how}"));
         }
+        self.learn_of_damage(seat);
+    }
+
+    /// Notes the damage that is there now, whatever the next process could see of it: who just ended may have met it.
+    pub(super) fn learn_of_damage(&self, seat: &Seat) {
+        let damage = seat.disk.damage();
         let sights = sights(seat, &damage);
         seat.life().case.learn(&sights, damage);
     }
@@ -132,6 +145,7 @@ impl World {
     pub(super) fn end_case(&self, seat: &Seat) {
         let mut life = seat.life();
         life.case.full = 0;
+        life.case.lasts = false;
         seat.disk.set_capacity(Config::new(0).capacity_bytes);
         if std::mem::take(&mut life.case.waits) {
             life.case.mend(seat);
@@ -174,12 +188,15 @@ impl World {
             return Followed::Start;
         }
         quorate::sometimes!("a member refused to start over damage");
+        if case.lasts {
+            quorate::sometimes!("a member on a disk that nobody rescues refused to start");
+        }
         case.refused = true;
         case.waits = true;
         Followed::Rescue
     }
 
-    /// Lets the member wait for its rescue, and start then.
+    /// Lets the member wait for its rescue, and start then; where nobody rescues it, it starts on what there is.
     pub(super) fn rescue_later(&self, index: MemberIndex) {
         let world = self.clone();
         self.inner.supervisor.spawn(async move {
@@ -187,7 +204,7 @@ impl World {
             {
                 let seat = world.seat(index);
                 let mut life = seat.life();
-                if std::mem::take(&mut life.case.waits) {
+                if !life.case.lasts && std::mem::take(&mut life.case.waits) {
                     life.case.mend(seat);
                     world.inner.record.note(world.now(), format_args!("rescued {index}"));
                 }
@@ -219,7 +236,7 @@ impl Case {
     }
 
     fn learn(&mut self, sights: &BTreeMap<String, Sight>, damage: Vec<Damage>) {
-        self.grave |= sights.values().any(|sight| *sight == Sight::Seen);
+        self.grave |= sights.values().any(|sight| *sight >= Sight::Seen);
         self.places.extend(damage.into_iter().map(|damage| (damage.path, damage.offset)));
     }
 
@@ -272,4 +289,23 @@ pub(super) fn segment(seat: &Seat, path: &str) -> SegmentMap {
 /// Whether a later segment is in use, so that it states where this one ends.
 pub(super) fn is_followed(seat: &Seat, path: &str) -> bool {
     segments(seat).iter().filter(|later| later.as_str() > path).any(|later| segment(seat, later).is_used())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_runs_may_meet_what_the_next_start_could_not_see() {
+        let path = "/data/state/state.redb";
+        let damage = || vec![Damage { path: path.to_owned(), offset: 4_105, bytes: 1, unreadable: false }];
+        let learned = |sight| {
+            let mut case = Case::default();
+            case.learn(&BTreeMap::from([(path.to_owned(), sight)]), damage());
+            case.grave && case.places.contains(&(path.to_owned(), 4_105))
+        };
+        assert!(learned(Sight::Seen));
+        assert!(learned(Sight::Unseen));
+        assert!(!learned(Sight::Harmless), "nobody may end over what harms nobody");
+    }
 }

@@ -136,6 +136,10 @@ fn refusals_are_one_line_that_names_the_option() {
         (&["--pre-vote=maybe"], "want true or false"),
         (&["--grpc-keepalive-interval=5"], "want a duration like 100ms, 5s or 1h30m"),
         (&["--bcrypt-cost=3"], "want 4 to 31"),
+        (
+            &["--max-request-bytes=33554433"],
+            "--max-request-bytes=33554433 is more than the 33554432 that fit",
+        ),
         (&["--max-learners=0"], "--max-learners must be greater than 0"),
         (&["--auto-compaction-mode=revision", "--auto-compaction-retention=1h"], "want a whole number"),
         (&["--auth-token=jwt,sign-method=RS256"], "only simple tokens are supported yet"),

@@ -163,7 +163,37 @@ pub trait Reader: Send {
     ///
     /// # Errors
     /// See [`EngineError`].
-    fn range(&self, bucket: Bucket, from: &[u8], limit: usize) -> Result<Vec<Pair>, EngineError>;
+    fn range(&self, bucket: Bucket, from: &[u8], limit: usize) -> Result<Vec<Pair>, EngineError> {
+        self.page(bucket, from, PageLimit { pairs_max: limit, bytes_max: usize::MAX })
+    }
+
+    /// Like [`Reader::range`], but ends with the pair that makes it as large as the limit says: what is read does not
+    /// grow with the size of the values.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    fn page(&self, bucket: Bucket, from: &[u8], limit: PageLimit) -> Result<Vec<Pair>, EngineError>;
+}
+
+/// Where a page of pairs ends.
+#[derive(Clone, Copy, Debug)]
+pub struct PageLimit {
+    /// Pairs in it.
+    pub pairs_max: usize,
+    /// Bytes of keys and values, with which it is full: the pair that reaches them is its last.
+    pub bytes_max: usize,
+}
+
+impl PageLimit {
+    /// Whether these pairs are all that it takes.
+    pub fn is_reached(&self, pairs: usize, bytes: usize) -> bool {
+        pairs >= self.pairs_max || bytes >= self.bytes_max
+    }
+}
+
+/// What a pair counts for in a page, in bytes.
+pub fn pair_bytes(key: &[u8], value: &[u8]) -> usize {
+    key.len().saturating_add(value.len())
 }
 
 /// The smallest key above `key`: where a loop over a bucket goes on after it.

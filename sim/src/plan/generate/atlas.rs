@@ -114,7 +114,8 @@ pub(super) fn fault(dice: &mut Dice, family: Family, target: Target) -> (Fault, 
     }
 }
 
-fn place(dice: &mut Dice) -> (DamageArea, u64, bool) {
+/// Where a disk is damaged, what keys the very place, and whether the member is down then.
+pub(super) fn place(dice: &mut Dice) -> (DamageArea, u64, bool) {
     let area = dice
         .weighted(&[(3, DamageArea::SealedLog), (4, DamageArea::LogTail), (3, DamageArea::Engine)])
         .unwrap_or(DamageArea::LogTail);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::atlas::place;
 use super::faults::direction;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::ending::{Breakage, Broken, Ending};
@@ -43,8 +44,12 @@ pub(super) fn draw(seed: u64, members: u8, families: &BTreeSet<Family>) -> Endin
 
 fn breakage(dice: &mut Dice) -> Breakage {
     match dice.below(27) {
-        0 | 1 => Breakage::Down { power: dice.permille(500) },
-        2..=4 => Breakage::Paused {},
+        0 => Breakage::Down { power: dice.permille(500) },
+        1 | 4 => {
+            let (area, key, _) = place(dice);
+            Breakage::RottenDisk { area, key, unreadable: dice.permille(300) }
+        }
+        2 | 3 => Breakage::Paused {},
         5..=6 => Breakage::Cut { direction: direction(dice), from: u8::MAX },
         // One way: it hears and is not heard, or the other way round, by all or by some.
         7..=12 => {
@@ -82,6 +87,6 @@ mod tests {
                 kinds.extend(ending.broken.iter().map(|broken| broken.how.name()));
             }
         }
-        assert_eq!(kinds.len(), 8, "{kinds:?}");
+        assert_eq!(kinds.len(), 9, "{kinds:?}");
     }
 }

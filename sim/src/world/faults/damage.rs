@@ -94,7 +94,7 @@ async fn beyond(strike: &Strike<'_>, key: u64) {
 }
 
 /// Damages one place in the area, if there is one.
-fn plant(world: &World, struck: MemberIndex, area: DamageArea, dice: &mut Dice, unreadable: bool) {
+pub(super) fn plant(world: &World, struck: MemberIndex, area: DamageArea, dice: &mut Dice, unreadable: bool) {
     let seat = world.seat(struck);
     let segments = segments(seat);
     let path = match (area, segments.split_last()) {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use quorate_disk::{Call, Crash, FaultKind};
 
+use super::damage;
 use crate::net::weather::{Scope, Weather};
 use crate::net::{Link, cuts};
+use crate::plan::dice::{Dice, Purpose};
 use crate::plan::ending::{Breakage, Broken};
 use crate::plan::{MemberIndex, Span};
 use crate::record::OpenFault;
@@ -83,6 +85,17 @@ impl World {
                 // that it is seen what a cluster is worth whose leader has no space.
                 if self.leader() != Some(member) {
                     self.hold(member, Crash::Kill, event);
+                    self.release(member);
+                }
+            }
+            Breakage::RottenDisk { area, key, unreadable } => {
+                // Damage is bounded here too: who would be one too many stays whole.
+                if self.may_damage(member) {
+                    self.hold(member, Crash::Kill, event);
+                    let dice = &mut Dice::keyed(key, Purpose::Damage, 0);
+                    damage::plant(self, member, area, dice, unreadable);
+                    self.nobody_rescues(member);
+                    self.damage_done(member);
                     self.release(member);
                 }
             }

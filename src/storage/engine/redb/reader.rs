@@ -12,7 +12,7 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTableMetadata};
 use super::store::{LIVE_BYTES, SUMS, Store, corrupt, redb_error, table_of};
 use crate::machine::persist::Bucket;
 use crate::storage::engine::seal::{describe_broken_seal, open_seal};
-use crate::storage::engine::{EngineError, Pair, Reader};
+use crate::storage::engine::{EngineError, PageLimit, Pair, Reader, pair_bytes};
 
 type Table = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -74,13 +74,16 @@ impl Reader for RedbReader {
         })
     }
 
-    fn range(&self, bucket: Bucket, from: &[u8], limit: usize) -> Result<Vec<Pair>, EngineError> {
+    fn page(&self, bucket: Bucket, from: &[u8], limit: PageLimit) -> Result<Vec<Pair>, EngineError> {
         self.store.read(|_| {
-            let range = self.table(bucket)?.range::<&[u8]>(from..).map_err(|error| self.error(error))?;
+            let mut range = self.table(bucket)?.range::<&[u8]>(from..).map_err(|error| self.error(error))?;
             let mut pairs: Vec<Pair> = Vec::new();
-            for entry in range.take(limit) {
+            let mut bytes = 0_usize;
+            while !limit.is_reached(pairs.len(), bytes) {
+                let Some(entry) = range.next() else { break };
                 let (key, sealed) = entry.map_err(|error| self.error(error))?;
                 let value = self.unseal(bucket, key.value(), sealed.value())?;
+                bytes = bytes.saturating_add(pair_bytes(key.value(), &value));
                 pairs.push((Bytes::copy_from_slice(key.value()), value));
             }
             Ok(pairs)

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::env::Lock;
 use crate::machine::persist::Bucket;
 use crate::storage::engine::seal::{describe_broken_seal, open_seal};
-use crate::storage::engine::{EngineError, EngineOptions, IntegrityReport};
+use crate::storage::engine::{EngineError, EngineOptions, IntegrityReport, PageLimit, pair_bytes};
 
 /// Above every bucket's prefix.
 const SUMS_KEY: &[u8] = &[0xff];
@@ -81,24 +81,34 @@ impl Db {
         sealed.map(|sealed| self.unseal(key, &sealed)).transpose()
     }
 
-    /// Up to `limit` pairs of the bucket from `from` (a key of sled's) on, and whether there may be more.
+    /// The bucket's pairs from `from` (a key of sled's) on, as many as `limit` takes, and whether there may be more.
     ///
     /// # Errors
     /// See [`EngineError`].
-    pub fn range(
+    pub fn page(
         &self,
         bucket: Bucket,
         from: &[u8],
-        limit: usize,
-    ) -> Result<BTreeMap<Bytes, Bytes>, EngineError> {
+        limit: PageLimit,
+    ) -> Result<(BTreeMap<Bytes, Bytes>, bool), EngineError> {
         let end = prefixed(bucket, &[]).first().map_or(u8::MAX, |number| number.saturating_add(1));
-        let pairs = self.run(false, |tree| {
-            tree.range(from..&[end]).take(limit).collect::<Result<Vec<_>, sled::Error>>()
+        let (pairs, full) = self.run(false, |tree| {
+            let mut range = tree.range(from..&[end]);
+            let mut pairs = Vec::new();
+            let mut bytes = 0_usize;
+            while !limit.is_reached(pairs.len(), bytes) {
+                let Some(pair) = range.next() else { return Ok((pairs, false)) };
+                let (key, sealed) = pair?;
+                bytes = bytes.saturating_add(pair_bytes(&key, &sealed));
+                pairs.push((key, sealed));
+            }
+            Ok((pairs, true))
         })?;
-        pairs
+        let unsealed = pairs
             .into_iter()
             .map(|(key, sealed)| Ok((Bytes::copy_from_slice(&key), self.unseal(&key, &sealed)?)))
-            .collect()
+            .collect::<Result<_, EngineError>>()?;
+        Ok((unsealed, full))
     }
 
     fn unseal(&self, key: &[u8], sealed: &[u8]) -> Result<Bytes, EngineError> {

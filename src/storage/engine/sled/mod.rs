@@ -26,8 +26,8 @@ use self::trust::{CLEAN, DATA, IDENTITY, LOCK};
 use super::identity::{KindNumber, check_header, encode_header};
 use super::seal::seal_into;
 use super::{
-    CHUNK_PAIRS_MAX, Engine, EngineError, EngineOptions, EngineSize, Identity, IntegrityReport, Opened, Pair,
-    Reader, successor, walk,
+    CHUNK_PAIRS_MAX, Engine, EngineError, EngineOptions, EngineSize, Identity, IntegrityReport, Opened,
+    PageLimit, Pair, Reader, pair_bytes, successor, walk,
 };
 use crate::env::{Disk, Lock};
 use crate::machine::persist::{Bucket, Write};
@@ -150,10 +150,9 @@ impl SledEngine {
     }
 }
 
-fn pair_bytes(key: &Bytes, value: &Bytes) -> u64 {
+fn stored_bytes(key: &Bytes, value: &Bytes) -> u64 {
     // The prefix is not the caller's.
-    let bytes = key.len().saturating_sub(1).saturating_add(value.len());
-    u64::try_from(bytes).unwrap_or(u64::MAX)
+    u64::try_from(pair_bytes(key.get(1..).unwrap_or_default(), value)).unwrap_or(u64::MAX)
 }
 
 impl Engine for SledEngine {
@@ -176,7 +175,7 @@ impl Engine for SledEngine {
         for (key, (write, value)) in &last {
             let old = shared.db.get(key)?;
             if let Some(old) = &old {
-                let rest = sums.pairs.checked_sub(1).zip(sums.bytes.checked_sub(pair_bytes(key, old)));
+                let rest = sums.pairs.checked_sub(1).zip(sums.bytes.checked_sub(stored_bytes(key, old)));
                 let (pairs, bytes) =
                     rest.ok_or_else(|| corrupt(&self.dir, "its sums are smaller than what it holds"))?;
                 sums = IntegrityReport { pairs, bytes };
@@ -186,7 +185,7 @@ impl Engine for SledEngine {
                     seal_into(&mut sealed, write.bucket, &write.key, value);
                     batch.insert(key.as_ref(), sealed.as_slice());
                     sums.pairs = sums.pairs.saturating_add(1);
-                    sums.bytes = sums.bytes.saturating_add(pair_bytes(key, value));
+                    sums.bytes = sums.bytes.saturating_add(stored_bytes(key, value));
                 }
                 None => batch.remove(key.as_ref()),
             }
@@ -296,26 +295,33 @@ impl Reader for SledReader {
         self.overlay.over(&key, stored).map_err(|error| self.too_old(error))
     }
 
-    fn range(&self, bucket: Bucket, from: &[u8], limit: usize) -> Result<Vec<Pair>, EngineError> {
+    fn page(&self, bucket: Bucket, from: &[u8], limit: PageLimit) -> Result<Vec<Pair>, EngineError> {
         let mut from = prefixed(bucket, from);
         let end = [bucket.number().saturating_add(1)];
-        let mut seen: Vec<Pair> = Vec::new();
-        while seen.len() < limit {
-            let wanted = limit.saturating_sub(seen.len()).min(CHUNK_PAIRS_MAX);
-            let mut pairs = self.shared.db.range(bucket, &from, wanted)?;
-            let cut = pairs.len() == wanted;
-            let last = pairs.last_key_value().map(|(key, _)| key.clone()).filter(|_| cut);
+        let (mut seen, mut bytes) = (Vec::new(), 0_usize);
+        while !limit.is_reached(seen.len(), bytes) {
+            let step = PageLimit {
+                pairs_max: limit.pairs_max.saturating_sub(seen.len()).min(CHUNK_PAIRS_MAX),
+                bytes_max: limit.bytes_max.saturating_sub(bytes),
+            };
+            let (mut pairs, full) = self.shared.db.page(bucket, &from, step)?;
+            let last = pairs.last_key_value().map(|(key, _)| key.clone()).filter(|_| full);
             self.overlay
                 .over_range(&from, last.as_deref(), &mut pairs)
                 .map_err(|error| self.too_old(error))?;
-            let here = pairs.into_iter().filter(|(key, _)| key.as_ref() < end.as_slice());
-            seen.extend(here.map(|(key, value)| (key.slice(1..), value)));
+            for (key, value) in pairs.into_iter().filter(|(key, _)| key.as_ref() < end.as_slice()) {
+                if limit.is_reached(seen.len(), bytes) {
+                    return Ok(seen);
+                }
+                let key = key.slice(1..);
+                bytes = bytes.saturating_add(pair_bytes(&key, &value));
+                seen.push((key, value));
+            }
             match last {
                 Some(last) => from = successor(&last),
                 None => break,
             }
         }
-        seen.truncate(limit);
         Ok(seen)
     }
 }
