@@ -194,10 +194,12 @@ fn a_page_that_rots_under_a_running_engine_is_named_to_all_who_come() {
 #[test]
 fn a_sector_that_cannot_be_read_is_named_and_one_of_two_header_copies_is_not_needed() {
     let right = &contents_after(21)[21];
-    for offset in [0, 2048] {
+    // One copy, and all of the page but the other.
+    for (offset, bytes) in [(0, 1), (2048, 1), (0, 2048), (512, 4096 - 512), (512, 2048)] {
         let disk = written(7);
-        disk.make_unreadable(Path::new(FILE), offset, 1).unwrap();
-        assert!(crate::script::content_of(&*redb_on(&disk).engine()) == *right, "offset {offset}");
+        disk.make_unreadable(Path::new(FILE), offset, bytes).unwrap();
+        let content = crate::script::content_of(&*redb_on(&disk).engine());
+        assert!(content == *right, "{bytes} bytes from offset {offset}");
     }
     let disk = written(7);
     disk.make_unreadable(Path::new(FILE), 0, 4096).unwrap();

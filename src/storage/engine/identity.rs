@@ -18,7 +18,8 @@ pub const ENGINE_FORMAT_VERSION: u32 = 1;
 pub const HEADER_BYTES: usize = 4096;
 
 const MAGIC: [u8; 8] = *b"QRTSTATE";
-const COPY_BYTES: usize = 36;
+/// What one copy takes, in bytes.
+pub const COPY_BYTES: usize = 36;
 /// Where the second copy stands: in the second half of the page.
 pub const SECOND_COPY_OFFSET: usize = 2048;
 const _: () = assert!(SECOND_COPY_OFFSET * 2 == HEADER_BYTES, "the copies are read apart, half a page each");

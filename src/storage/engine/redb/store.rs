@@ -17,7 +17,7 @@ use super::backend::{Backend, Gate};
 use crate::env::{Disk, File, OpenMode};
 use crate::machine::persist::Bucket;
 use crate::storage::engine::identity::{
-    HEADER_BYTES, KindNumber, SECOND_COPY_OFFSET, check_header, encode_header,
+    COPY_BYTES, HEADER_BYTES, KindNumber, SECOND_COPY_OFFSET, check_header, encode_header,
 };
 use crate::storage::engine::{EngineError, Identity};
 
@@ -256,12 +256,14 @@ impl Drop for Store {
     }
 }
 
-/// The page with our header; a copy that cannot be read is left zero, for the other one may be sound.
+/// The page with our header; a copy that cannot be read is left zero, for the other one may be sound. Nothing else of the
+/// page is read: a sector between the copies that cannot be read does no harm.
 fn read_header(file: &dyn File, path: &Path) -> Result<Vec<u8>, EngineError> {
     let mut page = vec![0; HEADER_BYTES];
     let mut failed = None;
     let mut read = 0_usize;
-    for (copy, offset) in page.chunks_mut(HEADER_BYTES / 2).zip([0, SECOND_COPY_OFFSET]) {
+    for offset in [0, SECOND_COPY_OFFSET] {
+        let Some(copy) = page.get_mut(offset..offset.saturating_add(COPY_BYTES)) else { continue };
         match file.read_at(u64::try_from(offset).unwrap_or(u64::MAX), copy) {
             Ok(()) => read += 1,
             Err(error) => {
