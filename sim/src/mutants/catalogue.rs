@@ -59,6 +59,12 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Engine,
+        name: "engine-header-read-by-halves",
+        breaks: "each copy of the engine's header is read with all of its half page, so a bad sector beside a sound copy \
+                 is taken for a bad copy",
+    },
+    Mutant {
+        area: Area::Engine,
         name: "engine-not-durable-when-the-log-is-purged",
         breaks: "the log is purged up to a snapshot that is not durable in the engine, so a power loss loses what \
                  was between",

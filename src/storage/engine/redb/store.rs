@@ -262,8 +262,10 @@ fn read_header(file: &dyn File, path: &Path) -> Result<Vec<u8>, EngineError> {
     let mut page = vec![0; HEADER_BYTES];
     let mut failed = None;
     let mut read = 0_usize;
+    // The planted bug reads what stands behind each copy too.
+    let bytes = if crate::mutant!("engine-header-read-by-halves") { SECOND_COPY_OFFSET } else { COPY_BYTES };
     for offset in [0, SECOND_COPY_OFFSET] {
-        let Some(copy) = page.get_mut(offset..offset.saturating_add(COPY_BYTES)) else { continue };
+        let Some(copy) = page.get_mut(offset..offset.saturating_add(bytes)) else { continue };
         match file.read_at(u64::try_from(offset).unwrap_or(u64::MAX), copy) {
             Ok(()) => read += 1,
             Err(error) => {
