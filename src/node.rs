@@ -34,7 +34,7 @@ use crate::raft::state_machine::StateMachine;
 use crate::raft::types::PeerNode;
 use crate::raft::watch_driver;
 use crate::service;
-use crate::storage::engine::EngineOptions;
+use crate::storage::engine::{EngineOptions, PageLimit};
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
 use crate::storage::wal::{Identity, Wal, WalHandle, WalOptions, identity_of};
@@ -139,7 +139,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
 
     let (state, membership, installed) = {
         let reader = engine.reader()?;
-        let state = State::load(|bucket, from, limit| reader.range(bucket, from, limit))
+        let state = State::load(|bucket, from, limit| reader.page(bucket, from, PageLimit::of(limit)))
             .map_err(|error| StartError::Corrupt { dir: dir.clone(), what: state_dir.said(&error) })?;
         let membership = load_membership(reader.get(Bucket::Meta, membership_key())?)
             .map_err(|what| StartError::Corrupt { dir: dir.clone(), what })?;

@@ -214,7 +214,13 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
                 "operations between commits of state",
             ),
             flag("max-txn-ops", Number, "128", Used, "operations in a transaction"),
-            flag("max-request-bytes", Number, "1572864", Used, "bytes of the largest request"),
+            flag(
+                "max-request-bytes",
+                Number,
+                "1572864",
+                Used,
+                "bytes of the largest request, 33554432 at most",
+            ),
             flag(
                 "max-concurrent-streams",
                 Number,

@@ -53,8 +53,8 @@ pub enum LoadError<E: Debug + Display> {
 }
 
 impl State {
-    /// Loads the state. `read` answers up to `limit` pairs of a bucket, in key order, from a key on; fewer
-    /// only at the bucket's end.
+    /// Loads the state. `read` answers up to `limit` pairs of a bucket, in key order, from a key on; none only at the
+    /// bucket's end.
     ///
     /// # Errors
     /// See [`LoadError`].
@@ -67,18 +67,13 @@ impl State {
             let mut from = Vec::new();
             loop {
                 let pairs = read(bucket, &from, CHUNK_PAIRS).map_err(LoadError::Store)?;
-                let full = pairs.len() >= CHUNK_PAIRS;
-                if let Some((last, _)) = pairs.last() {
-                    from = last.to_vec();
-                    from.push(0);
-                }
+                let Some((last, _)) = pairs.last() else { break };
+                from = last.to_vec();
+                from.push(0);
                 for (key, value) in pairs {
                     state
                         .load_pair(&mut history, bucket, &key, value)
                         .map_err(|what| LoadError::Corrupt { bucket: bucket.name(), what })?;
-                }
-                if !full {
-                    break;
                 }
             }
         }

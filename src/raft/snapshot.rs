@@ -5,20 +5,26 @@
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 
+use crate::config::limits;
 use crate::machine::members::MemberKey;
 use crate::machine::persist::Bucket;
 use crate::machine::snapshot::{SnapshotDecoder, SnapshotEncoder, SnapshotFrame};
 use crate::pb::peer as pb;
 use crate::pb::peer::snapshot_part::Part;
-use crate::storage::engine::{PageLimit, Reader, successor};
+use crate::storage::engine::{PageLimit, Reader, pair_bytes, successor};
 use crate::storage::state_dir::Staging;
 use crate::types::LogId;
 
-/// Key-value pairs in one chunk.
-const CHUNK_PAIRS_MAX: usize = 128;
-/// Bytes of keys and values with which a chunk is full: it ends with the pair that reaches them. With the largest record
-/// ([`limits::REQUEST_BYTES_LARGEST`]) after all but the last of them it still fits into a message between members.
-const CHUNK_BYTES_TARGET: usize = 1 << 20;
+/// Where a chunk ends: with the pair that makes it this large. With the largest record
+/// ([`limits::REQUEST_BYTES_LARGEST`]) behind all but the last of its bytes it still fits into a message between members.
+const CHUNK: PageLimit = PageLimit { pairs_max: 128, bytes_max: 1 << 20 };
+/// Where one ends that is small on purpose.
+const SMALL_CHUNK: PageLimit = PageLimit { pairs_max: 3, bytes_max: 2 << 10 };
+/// What a chunk takes beside its keys and values, in bytes, and more.
+const CHUNK_OVERHEAD_BYTES: usize = 1 << 20;
+/// The largest sum of keys and values that a chunk may have.
+const CHUNK_BYTES_MAX: usize = limits::PEER_MESSAGE_BYTES_MAX - CHUNK_OVERHEAD_BYTES;
+const _: () = assert!(CHUNK.bytes_max + limits::REQUEST_BYTES_LARGEST <= CHUNK_BYTES_MAX);
 
 /// A snapshot as the consensus core hands it around.
 pub enum SnapshotData {
@@ -78,9 +84,7 @@ impl SnapshotData {
 impl Sending {
     fn next_chunk(&mut self) -> Result<Option<Bytes>, String> {
         while let Some((bucket, from)) = self.current.take() {
-            let pairs_max =
-                if crate::buggify!("a snapshot goes in small chunks") { 3 } else { CHUNK_PAIRS_MAX };
-            let limit = PageLimit { pairs_max, bytes_max: CHUNK_BYTES_TARGET };
+            let limit = if crate::buggify!("a snapshot goes in small chunks") { SMALL_CHUNK } else { CHUNK };
             let pairs = self.reader.page(bucket, &from, limit).map_err(|error| error.to_string())?;
             // The planted bug sends what the key space holds and leaves out what hangs on it.
             if bucket == Bucket::Leases && crate::mutant!("snapshot-misses-leases") {
@@ -91,9 +95,17 @@ impl Sending {
                 self.current = self.buckets.next().map(|bucket| (*bucket, Bytes::new()));
                 continue;
             };
+            // A larger limit of requests has let one in, once.
+            let bytes: usize = pairs.iter().map(|(key, value)| pair_bytes(key, value)).sum();
+            if bytes > CHUNK_BYTES_MAX {
+                return Err(format!(
+                    "{bytes} bytes of {} fit into no message between members",
+                    bucket.name()
+                ));
+            }
             // The planted bug goes on to the next bucket when a chunk is just full.
-            let goes_on =
-                pairs.len() == pairs_max && crate::mutant!("snapshot-ends-a-bucket-at-a-full-chunk");
+            let goes_on = limit.is_reached(pairs.len(), bytes)
+                && crate::mutant!("snapshot-ends-a-bucket-at-a-full-chunk");
             self.current = if goes_on {
                 self.buckets.next().map(|bucket| (*bucket, Bytes::new()))
             } else {
@@ -144,9 +156,10 @@ impl Receiving {
 mod tests {
     use std::collections::BTreeMap;
 
+    use prost::Message as _;
+
     use super::*;
-    use crate::config::limits;
-    use crate::storage::engine::{EngineError, Pair, pair_bytes};
+    use crate::storage::engine::{EngineError, Pair};
 
     /// Records of the largest size, and nothing else.
     struct Records(BTreeMap<Bytes, Bytes>);
@@ -174,20 +187,17 @@ mod tests {
     async fn large_records_go_in_small_messages() {
         let large = Bytes::from(vec![7; limits::REQUEST_BYTES_LARGEST]);
         let small = Bytes::from_static(b"small");
-        let value = |at: u8| if at % 3 == 0 { small.clone() } else { large.clone() };
+        let value = |at: u8| if at % 2 == 0 { small.clone() } else { large.clone() };
         let records: BTreeMap<Bytes, Bytes> =
-            (0..12).map(|at| (Bytes::copy_from_slice(&[at]), value(at))).collect();
+            (0..6).map(|at| (Bytes::copy_from_slice(&[at]), value(at))).collect();
         let snapshot = SnapshotData::Outgoing(Box::new(Records(records.clone())));
         let parts = snapshot.into_parts(pb::SnapshotHeader::default(), LogId::default()).unwrap();
+        let mut parts = std::pin::pin!(parts);
         let mut decoder = SnapshotDecoder::default();
         let mut arrived = BTreeMap::new();
-        for part in parts.collect::<Vec<_>>().await {
+        while let Some(part) = parts.next().await {
+            assert!(part.encoded_len() <= limits::PEER_MESSAGE_BYTES_MAX, "{} bytes", part.encoded_len());
             let Some(Part::Chunk(frame)) = part.part else { continue };
-            assert!(
-                frame.len() < CHUNK_BYTES_TARGET + limits::REQUEST_BYTES_LARGEST + 1_024,
-                "{}",
-                frame.len()
-            );
             decoder.push(&frame);
             while let Some(frame) = decoder.next_frame().unwrap() {
                 let SnapshotFrame::Chunk(pairs) = frame else { continue };
@@ -196,5 +206,19 @@ mod tests {
         }
         assert!(decoder.is_complete());
         assert!(arrived == records, "{} records of {} arrived as they are", arrived.len(), records.len());
+    }
+
+    #[tokio::test]
+    async fn a_record_that_fits_into_no_message_ends_the_stream_and_not_the_member() {
+        let record = (Bytes::from_static(b"k"), Bytes::from(vec![7; CHUNK_BYTES_MAX]));
+        let snapshot = SnapshotData::Outgoing(Box::new(Records(BTreeMap::from([record]))));
+        let parts = snapshot.into_parts(pb::SnapshotHeader::default(), LogId::default()).unwrap();
+        let mut decoder = SnapshotDecoder::default();
+        for part in parts.collect::<Vec<_>>().await {
+            let Some(Part::Chunk(frame)) = part.part else { continue };
+            decoder.push(&frame);
+        }
+        while decoder.next_frame().unwrap().is_some() {}
+        assert!(!decoder.is_complete(), "the receiver sees that something is missing");
     }
 }

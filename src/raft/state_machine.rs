@@ -22,7 +22,7 @@ use crate::raft::codec::{batch_to_apply, encode_payload};
 use crate::raft::replica::{Committed, Replica, load_membership, membership_key};
 use crate::raft::snapshot::SnapshotData;
 use crate::raft::types::{RaftLogId, RaftMembership, TypeConfig, log_id, raft_log_id};
-use crate::storage::engine::{EngineError, Reader};
+use crate::storage::engine::{EngineError, PageLimit, Reader};
 use crate::storage::wal::WalHandle;
 
 /// Entries applied in one pass at most: publishing waits for the whole pass.
@@ -70,7 +70,7 @@ impl StateMachine {
         let reader = engine.reader().map_err(io::Error::other)?;
         let (applied, membership) = contents(&*reader).map_err(io::Error::other)?;
         assert_eq!(applied, meta.last_log_id, "the snapshot is what its header said");
-        let state = State::load(|bucket, from, limit| reader.range(bucket, from, limit))
+        let state = State::load(|bucket, from, limit| reader.page(bucket, from, PageLimit::of(limit)))
             .map_err(|error| io::Error::other(error.to_string()))?;
         drop(reader);
         self.replica.install(state, membership, engine).map_err(io::Error::other)?;

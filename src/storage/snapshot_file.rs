@@ -18,7 +18,7 @@ use bytes::Bytes;
 
 use crate::env::{Disk, File, OpenMode};
 use crate::machine::persist::Bucket;
-use crate::storage::engine::{EngineError, IntegrityReport, Reader, successor};
+use crate::storage::engine::{EngineError, IntegrityReport, PageLimit, Reader, successor};
 use crate::storage::wal::Identity;
 use crate::types::{ClusterId, LogId, LogIndex, MemberId, Term};
 
@@ -306,7 +306,7 @@ pub fn copy_into(
         loop {
             go_on()?;
             let pairs = reader
-                .range(bucket, &from, PAIRS_AT_ONCE)
+                .page(bucket, &from, PageLimit::of(PAIRS_AT_ONCE))
                 .map_err(|source| SnapshotFileError::Engine { path: path.clone(), source })?;
             let Some((last, _)) = pairs.last() else { break };
             from = successor(last);

@@ -2,8 +2,9 @@
 //! rescue of a disk.
 //!
 //! A member that refuses to start over damage is answered by its operator: its disk is put back as it should be (it
-//! was rescued by its owner), and the member starts again, so no vote and no entry is ever forgotten. One that stops
-//! while it runs is started again as it is, and must then run or refuse.
+//! was rescued by its owner), and the member starts again, so no vote and no entry is ever forgotten; in the ending only
+//! once everything is healed, where the plan says so. One that stops while it runs is started again as it is, and must
+//! then run or refuse.
 //!
 //! Invariants: at most [`damaged_members_max`] members are damaged at once, but for the faults that are meant to go
 //! beyond; damage that the product states it cannot see is taken back before the next process starts.
@@ -34,13 +35,13 @@ pub(super) struct Case {
     pending: u32,
     /// Places that were damaged since it was last whole.
     places: BTreeSet<Place>,
-    /// Whether any of it can make the member give up: a process that runs may see what the next could not.
+    /// Whether any of it can make the member give up.
     grave: bool,
     /// Ends over damage since then.
     ends: u32,
     /// Whether it refused to start over damage since it was last planted.
     refused: bool,
-    /// Down until its disk is rescued.
+    /// It is down, and its operator about to rescue its disk.
     waits: bool,
     /// Nobody rescues it before everything is healed.
     lasts: bool,
@@ -64,10 +65,7 @@ impl World {
     /// Whether this member's disk may be damaged now, which is then about to happen; to be ended with
     /// [`World::damage_done`].
     pub(super) fn may_damage(&self, index: MemberIndex) -> bool {
-        let damaged = self.damaged();
-        // A disk that is lost counts as one that is damaged, until its member is out of the list.
-        let harmed = damaged.len() + usize::from(self.is_a_disk_lost());
-        let may = !damaged.contains(&index) && harmed < damaged_members_max(self.voting().len());
+        let may = self.could_damage(index);
         if may {
             self.seat(index).life().case.pending += 1;
         }
@@ -78,6 +76,14 @@ impl World {
     pub(super) fn damaged(&self) -> Vec<MemberIndex> {
         let is_damaged = |seat: &&Seat| seat.life().case.pending > 0 || !seat.disk.damage().is_empty();
         self.inner.seats.iter().filter(is_damaged).map(|seat| seat.index).collect()
+    }
+
+    /// Whether [`World::may_damage`] would let this member's disk be damaged now.
+    pub(super) fn could_damage(&self, index: MemberIndex) -> bool {
+        let damaged = self.damaged();
+        // A disk that is lost counts as one that is damaged, until its member is out of the list.
+        let harmed = damaged.len() + usize::from(self.is_a_disk_lost());
+        !damaged.contains(&index) && harmed < damaged_members_max(self.voting().len())
     }
 
     /// Ends [`World::may_damage`].
@@ -134,8 +140,8 @@ impl World {
         self.learn_of_damage(seat);
     }
 
-    /// Notes the damage that is there now, whatever the next process could see of it: who just ended may have met it.
-    pub(super) fn learn_of_damage(&self, seat: &Seat) {
+    /// Notes the damage that is there now.
+    fn learn_of_damage(&self, seat: &Seat) {
         let damage = seat.disk.damage();
         let sights = sights(seat, &damage);
         seat.life().case.learn(&sights, damage);
@@ -146,6 +152,8 @@ impl World {
         let mut life = seat.life();
         life.case.full = 0;
         life.case.lasts = false;
+        // A fault that was under way has been broken off.
+        life.case.pending = 0;
         seat.disk.set_capacity(Config::new(0).capacity_bytes);
         if std::mem::take(&mut life.case.waits) {
             life.case.mend(seat);
@@ -168,8 +176,11 @@ impl World {
         life.case.learn(&sights, damage);
     }
 
-    /// What follows when a member ended itself with these words; `starting` says whether it had not come up.
+    /// What follows when a member ended itself with these words; `starting` says whether it had not come up. What is wrong
+    /// with its disk in this moment counts: what the next start could not see is taken back afterwards, as the process
+    /// [ends](World::examine).
     pub(super) fn judge_end(&self, seat: &Seat, starting: bool, words: &str) -> Followed {
+        self.learn_of_damage(seat);
         let mut life = seat.life();
         let case = &mut life.case;
         if case.was_full && tells_of_no_space(words, product::DATA_DIR) {
@@ -204,7 +215,8 @@ impl World {
             {
                 let seat = world.seat(index);
                 let mut life = seat.life();
-                if !life.case.lasts && std::mem::take(&mut life.case.waits) {
+                // Who starts waits no more: a rescue must not come under a process that runs.
+                if std::mem::take(&mut life.case.waits) && !life.case.lasts {
                     life.case.mend(seat);
                     world.inner.record.note(world.now(), format_args!("rescued {index}"));
                 }
@@ -236,7 +248,14 @@ impl Case {
     }
 
     fn learn(&mut self, sights: &BTreeMap<String, Sight>, damage: Vec<Damage>) {
-        self.grave |= sights.values().any(|sight| *sight >= Sight::Seen);
+        // An engine is read while its member runs, which may see what the next start could not; a log is read by starts
+        // alone.
+        let is_grave = |(path, sight): (&String, &Sight)| match sight {
+            Sight::Seen => true,
+            Sight::Unseen => product::is_engine(path),
+            Sight::Harmless => false,
+        };
+        self.grave |= sights.iter().any(is_grave);
         self.places.extend(damage.into_iter().map(|damage| (damage.path, damage.offset)));
     }
 
@@ -297,15 +316,18 @@ mod tests {
 
     #[test]
     fn who_runs_may_meet_what_the_next_start_could_not_see() {
-        let path = "/data/state/state.redb";
-        let damage = || vec![Damage { path: path.to_owned(), offset: 4_105, bytes: 1, unreadable: false }];
-        let learned = |sight| {
+        let engine = product::engine_file(0);
+        let log = format!("{}/0000000000000001.wal", product::wal_dir(0).display());
+        let learned = |path: &str, sight| {
             let mut case = Case::default();
-            case.learn(&BTreeMap::from([(path.to_owned(), sight)]), damage());
-            case.grave && case.places.contains(&(path.to_owned(), 4_105))
+            let damage = vec![Damage { path: path.to_owned(), offset: 4_105, bytes: 1, unreadable: false }];
+            case.learn(&BTreeMap::from([(path.to_owned(), sight)]), damage);
+            assert!(case.places.contains(&(path.to_owned(), 4_105)));
+            case.grave
         };
-        assert!(learned(Sight::Seen));
-        assert!(learned(Sight::Unseen));
-        assert!(!learned(Sight::Harmless), "nobody may end over what harms nobody");
+        assert!(learned(&engine, Sight::Seen) && learned(&log, Sight::Seen));
+        assert!(learned(&engine, Sight::Unseen));
+        assert!(!learned(&log, Sight::Unseen), "nobody who runs reads the log");
+        assert!(!learned(&engine, Sight::Harmless), "nobody may end over what harms nobody");
     }
 }

@@ -298,9 +298,6 @@ impl World {
         };
         // The disk must be fenced before anything else of the process runs.
         seat.disk.kill(number);
-        // What is wrong with the disk is looked at before its words are judged; what the next process could not see is
-        // taken back afterwards, as the process ends.
-        self.learn_of_damage(seat);
         let followed = if excused { Followed::Start } else { self.judge_end(seat, starting, why) };
         self.end(seat, why);
         if excused {

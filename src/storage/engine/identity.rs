@@ -2,8 +2,8 @@
 //!
 //! The header is the first thing read and is checked before any engine library touches a byte, so that a
 //! folder of another member, or one written by a newer Quorate, is refused in one line instead of being opened
-//! and changed. It stands twice, in different sectors, so that one rotten sector does not make an engine
-//! unreadable.
+//! and changed. It stands twice, in different sectors of 512 bytes, so that one that rots does not make an engine
+//! unreadable. Where the disk or the system reads whole pages of 4 KiB, a bad sector in the page takes both copies.
 //!
 //! Layout of one copy, big-endian: magic (8), format version (4), engine kind (4), cluster (8), member (8),
 //! CRC-32C of all before (4). Every later format must keep these first 36 bytes.
@@ -22,7 +22,7 @@ const MAGIC: [u8; 8] = *b"QRTSTATE";
 pub const COPY_BYTES: usize = 36;
 /// Where the second copy stands: in the second half of the page.
 pub const SECOND_COPY_OFFSET: usize = 2048;
-const _: () = assert!(SECOND_COPY_OFFSET * 2 == HEADER_BYTES, "the copies are read apart, half a page each");
+const _: () = assert!(SECOND_COPY_OFFSET * 2 == HEADER_BYTES, "each copy has half a page to itself");
 
 /// The kinds of engine as the header numbers them; never reuse a number.
 #[cfg_attr(not(test), allow(dead_code, reason = "a number is taken from the day it is written down"))]

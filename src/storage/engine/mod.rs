@@ -185,11 +185,19 @@ pub struct PageLimit {
 }
 
 impl PageLimit {
+    /// At most so many pairs, and no more bytes than is good.
+    pub fn of(pairs_max: usize) -> PageLimit {
+        PageLimit { pairs_max, bytes_max: PAGE_BYTES_MAX }
+    }
+
     /// Whether these pairs are all that it takes.
     pub fn is_reached(&self, pairs: usize, bytes: usize) -> bool {
         pairs >= self.pairs_max || bytes >= self.bytes_max
     }
 }
+
+/// Bytes of keys and values that are read at once where everything is read.
+pub const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// What a pair counts for in a page, in bytes.
 pub fn pair_bytes(key: &[u8], value: &[u8]) -> usize {
@@ -218,7 +226,7 @@ pub fn walk(
     let mut from = Bytes::new();
     let mut count = 0_u64;
     loop {
-        let pairs = reader.range(bucket, &from, chunk)?;
+        let pairs = reader.page(bucket, &from, PageLimit::of(chunk))?;
         for (key, value) in &pairs {
             if *key < from {
                 let what = format!("the keys of {} do not ascend", bucket.name());

@@ -40,6 +40,10 @@ impl World {
         self.heal_but(&members, |index| {
             broken.iter().any(|(member, how)| *member == index && matches!(how, Breakage::Down { .. }))
         });
+        // Damage is bounded here too: who would be one too many stays whole.
+        broken.retain(|(member, how)| {
+            !matches!(how, Breakage::RottenDisk { .. }) || self.could_damage(*member)
+        });
         let mut quorum = self.voting();
         quorum.retain(|index| broken.iter().all(|(member, _)| member != index));
         let faults = broken.into_iter().map(|(member, how)| self.break_for_good(member, how)).collect();
@@ -89,7 +93,6 @@ impl World {
                 }
             }
             Breakage::RottenDisk { area, key, unreadable } => {
-                // Damage is bounded here too: who would be one too many stays whole.
                 if self.may_damage(member) {
                     self.hold(member, Crash::Kill, event);
                     let dice = &mut Dice::keyed(key, Purpose::Damage, 0);

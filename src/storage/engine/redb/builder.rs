@@ -13,7 +13,9 @@ use super::store::{SUMS, Store, corrupt, io_error, redb_error, table_of};
 use super::{commit_durably, put, put_sums};
 use crate::env::Disk;
 use crate::machine::persist::Bucket;
-use crate::storage::engine::{CHUNK_PAIRS_MAX, EngineError, EngineOptions, Identity, Reader, successor};
+use crate::storage::engine::{
+    CHUNK_PAIRS_MAX, EngineError, EngineOptions, Identity, PageLimit, Reader, successor,
+};
 
 /// An engine file under construction.
 pub struct EngineBuilder {
@@ -116,7 +118,7 @@ pub fn rewrite(
     for bucket in Bucket::ALL {
         let mut from = Bytes::new();
         loop {
-            let pairs = reader.range(bucket, &from, CHUNK_PAIRS_MAX)?;
+            let pairs = reader.page(bucket, &from, PageLimit::of(CHUNK_PAIRS_MAX))?;
             let Some((last, _)) = pairs.last() else { break };
             from = successor(last);
             let pairs: Vec<_> = pairs.into_iter().map(|(key, value)| (bucket, key, value)).collect();

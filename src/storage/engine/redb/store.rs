@@ -257,7 +257,7 @@ impl Drop for Store {
 }
 
 /// The page with our header; a copy that cannot be read is left zero, for the other one may be sound. Nothing else of the
-/// page is read: a sector between the copies that cannot be read does no harm.
+/// page is asked for: where sectors are read one by one, a bad one between the copies does no harm.
 fn read_header(file: &dyn File, path: &Path) -> Result<Vec<u8>, EngineError> {
     let mut page = vec![0; HEADER_BYTES];
     let mut failed = None;
