@@ -79,16 +79,25 @@ impl Server {
     }
 }
 
-/// The reference's `etcdctl`, from the folder that `QUORATE_ETCD_DIR` names; `None`, said loudly, without it.
+/// The reference's `etcdctl`: see [`reference()`].
+///
+/// # Panics
+/// As [`reference()`].
+pub fn etcdctl() -> Option<PathBuf> {
+    reference("etcdctl")
+}
+
+/// A program of the reference's, from the folder that `QUORATE_ETCD_DIR` names; `None`, said loudly, without it.
 ///
 /// # Panics
 /// Under `CI=true` when it is missing, and always when the folder does not hold it.
-pub fn etcdctl() -> Option<PathBuf> {
+pub fn reference(name: &str) -> Option<PathBuf> {
     let Some(folder) = std::env::var_os("QUORATE_ETCD_DIR") else {
-        skip("the suite of the real etcdctl", "set QUORATE_ETCD_DIR to a folder with etcdctl");
+        let (what, remedy) = (format!("the suite of the real {name}"), format!("a folder with {name}"));
+        skip(&what, &format!("set QUORATE_ETCD_DIR to {remedy}"));
         return None;
     };
-    let path = PathBuf::from(folder).join("etcdctl");
+    let path = PathBuf::from(folder).join(name);
     assert!(path.is_file(), "there is no {}", path.display());
     Some(path)
 }

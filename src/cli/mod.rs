@@ -1,12 +1,13 @@
-//! The programs in the one binary: the server, the client `ctl`, and the local cluster `dev`.
+//! The programs in the one binary: the server, the client `ctl`, `util` for files, and the local cluster `dev`.
 //!
-//! Called through a link named `etcd` or `etcdctl` the binary is that program, so that it can be dropped in.
+//! Called through a link named `etcd`, `etcdctl` or `etcdutl` the binary is that program, so that it can be dropped in.
 //! Programs may read files and the environment; what they learn goes down as plain values. Plain build only.
 
 pub mod ctl;
 mod dev;
 mod log;
 mod serve;
+mod util;
 pub mod version;
 
 use std::path::Path;
@@ -23,10 +24,7 @@ pub fn main() -> ExitCode {
         Program::Ctl(args) => ctl::run(args, &env),
         Program::Dev(args) => dev::run(args),
         Program::Serve(args) => serve::run(&args, &env),
-        Program::Missing(name) => {
-            eprintln!("quorate: {name} is not supported yet");
-            1
-        }
+        Program::Util(args) => util::run(&args),
     };
     ExitCode::from(code)
 }
@@ -40,8 +38,8 @@ enum Program {
     Dev(Vec<String>),
     /// The server; arguments without the program's name.
     Serve(Vec<String>),
-    /// A program that is not here.
-    Missing(&'static str),
+    /// Files without a server; arguments with the program's name.
+    Util(Vec<String>),
 }
 
 fn program(args: &[String]) -> Program {
@@ -50,11 +48,11 @@ fn program(args: &[String]) -> Program {
     let rest = args.get(1..).unwrap_or_default();
     match (name, rest) {
         ("etcdctl", _) => Program::Ctl(args.to_vec()),
-        ("etcdutl", _) => Program::Missing("etcdutl"),
+        ("etcdutl", _) => Program::Util(args.to_vec()),
         ("etcd", rest) => Program::Serve(rest.to_vec()),
         (_, [word, rest @ ..]) if word == "ctl" => Program::Ctl(named("quorate ctl", rest)),
         (_, [word, rest @ ..]) if word == "dev" => Program::Dev(named("quorate dev", rest)),
-        (_, [word, ..]) if word == "util" => Program::Missing("quorate util"),
+        (_, [word, rest @ ..]) if word == "util" => Program::Util(named("quorate util", rest)),
         (_, rest) => Program::Serve(rest.to_vec()),
     }
 }
@@ -80,7 +78,8 @@ mod tests {
             (&["quorate", "dev", "--members=1"], Program::Dev(words(&["quorate dev", "--members=1"]))),
             (&["etcd", "dev"], Program::Serve(words(&["dev"]))),
             (&["etcd", "ctl"], Program::Serve(words(&["ctl"]))),
-            (&["etcdutl", "version"], Program::Missing("etcdutl")),
+            (&["etcdutl", "version"], Program::Util(words(&["etcdutl", "version"]))),
+            (&["quorate", "util", "snapshot"], Program::Util(words(&["quorate util", "snapshot"]))),
         ] {
             assert_eq!(program(&words(args)), want, "{args:?}");
         }

@@ -27,6 +27,10 @@ pub const REQUEST_TIMEOUT_BASE: Duration = Duration::from_secs(5);
 
 /// Keys in the first piece of a streamed range.
 pub const RANGE_STREAM_FIRST_KEYS: usize = 10;
+/// Images of the state that are sent at once.
+pub const IMAGES_MAX: usize = 2;
+/// A client that takes nothing of an image for this long is given up.
+pub const IMAGE_STALL_MAX: Duration = Duration::from_secs(60);
 
 // Watches.
 

@@ -2,7 +2,6 @@
 //! what is compacted, and lets the log be purged. It ends the process when the consensus core has failed.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::machine::command::{Command, Member as MemberInfo};
 use crate::member::Member;
@@ -15,7 +14,7 @@ impl Member {
     /// Looks after the member for as long as it lives.
     pub(super) async fn maintain(self: Arc<Self>) {
         let mut kept = 0;
-        while !self.stopping.load(Ordering::Relaxed) {
+        while !self.is_stopping() {
             self.env.clock.sleep(self.config.knobs.maintenance_interval).await;
             if let Some(reason) = self.raft.failure() {
                 return self.replica.fatal(&reason);

@@ -24,7 +24,7 @@ use crate::raft::proposer::Proposer;
 use crate::raft::read_index::{ReadError, ReadIndex};
 use crate::raft::replica::Replica;
 use crate::raft::watch_stream::WatchStream;
-use crate::storage::engine::EngineSize;
+use crate::storage::engine::{EngineSize, Reader};
 use crate::storage::wal::WalHandle;
 use crate::types::{ClusterId, LogId, MemberId, Revision, Term};
 
@@ -149,8 +149,13 @@ impl Member {
         WatchStream::open(self.replica.clone())
     }
 
-    /// History that cannot be read is fatal.
-    fn unreadable(&self, error: &RecordsError) -> ReadError {
+    /// Whether the member is being stopped.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// State or history that cannot be read is fatal: the process is told to end.
+    pub fn unreadable(&self, error: &RecordsError) -> ReadError {
         self.replica.fatal(&error.to_string());
         ReadError::Stopped
     }
@@ -197,6 +202,15 @@ impl Member {
     /// See [`ReadError`].
     pub fn size(&self) -> Result<EngineSize, ReadError> {
         self.replica.store().size().map_err(|error| self.unreadable(&RecordsError(error.to_string())))
+    }
+
+    /// A view of everything that this member has applied, for as long as it is held.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn pinned_state(&self) -> Result<Box<dyn Reader>, ReadError> {
+        self.replica.store().drained().await;
+        self.replica.store().pin().map_err(|error| self.unreadable(&RecordsError(error.to_string())))
     }
 
     /// Waits until the entry at `index` is applied here; false when the member ended first.

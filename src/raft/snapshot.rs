@@ -187,7 +187,7 @@ mod tests {
     async fn large_records_go_in_small_messages() {
         let large = Bytes::from(vec![7; limits::REQUEST_BYTES_LARGEST]);
         let small = Bytes::from_static(b"small");
-        let value = |at: u8| if at % 2 == 0 { small.clone() } else { large.clone() };
+        let value = |at: u8| if at.is_multiple_of(2) { small.clone() } else { large.clone() };
         let records: BTreeMap<Bytes, Bytes> =
             (0..6).map(|at| (Bytes::copy_from_slice(&[at]), value(at))).collect();
         let snapshot = SnapshotData::Outgoing(Box::new(Records(records.clone())));

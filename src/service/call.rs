@@ -35,6 +35,11 @@ impl Calls {
         Calls { member, env }
     }
 
+    /// The seams of the member that is called.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
     /// The member that is called.
     pub fn member(&self) -> &Arc<Member> {
         &self.member
@@ -95,15 +100,26 @@ impl Calls {
         if self.member.is_learner() { Err(ApiError::NOT_FOR_LEARNER.into()) } else { Ok(()) }
     }
 
-    /// Completes when a stream must end because its client wants a leader and there was none for too long.
+    /// As [`Calls::leaderless_on_learner`], of a stream of which a learner does not answer.
     ///
     /// # Errors
-    /// At once, when there is none now, or this member is a learner.
+    /// At once, when there is no leader now, or this member is a learner.
     pub fn leaderless(
         &self,
         metadata: &MetadataMap,
     ) -> Result<impl Future<Output = Status> + Send + use<>, Status> {
         self.refuse_on_learner()?;
+        self.leaderless_on_learner(metadata)
+    }
+
+    /// Completes when a stream must end because its client wants a leader and there was none for too long.
+    ///
+    /// # Errors
+    /// At once, when there is none now.
+    pub fn leaderless_on_learner(
+        &self,
+        metadata: &MetadataMap,
+    ) -> Result<impl Future<Output = Status> + Send + use<>, Status> {
         let wanted = wants_leader(metadata);
         if wanted && !self.member.has_leader() {
             return Err(ApiError::NO_LEADER.into());

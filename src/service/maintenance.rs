@@ -1,28 +1,37 @@
-//! The state of one member: status, checksums, alarms, and the hand-over of leadership. Images and
-//! defragmentation are not offered yet.
+//! The state of one member: status, checksums, alarms, an image of it all, and the hand-over of leadership.
+//! Defragmentation is not offered yet.
 
-use futures_util::stream::Empty;
+use std::pin::Pin;
+
+use futures_util::stream::{Stream, StreamExt as _, unfold};
 use tonic::{Request, Response, Status};
 
 use crate::config::API_VERSION;
 use crate::machine::command::{AlarmKind, Command};
+use crate::machine::effects::RecordsError;
+use crate::member::Member;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::alarm_request::AlarmAction;
 use crate::pb::etcdserverpb::maintenance_server::Maintenance;
 use crate::service::call::Calls;
 use crate::service::convert;
+use crate::service::image::{IMAGE_VERSION, ImageError, ImageSender, Sent};
 use crate::service::status::{ApiError, unimplemented};
 use crate::types::{MemberId, Revision};
+
+/// The pieces of an image.
+type SnapshotAnswers = Pin<Box<dyn Stream<Item = Result<pb::SnapshotResponse, Status>> + Send>>;
 
 /// The service.
 pub struct MaintenanceService {
     calls: Calls,
+    images: ImageSender,
 }
 
 impl MaintenanceService {
     /// Serves the state of a member.
     pub fn new(calls: Calls) -> MaintenanceService {
-        MaintenanceService { calls }
+        MaintenanceService { calls, images: ImageSender::default() }
     }
 
     async fn member_status(&self) -> Result<pb::StatusResponse, Status> {
@@ -105,6 +114,24 @@ impl MaintenanceService {
     }
 }
 
+/// A piece of an image as the client gets it, none at its end, or why it ends early.
+fn image_answer(member: &Member, sent: Option<Sent>) -> Result<Option<pb::SnapshotResponse>, Status> {
+    match sent {
+        Some(Ok(None)) => Ok(None),
+        Some(Ok(Some(piece))) => Ok(Some(pb::SnapshotResponse {
+            header: None,
+            remaining_bytes: piece.left,
+            blob: piece.bytes,
+            version: IMAGE_VERSION.to_owned(),
+        })),
+        Some(Err(ImageError::TooOld)) => Err(Status::unavailable(ImageError::TooOld.to_string())),
+        Some(Err(ImageError::Unreadable(why))) => {
+            Err(ApiError::from(member.unreadable(&RecordsError(why))).into())
+        }
+        None => Err(ApiError::STOPPED.into()),
+    }
+}
+
 fn bytes(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -145,13 +172,32 @@ impl Maintenance for MaintenanceService {
         unimplemented("Defragment")
     }
 
-    type SnapshotStream = Empty<Result<pb::SnapshotResponse, Status>>;
+    type SnapshotStream = SnapshotAnswers;
 
     async fn snapshot(
         &self,
-        _: Request<pb::SnapshotRequest>,
-    ) -> Result<Response<Self::SnapshotStream>, Status> {
-        unimplemented("Snapshot")
+        request: Request<pb::SnapshotRequest>,
+    ) -> Result<Response<SnapshotAnswers>, Status> {
+        let leaderless = self.calls.leaderless_on_learner(request.metadata())?;
+        let offer = self.images.offer().ok_or(ApiError::TOO_MANY_REQUESTS)?;
+        let member = self.calls.member().clone();
+        let view = async { member.pinned_state().await.map_err(|error| ApiError::from(error).into()) };
+        let view = self.calls.unary_on_learner(request.metadata(), view).await?;
+        let pieces = offer.send(member.clone(), self.calls.env().clone(), view);
+        let answers = unfold(Some((pieces, Box::pin(leaderless))), move |under_way| {
+            let member = member.clone();
+            async move {
+                let (mut pieces, mut leaderless) = under_way?;
+                let answer = tokio::select! {
+                    biased;
+                    status = &mut leaderless => Err(status),
+                    sent = pieces.recv() => image_answer(&member, sent),
+                };
+                let goes_on = matches!(answer, Ok(Some(_)));
+                Some((answer.transpose()?, goes_on.then_some((pieces, leaderless))))
+            }
+        });
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn move_leader(

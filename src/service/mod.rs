@@ -8,6 +8,7 @@ mod call;
 mod cluster;
 mod convert;
 mod health;
+mod image;
 mod kv;
 mod lease;
 mod maintenance;

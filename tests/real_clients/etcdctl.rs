@@ -18,7 +18,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// `etcdctl`, pointed at a cluster.
 pub struct Etcdctl {
     program: PathBuf,
-    endpoints: Vec<String>,
+    pub endpoints: Vec<String>,
 }
 
 /// How a command ended.
@@ -37,11 +37,14 @@ impl Etcdctl {
         Etcdctl { program, endpoints: cluster.endpoints() }
     }
 
+    /// The same program, pointed at whoever is reached there.
+    pub fn at(&self, endpoint: String) -> Etcdctl {
+        Etcdctl { program: self.program.clone(), endpoints: vec![endpoint] }
+    }
+
     /// The same program, pointed at one member after the other.
     pub fn each(&self) -> impl Iterator<Item = Etcdctl> {
-        let one =
-            |endpoint: &String| Etcdctl { program: self.program.clone(), endpoints: vec![endpoint.clone()] };
-        self.endpoints.iter().map(one)
+        self.endpoints.iter().map(|endpoint| self.at(endpoint.clone()))
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -108,6 +108,9 @@ pub enum Command {
     Member(Member),
     /// Have another member lead
     MoveLeader(MoveLeader),
+    /// The state as a file
+    #[command(subcommand)]
+    Snapshot(Snapshot),
     /// Questions to single members
     Endpoint(Endpoint),
     /// Print versions
@@ -364,6 +367,17 @@ pub struct MoveLeader {
     /// Id of the member that is to lead, in hex
     #[arg(num_args = 0..)]
     pub words: Vec<String>,
+}
+
+/// `snapshot …`.
+#[derive(Debug, Subcommand)]
+pub enum Snapshot {
+    /// Take the state of one member away
+    Save {
+        /// The file to make
+        #[arg(num_args = 0..)]
+        words: Vec<String>,
+    },
 }
 
 /// `endpoint …`.

@@ -2,7 +2,7 @@
 //!
 //! [`args`] is the grammar, [`client`] the connection, [`render`] the formats; each command has a file. Words are
 //! checked before the cluster is spoken to. What is not here yet: TLS, auth management, `elect`, `lock`,
-//! snapshots, interactive watching; asking for them is an error, never a silence.
+//! interactive watching; asking for them is an error, never a silence.
 
 pub mod args;
 pub mod client;
@@ -14,6 +14,7 @@ pub mod member;
 pub mod move_leader;
 pub mod number;
 pub mod render;
+pub mod snapshot;
 pub mod txn;
 pub mod watch;
 
@@ -52,7 +53,7 @@ pub fn run(args: Vec<String>, env: &[(String, String)]) -> u8 {
     exit_of(runtime.block_on(execute(line)).and_then(|output| emit(&output)))
 }
 
-fn exit_of(result: Result<(), CtlError>) -> u8 {
+pub(super) fn exit_of(result: Result<(), CtlError>) -> u8 {
     match result {
         Ok(()) => 0,
         Err(error) => {
@@ -79,6 +80,7 @@ async fn execute(line: CommandLine) -> Result<Vec<u8>, CtlError> {
         Command::Compaction(command) => kv::compaction(connect, command).await,
         Command::Member(command) => member::member(connect, style, command).await,
         Command::MoveLeader(command) => move_leader::move_leader(&target, style, command).await,
+        Command::Snapshot(command) => snapshot::snapshot(&target, command).await,
         Command::Endpoint(command) => endpoint::endpoint(&target, style, command).await,
         Command::Version => Ok(version().into_bytes()),
     }
@@ -123,7 +125,7 @@ fn target(global: &Global) -> Result<Target, CtlError> {
 }
 
 /// Writes to standard output, at once: what is printed has happened.
-fn emit(bytes: &[u8]) -> Result<(), CtlError> {
+pub(super) fn emit(bytes: &[u8]) -> Result<(), CtlError> {
     let mut output = std::io::stdout().lock();
     output.write_all(bytes)?;
     output.flush()?;
@@ -131,7 +133,7 @@ fn emit(bytes: &[u8]) -> Result<(), CtlError> {
 }
 
 /// Writes to standard error.
-fn emit_error(text: &str) -> Result<(), CtlError> {
+pub(super) fn emit_error(text: &str) -> Result<(), CtlError> {
     std::io::stderr().lock().write_all(text.as_bytes())?;
     Ok(())
 }

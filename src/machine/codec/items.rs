@@ -65,6 +65,15 @@ impl Mvcc {
     }
 }
 
+/// What the numbers say of revisions: the store's, and the compacted one.
+///
+/// # Errors
+/// The value is not such numbers.
+pub fn decode_revisions(value: Bytes) -> Result<(Revision, Revision), prost::DecodeError> {
+    let meta = pb::KvMeta::decode(value)?;
+    Ok((Revision(meta.revision), Revision(meta.compacted)))
+}
+
 impl Lease {
     pub(crate) fn encode(&self) -> Bytes {
         let remaining_secs = self.remaining.map_or(0, |remaining| remaining.0);

@@ -11,6 +11,7 @@ pub mod index;
 pub mod range;
 pub mod write;
 
+pub use crate::machine::codec::items::decode_revisions;
 pub use crate::machine::codec::record;
 
 use crate::machine::effects::Tally;

@@ -1,0 +1,79 @@
+//! `quorate util`: looks at files without a server, with the grammar and the output of `etcdutl`.
+//!
+//! What is here: `snapshot status`. What is not yet is refused: `snapshot restore`, `defrag`, `hashkv`, `migrate`.
+
+mod snapshot;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::cli::ctl::error::{CtlError, Exit};
+use crate::cli::ctl::render::Style;
+use crate::cli::ctl::{emit, emit_error, exit_of};
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quorate util",
+    about = "Looks at the files of a store without its server",
+    disable_version_flag = true,
+    arg_required_else_help = true
+)]
+struct CommandLine {
+    /// Output format: simple, json, fields or table
+    #[arg(short = 'w', long, global = true, default_value = "simple")]
+    write_out: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Images of a store's state
+    #[command(subcommand)]
+    Snapshot(Snapshot),
+}
+
+/// `snapshot …`.
+#[derive(Debug, Subcommand)]
+enum Snapshot {
+    /// What an image holds
+    Status {
+        /// The file
+        #[arg(num_args = 0..)]
+        words: Vec<String>,
+    },
+    /// Make a data directory of an image (not supported yet)
+    Restore {
+        /// The file, and options
+        #[arg(num_args = 0.., allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}
+
+/// Runs the program; `args` begins with its name. Returns the process exit code.
+pub fn run(args: &[String]) -> u8 {
+    match CommandLine::try_parse_from(args) {
+        Ok(line) => exit_of(execute(&line).and_then(|output| emit(&output))),
+        Err(asked) if asked.kind() == ErrorKind::DisplayHelp => exit_of(emit(asked.to_string().as_bytes())),
+        Err(error) => {
+            let text = error.to_string();
+            let text = text.strip_prefix("error: ").map_or(text.clone(), |rest| format!("Error: {rest}"));
+            let _ = emit_error(&text);
+            Exit::Error.code()
+        }
+    }
+}
+
+fn execute(line: &CommandLine) -> Result<Vec<u8>, CtlError> {
+    let style = Style::new(&line.write_out, false)?;
+    let Command::Snapshot(command) = &line.command;
+    match command {
+        Snapshot::Status { words } => snapshot::status(words, style),
+        Snapshot::Restore { .. } => {
+            let text = "snapshot restore is not supported yet: etcdutl restores images of Quorate's too";
+            Err(CtlError::new(Exit::BadFeature, text))
+        }
+    }
+}
