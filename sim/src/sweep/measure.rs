@@ -26,6 +26,8 @@ use crate::shrink::trials::Trials;
 const SECS_A_DAY: u64 = 86_400;
 /// Where the whole table stands, from the repository's root.
 const TABLE: &str = "docs/mutants.md";
+/// What stands behind the table begins so.
+const NOTES: &str = "\n## Notes\n";
 
 /// A measurement to come.
 struct Measurement<'a> {
@@ -64,9 +66,16 @@ pub fn measure(
     let text = table(&scores, ranges, &commit(), &date(SystemTime::now()));
     let all = args.sample.is_none() && args.mutant.is_none();
     if let Some(path) = args.table.as_deref().or(all.then_some(Path::new(TABLE))) {
-        std::fs::write(path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let before = std::fs::read_to_string(path).unwrap_or_default();
+        let with_notes = [&text, notes_of(&before)].concat();
+        std::fs::write(path, with_notes).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok((text, !survived))
+}
+
+/// What people have written behind a table, which a new one leaves as it is.
+fn notes_of(page: &str) -> &str {
+    page.find(NOTES).and_then(|at| page.get(at..)).unwrap_or_default()
 }
 
 impl Measurement<'_> {
@@ -269,5 +278,12 @@ mod tests {
         assert_eq!(names.len(), all.len());
         assert_eq!(sample(&all, 1000, 3).len(), all.len());
         assert!(sample(&[], 3, 3).is_empty());
+    }
+
+    #[test]
+    fn what_people_have_written_stays_behind_a_new_table() {
+        let page = "# Mutation score\n\n| a |\n\n## Notes\n\nSee seed 7.\n";
+        assert_eq!(notes_of(page), "\n## Notes\n\nSee seed 7.\n");
+        assert_eq!(notes_of("# Mutation score\n"), "");
     }
 }
