@@ -14,6 +14,7 @@
 
 mod api;
 mod cluster;
+mod image;
 mod limits;
 mod membership;
 mod refusal;
