@@ -29,6 +29,17 @@ async fn put(kv: &mut KvClient<Channel>, key: u8, bytes: usize) -> i64 {
     kv.put(request).await.unwrap().into_inner().header.unwrap().revision
 }
 
+/// A member with all values, and a connection to it.
+async fn filled() -> (Cluster, Channel) {
+    let cluster = Cluster::start(1, quick()).await;
+    let channel = cluster.connect(0).await;
+    let mut kv = KvClient::new(channel.clone());
+    for key in 0..VALUES {
+        put(&mut kv, key, VALUE_BYTES).await;
+    }
+    (cluster, channel)
+}
+
 async fn begin(channel: &Channel) -> Result<Streaming<pb::SnapshotResponse>, Status> {
     let mut maintenance = MaintenanceClient::new(channel.clone());
     Ok(maintenance.snapshot(pb::SnapshotRequest {}).await?.into_inner())
@@ -55,12 +66,8 @@ async fn whole(mut pieces: Streaming<pb::SnapshotResponse>) -> Result<Vec<u8>, S
 
 #[tokio::test]
 async fn writes_go_on_while_an_image_is_sent_and_are_no_part_of_it() {
-    let cluster = Cluster::start(1, quick()).await;
-    let channel = cluster.connect(0).await;
+    let (_cluster, channel) = filled().await;
     let mut kv = KvClient::new(channel.clone());
-    for key in 0..VALUES {
-        put(&mut kv, key, VALUE_BYTES).await;
-    }
     let mut pieces = begin(&channel).await.unwrap();
     // The view is taken: what follows is later.
     let first = pieces.message().await.unwrap().unwrap();
@@ -81,12 +88,7 @@ async fn writes_go_on_while_an_image_is_sent_and_are_no_part_of_it() {
 
 #[tokio::test]
 async fn as_many_as_may_be_are_sent_at_once_and_a_stop_ends_them() {
-    let cluster = Cluster::start(1, quick()).await;
-    let channel = cluster.connect(0).await;
-    let mut kv = KvClient::new(channel.clone());
-    for key in 0..VALUES {
-        put(&mut kv, key, VALUE_BYTES).await;
-    }
+    let (cluster, channel) = filled().await;
     let mut under_way = Vec::new();
     for _ in 0..IMAGES_MAX {
         let mut pieces = begin(&cluster.connect(0).await).await.unwrap();

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::etcdctl::Etcdctl;
 
 /// `etcdctl` on a new cluster; `None`, said loudly, without the program.
-fn start() -> Option<(quorate_jepsen::cluster::Cluster, Etcdctl)> {
+pub fn start() -> Option<(quorate_jepsen::cluster::Cluster, Etcdctl)> {
     let program = program::etcdctl()?;
     let cluster = crate::cluster();
     let ctl = Etcdctl::new(program, &cluster);

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use quorate_jepsen::cluster::Cluster;
 use quorate_jepsen::{ports, program};
 use serde_json::{Value, json};
 
+use crate::ctl::start;
 use crate::etcdctl::Etcdctl;
 
 /// How long the restored server may take to answer.
@@ -102,9 +102,7 @@ fn fill(ctl: &Etcdctl) -> (i64, i64) {
 
 #[test]
 fn what_etcdctl_takes_away_etcd_serves() {
-    let (Some(etcdctl), Some(etcdutl)) = (program::etcdctl(), program::reference("etcdutl")) else { return };
-    let cluster: Cluster = crate::cluster();
-    let ctl = Etcdctl::new(etcdctl, &cluster);
+    let (Some((_cluster, ctl)), Some(etcdutl)) = (start(), program::reference("etcdutl")) else { return };
     let folder = tempfile::tempdir().unwrap();
     let (now, compacted) = fill(&ctl);
     for (nth, member) in ctl.each().enumerate() {
@@ -156,13 +154,11 @@ fn what_etcdctl_takes_away_etcd_serves() {
 
 #[test]
 fn the_image_of_an_empty_store_is_whole() {
-    let (Some(etcdctl), Some(_)) = (program::etcdctl(), program::reference("etcdutl")) else { return };
-    let cluster: Cluster = crate::cluster();
-    let ctl = Etcdctl::new(etcdctl, &cluster);
+    let (Some((_cluster, ctl)), Some(_)) = (start(), program::reference("etcdutl")) else { return };
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("empty.db");
     let image = image.to_str().unwrap();
-    ctl.at(cluster.endpoints().remove(0)).run(&["snapshot", "save", image]);
+    ctl.at(ctl.endpoints[0].clone()).run(&["snapshot", "save", image]);
     let restored = Restored::from(image, folder.path(), &ctl);
     assert_eq!(answer(&restored.ctl, &["get", "", "--prefix"])["header"]["revision"], json!(1));
 }
@@ -194,13 +190,11 @@ fn refusal(output: &Output) -> (Option<i32>, String) {
 
 #[test]
 fn our_own_tools_take_away_and_look_at_what_theirs_do() {
-    let (Some(etcdctl), Some(etcdutl)) = (program::etcdctl(), program::reference("etcdutl")) else { return };
-    let cluster: Cluster = crate::cluster();
-    let ctl = Etcdctl::new(etcdctl, &cluster);
+    let (Some((_cluster, ctl)), Some(etcdutl)) = (start(), program::reference("etcdutl")) else { return };
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let (now, _) = fill(&ctl);
-    let endpoint = cluster.endpoints().remove(0);
+    let endpoint = ctl.endpoints[0].clone();
     answer(&ctl.at(endpoint.clone()), &["get", "nothing"]);
     let save = |endpoint: &str, name: &str| {
         printed(&quorate(folder, &["ctl", "snapshot", "save", name, "--endpoints", endpoint]))
@@ -223,6 +217,10 @@ fn our_own_tools_take_away_and_look_at_what_theirs_do() {
     let status = printed(&quorate(folder, &["util", "snapshot", "status", "ours.db", "-w", "json"]));
     assert_eq!(serde_json::from_str::<Value>(&status).unwrap()["revision"], json!(now), "{status}");
     assert!(!folder.join("ours.db.part").exists());
+    let nowhere = quorate(folder, &["ctl", "snapshot", "save", "absent/x", "--endpoints", &endpoint]);
+    let (code, line) = refusal(&nowhere);
+    assert_eq!(code, Some(6), "{line}");
+    assert!(line.starts_with("Error: absent/x.part: No such file"), "{line}");
 }
 
 #[test]
@@ -235,6 +233,22 @@ fn what_is_no_image_and_what_cannot_be_saved_is_refused_in_a_line() {
         (&["util", "snapshot", "status", "absent"], 1, "Error: absent: No such file"),
         (&["util", "snapshot", "status"], 128, "Error: snapshot status requires exactly one argument"),
         (&["util", "snapshot", "restore", "x"], 4, "Error: snapshot restore is not supported yet"),
+        (
+            &[
+                "ctl",
+                "snapshot",
+                "save",
+                "absent/x",
+                "--endpoints",
+                "127.0.0.1:1",
+                "--dial-timeout",
+                "100ms",
+                "--command-timeout",
+                "100ms",
+            ],
+            1,
+            "Error: context deadline exceeded",
+        ),
         (&["ctl", "snapshot", "save"], 128, "Error: snapshot save expects one argument"),
         (
             &["ctl", "snapshot", "save", "x", "--endpoints", "a:1,b:1"],

@@ -35,16 +35,7 @@ use render::Style;
 pub fn run(args: Vec<String>, env: &[(String, String)]) -> u8 {
     let line = match CommandLine::try_parse_from(args::with_environment(args, env)) {
         Ok(line) => line,
-        Err(asked) if matches!(asked.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            return exit_of(emit(asked.to_string().as_bytes()));
-        }
-        Err(error) => {
-            let text = error.to_string();
-            // The first letter is clap's lower case; scripts look for `Error: `.
-            let text = text.strip_prefix("error: ").map_or(text.clone(), |rest| format!("Error: {rest}"));
-            let _ = emit_error(&text);
-            return Exit::Error.code();
-        }
+        Err(error) => return exit_of_words(&error),
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -53,6 +44,19 @@ pub fn run(args: Vec<String>, env: &[(String, String)]) -> u8 {
     exit_of(runtime.block_on(execute(line)).and_then(|output| emit(&output)))
 }
 
+/// Prints what was asked of the grammar, or what is wrong with the words. Returns the process exit code.
+pub(super) fn exit_of_words(error: &clap::Error) -> u8 {
+    let text = error.to_string();
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return exit_of(emit(text.as_bytes()));
+    }
+    // The first letter is clap's lower case; scripts look for `Error: `.
+    let text = text.strip_prefix("error: ").map_or(text.clone(), |rest| format!("Error: {rest}"));
+    let _ = emit_error(&text);
+    Exit::Error.code()
+}
+
+/// Tells an error. Returns the process exit code.
 pub(super) fn exit_of(result: Result<(), CtlError>) -> u8 {
     match result {
         Ok(()) => 0,
@@ -133,7 +137,7 @@ pub(super) fn emit(bytes: &[u8]) -> Result<(), CtlError> {
 }
 
 /// Writes to standard error.
-pub(super) fn emit_error(text: &str) -> Result<(), CtlError> {
+fn emit_error(text: &str) -> Result<(), CtlError> {
     std::io::stderr().lock().write_all(text.as_bytes())?;
     Ok(())
 }

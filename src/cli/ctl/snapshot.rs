@@ -70,7 +70,9 @@ impl Saved {
         part.push(".part");
         let part = PathBuf::from(part);
         let mut options = OpenOptions::new();
-        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&part)?;
+        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&part);
+        let file =
+            file.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", part.display())))?;
         Ok(Saved { path: path.to_owned(), part, file, hash: Sha256::new(), last: Vec::new() })
     }
 

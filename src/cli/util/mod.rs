@@ -4,12 +4,11 @@
 
 mod snapshot;
 
-use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::cli::ctl::error::{CtlError, Exit};
 use crate::cli::ctl::render::Style;
-use crate::cli::ctl::{emit, emit_error, exit_of};
+use crate::cli::ctl::{emit, exit_of, exit_of_words};
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -56,13 +55,7 @@ enum Snapshot {
 pub fn run(args: &[String]) -> u8 {
     match CommandLine::try_parse_from(args) {
         Ok(line) => exit_of(execute(&line).and_then(|output| emit(&output))),
-        Err(asked) if asked.kind() == ErrorKind::DisplayHelp => exit_of(emit(asked.to_string().as_bytes())),
-        Err(error) => {
-            let text = error.to_string();
-            let text = text.strip_prefix("error: ").map_or(text.clone(), |rest| format!("Error: {rest}"));
-            let _ = emit_error(&text);
-            Exit::Error.code()
-        }
+        Err(error) => exit_of_words(&error),
     }
 }
 
