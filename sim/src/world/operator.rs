@@ -7,7 +7,7 @@
 //!
 //! Invariant: a place is given away only when nobody of the cluster sits there any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,8 +50,26 @@ struct Known {
     removed: BTreeSet<MemberId>,
     /// A member whose disk is lost and that may still be in the list.
     lost: Option<(MemberIndex, MemberId)>,
+    /// Additions at an address that brought no certain answer, how many: each may still be granted.
+    unanswered: BTreeMap<String, u32>,
     /// Why the last change that was given up could not be made.
     obstacle: String,
+}
+
+impl Known {
+    /// An attempt at a change brought no certain answer.
+    fn leaves_open(&mut self, change: &Change) {
+        if let Change::Add { url, .. } = change {
+            *self.unanswered.entry(url.clone()).or_default() += 1;
+        }
+    }
+
+    /// Whether an addition at this address may still have been granted; each explains one.
+    fn explains(&mut self, url: &str) -> bool {
+        let Some(left) = self.unanswered.get_mut(url).filter(|left| **left > 0) else { return false };
+        *left -= 1;
+        true
+    }
 }
 
 impl Operators {
@@ -208,7 +226,11 @@ impl World {
                     drop(under_way);
                     answer
                 });
-                match time.within(self.attempt_timeout(), answer).await {
+                let answer = time.within(self.attempt_timeout(), answer).await;
+                if matches!(answer, None | Some(Err(_) | Ok(Changed::NotYet(_)))) {
+                    self.inner.operators.known().leaves_open(change);
+                }
+                match answer {
                     Some(Ok(Changed::NotYet(why))) => last = why,
                     Some(Err(_)) => last = "who was asked died".to_owned(),
                     None => last = "no answer in time".to_owned(),
@@ -375,10 +397,17 @@ impl World {
         self.inner.operators.known().removed.insert(id);
     }
 
-    /// Holds who started in a place against who was given it: one that takes another's id votes in its place.
+    /// Holds who started in a place against who was given it: one that takes another's id votes in its place. Whoever
+    /// was removed before it ran may find an addition at its address that was granted late, and is that one then.
     pub(super) fn check_identity(&self, index: MemberIndex, tenant: Tenant, started: &Member) {
         let runs_as = started.config().member;
         if runs_as.0 != tenant.id.0 {
+            let leaves = tenant.standing == Standing::Leaving && tenant.joins;
+            if leaves && self.inner.operators.known().explains(&product::peer_url(index)) {
+                let id = MemberId(runs_as.0);
+                self.inner.record.moves_in(self.now(), index, id);
+                return self.seat(index).tenant().move_in(id);
+            }
             let sentence =
                 format!("{index} is the place of member {}, and runs as member {runs_as}", tenant.id);
             self.finding(Class::Safety, "identity", sentence);
