@@ -43,7 +43,7 @@ use crate::types::MemberId;
 /// How long a peer may take to say whether it knows this member.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub use crate::member::{Knobs, Member, MemberConfig, MemberStatus};
+pub use crate::member::{Credential, Knobs, Member, MemberConfig, MemberStatus};
 
 /// Why a member did not start. One line, for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +189,8 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         store,
         config.knobs.watch_limits,
         config.knobs.lease_checkpoint_interval,
+        config.knobs.session_ttl,
+        log_end,
         Arc::new(Applied::default()),
         pending.clone(),
     ));

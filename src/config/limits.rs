@@ -66,6 +66,17 @@ pub const LEASE_GROUP_MAX: usize = 1_000;
 /// Groups of keep-alives, and of questions, on their way at once.
 pub const LEASE_GROUPS_IN_FLIGHT_MAX: usize = 4;
 
+// Users.
+
+/// Default: a session ends at a member when its token was not shown there for this long.
+pub const SESSION_TTL: Duration = Duration::from_secs(300);
+/// Sessions that a member knows; beyond it the one that would end first makes room.
+pub const SESSIONS_MAX: usize = 100_000;
+/// Default: how dear it is to check a password, as a power of two.
+pub const BCRYPT_COST: u32 = 10;
+/// Passwords that wait to be checked or hashed at a member; whoever comes then is told to come back.
+pub const PASSWORDS_WAITING_MAX: usize = 64;
+
 // Space.
 
 /// Default: logical bytes that the store may hold.

@@ -85,6 +85,8 @@ impl Alarms {
             | Command::MemberAttributes { .. }
             | Command::Bootstrap { .. }
             | Command::ChangeMembers(_)
+            | Command::ChangeAuth(_)
+            | Command::Authenticate { .. }
             | Command::Noop => false,
         };
         if touches_keys && self.is_active(AlarmKind::Corrupt) {

@@ -45,7 +45,10 @@ impl State {
         }
         self.persist_known(&mut effects, member, known);
         for request in fresh {
-            let result = self.command(&mut effects, &mut overlay, &request.command)?;
+            let result = match self.check_caller(&request.caller, &request.command) {
+                Ok(()) => self.command(&mut effects, &mut overlay, log_id, &request.command)?,
+                Err(refused) => Err(refused),
+            };
             let id = RequestId { member, incarnation, sequence: request.sequence };
             effects.answers.push((id, Answer { revision: self.kv.revision, result }));
         }
@@ -79,7 +82,13 @@ impl State {
         self.replace(effects, Bucket::Dedupe, key, old, Some(new));
     }
 
-    fn command(&mut self, effects: &mut Effects, overlay: &mut Overlay<'_>, command: &Command) -> Outcome {
+    fn command(
+        &mut self,
+        effects: &mut Effects,
+        overlay: &mut Overlay<'_>,
+        log_id: LogId,
+        command: &Command,
+    ) -> Outcome {
         if let Err(refused) = self.alarms.check(command) {
             return Ok(Err(refused));
         }
@@ -127,6 +136,10 @@ impl State {
                 Ok(Ok(Reply::Done))
             }
             Command::ChangeMembers(change) => Ok(self.change_members(effects, change)),
+            Command::ChangeAuth(change) => Ok(self.change_auth(effects, change)),
+            Command::Authenticate { user, auth_revision, token } => {
+                Ok(self.authenticate(effects, log_id, user, *auth_revision, token))
+            }
             Command::Noop => Ok(Ok(Reply::Done)),
         }
     }

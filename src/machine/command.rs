@@ -2,8 +2,11 @@
 //!
 //! The wire's types stop above this; `codec` turns commands to bytes and back.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use crate::machine::auth::change::AuthChange;
 use crate::types::{Incarnation, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
 
 /// One log entry's worth of requests, all taken by one member.
@@ -26,8 +29,30 @@ pub struct Batch {
 pub struct Request {
     /// Counts the requests of one incarnation, from 1.
     pub sequence: u64,
+    /// Who asks.
+    pub caller: Caller,
     /// What to do.
     pub command: Command,
+}
+
+/// Who asks for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// The member itself, which needs no permission.
+    Member,
+    /// A client that did not say who it is: enough for as long as nobody has to.
+    Anonymous,
+    /// A client that has proved to be a user.
+    User(ProvenUser),
+}
+
+/// A user, as a member has found it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenUser {
+    /// The user's name.
+    pub user: Arc<str>,
+    /// The revision of the auth state in which that held. Any change of it asks for new proof.
+    pub auth_revision: u64,
 }
 
 /// Everything that changes replicated state.
@@ -89,6 +114,17 @@ pub enum Command {
     },
     /// Change the member list. Who votes follows it, in the consensus core's own entries.
     ChangeMembers(MemberChange),
+    /// Change who may do what.
+    ChangeAuth(AuthChange),
+    /// Open a session for a user whose password was found to be right.
+    Authenticate {
+        /// The user.
+        user: String,
+        /// The revision of the auth state that held the password.
+        auth_revision: u64,
+        /// What the session's token begins with: random, chosen by the sender.
+        token: String,
+    },
     /// Does nothing: used to learn that the log moves.
     Noop,
 }
@@ -345,6 +381,8 @@ pub enum Reply {
     },
     /// Of ChangeMembers: the list after it, by id.
     Members(Vec<Member>),
+    /// Of Authenticate: what the session's clients show from now on.
+    Token(String),
     /// Of every command that answers nothing else.
     Done,
 }
@@ -411,12 +449,64 @@ pub enum CommandError {
     /// Nobody would be left to vote.
     #[error("re-configuration failed due to not enough started members")]
     NoVoterLeft,
+    /// The cluster does not ask who its clients are.
+    #[error("authentication is not enabled")]
+    AuthNotEnabled,
+    /// A cluster that asks would have no user `root`.
+    #[error("root user does not exist")]
+    RootUserNotFound,
+    /// Its user `root` would not have the role `root`.
+    #[error("root user does not have root role")]
+    RootRoleNotGranted,
+    /// A user without a name; and the client did not say who it is.
+    #[error("user name is empty")]
+    UserEmpty,
+    /// A user of this name exists.
+    #[error("user name already exists")]
+    UserExists,
+    /// No such user.
+    #[error("user name not found")]
+    UserNotFound,
+    /// A role without a name.
+    #[error("role name is empty")]
+    RoleEmpty,
+    /// A role of this name exists.
+    #[error("role name already exists")]
+    RoleExists,
+    /// No such role.
+    #[error("role name not found")]
+    RoleNotFound,
+    /// The user does not have the role.
+    #[error("role is not granted to the user")]
+    RoleNotGranted,
+    /// The role does not have this permission.
+    #[error("permission is not granted to the role")]
+    PermissionNotGranted,
+    /// What would lock everybody out, or a range of keys that is none.
+    #[error("invalid auth management")]
+    InvalidAuthManagement,
+    /// The caller may not do this.
+    #[error("permission denied")]
+    PermissionDenied,
+    /// The token that the caller shows belongs to no session.
+    #[error("invalid auth token")]
+    InvalidAuthToken,
+    /// What is known of the caller comes from an auth state that has changed since.
+    #[error("revision of auth store is old")]
+    AuthRevisionOld,
     /// More operations than `max_txn_ops` at one level.
     #[error("too many operations in txn request")]
     TooManyOps,
     /// One key is written twice in a branch.
     #[error("duplicate key given in txn request")]
     DuplicateKey,
+}
+
+impl Request {
+    /// A request whose caller did not say who he is.
+    pub fn new(sequence: u64, command: Command) -> Request {
+        Request { sequence, caller: command.usual_caller(), command }
+    }
 }
 
 impl Command {
@@ -431,7 +521,13 @@ impl Command {
                 | Command::LeaseGrant { .. }
                 | Command::LeaseRevoke { .. }
                 | Command::ChangeMembers(_)
+                | Command::ChangeAuth(_)
         )
+    }
+
+    /// Who asks for it where nobody says who he is.
+    pub fn usual_caller(&self) -> Caller {
+        if self.is_a_clients() { Caller::Anonymous } else { Caller::Member }
     }
 
     /// Bytes of the keys and values that the command carries: what the limit on a request's size counts.
@@ -447,6 +543,8 @@ impl Command {
             }
             Command::Bootstrap { members } => members.iter().map(Member::size_bytes).sum(),
             Command::ChangeMembers(change) => change.size_bytes(),
+            Command::ChangeAuth(change) => change.size_bytes(),
+            Command::Authenticate { user, token, .. } => user.len() + token.len(),
             Command::Compact(_)
             | Command::LeaseGrant { .. }
             | Command::LeaseRevoke { .. }

@@ -1,5 +1,7 @@
 //! What applying a batch asks of the world around the machine, and what the machine may read back.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::machine::command::{Answer, KeyValue};
@@ -16,6 +18,34 @@ pub struct Effects {
     /// One answer per request applied for the first time, in order. A request recognised as a repetition has
     /// none: its sender was, or will be, answered by the first application.
     pub answers: Vec<(RequestId, Answer)>,
+    /// What happened to the sessions of signed-in users, in order.
+    pub sessions: Vec<SessionChange>,
+}
+
+/// What happened to sessions. They are no part of the state: each member knows those that were opened while it ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionChange {
+    /// A user signed in.
+    Opened {
+        /// What its clients show from now on.
+        token: String,
+        /// Who it is.
+        user: Arc<str>,
+    },
+    /// All sessions of a user ended.
+    Ended {
+        /// Who it was.
+        user: Arc<str>,
+    },
+    /// All sessions ended.
+    AllEnded,
+}
+
+impl SessionChange {
+    /// All sessions of a user ended.
+    pub(crate) fn ended(user: &str) -> SessionChange {
+        SessionChange::Ended { user: Arc::from(user) }
+    }
 }
 
 /// One change to one key.

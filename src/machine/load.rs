@@ -8,6 +8,8 @@ use std::fmt::{Debug, Display};
 use bytes::Bytes;
 
 use crate::machine::alarm::parse_alarm_key;
+use crate::machine::auth::UserKey;
+use crate::machine::codec::auth::{decode_auth_status, decode_role, decode_user};
 use crate::machine::codec::items::decode_member;
 use crate::machine::dedupe::{Sender, parse_dedupe_key};
 use crate::machine::effects::{Event, Tally};
@@ -105,10 +107,12 @@ impl State {
             // Other numbers in there belong to others.
             Bucket::Meta => return Ok(()),
             Bucket::Records => return history.record(&mut self.kv, key, value),
-            Bucket::AuthUsers | Bucket::AuthRoles => {
-                return Err("this version knows no users and roles".to_owned());
-            }
-            Bucket::Leases | Bucket::Members | Bucket::Dedupe | Bucket::Alarms => {}
+            Bucket::Leases
+            | Bucket::Members
+            | Bucket::Dedupe
+            | Bucket::Alarms
+            | Bucket::AuthUsers
+            | Bucket::AuthRoles => {}
         }
         self.items.add(bucket, key, &value);
         match bucket {
@@ -139,7 +143,20 @@ impl State {
                     self.alarms.raise(kind, member);
                 }
             }
-            Bucket::Meta | Bucket::Records | Bucket::AuthUsers | Bucket::AuthRoles => {}
+            Bucket::AuthUsers => match UserKey::decode(key).ok_or_else(bad_key)? {
+                UserKey::Status => {
+                    (self.auth.enabled, self.auth.revision) = decode_auth_status(value).map_err(bad_value)?;
+                }
+                UserKey::User(name) => {
+                    self.auth.set_user(&name, Some(decode_user(value).map_err(bad_value)?));
+                }
+            },
+            Bucket::AuthRoles => {
+                let name = str::from_utf8(key).map_err(|_| bad_key())?;
+                let role = decode_role(value).map_err(|what| format!("role {name:?}: {what}"))?;
+                self.auth.set_role(name, Some(role));
+            }
+            Bucket::Meta | Bucket::Records => {}
         }
         Ok(())
     }

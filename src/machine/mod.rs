@@ -12,6 +12,7 @@
 
 pub mod alarm;
 pub mod apply;
+pub mod auth;
 pub mod check;
 pub mod codec;
 pub mod command;

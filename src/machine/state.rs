@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::machine::alarm::Alarms;
+use crate::machine::auth::Auth;
 use crate::machine::command::{CommandError, Range, RangeReply, Txn, TxnReply};
 use crate::machine::dedupe::Dedupe;
 use crate::machine::effects::{Effects, Records, RecordsError};
@@ -33,6 +34,7 @@ pub struct State {
     pub(crate) leases: Leases,
     pub(crate) members: Members,
     pub(crate) alarms: Alarms,
+    pub(crate) auth: Auth,
     pub(crate) dedupe: Dedupe,
     pub(crate) items: ItemSum,
     pub(crate) applied: Option<LogId>,
@@ -83,6 +85,11 @@ impl State {
     /// The active alarms.
     pub fn alarms(&self) -> &Alarms {
         &self.alarms
+    }
+
+    /// Users, roles, and whether they matter.
+    pub fn auth(&self) -> &Auth {
+        &self.auth
     }
 
     /// The requests seen.

@@ -91,6 +91,10 @@ pub struct Knobs {
     /// The least time between two checkpoints of what a lease has left. A change of leader can give a lease back
     /// this much life, or a tenth of its TTL if that is more.
     pub lease_checkpoint_interval: Duration,
+    /// A session ends at a member when its token was not shown there for this long.
+    pub session_ttl: Duration,
+    /// How dear it is to check a password: each step doubles it. From 4 to 31.
+    pub bcrypt_cost: u32,
 }
 
 impl Default for Knobs {
@@ -119,6 +123,8 @@ impl Default for Knobs {
             maintenance_interval: limits::MAINTENANCE_INTERVAL,
             lease_tick: limits::LEASE_TICK,
             lease_checkpoint_interval: limits::LEASE_CHECKPOINT_INTERVAL,
+            session_ttl: limits::SESSION_TTL,
+            bcrypt_cost: limits::BCRYPT_COST,
         }
     }
 }

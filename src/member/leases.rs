@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::machine::command::{Answer, Command, CommandError};
 use crate::machine::lease::TTL_SECS_MAX;
-use crate::member::Member;
+use crate::member::{Credential, Member};
 use crate::raft::pending::ProposeError;
 use crate::raft::read_index::ReadError;
 use crate::types::{LeaseId, TtlSecs};
@@ -28,7 +28,12 @@ impl Member {
     ///
     /// # Errors
     /// See [`ProposeError`]. A lease that exists, or a TTL that is too long, is the answer's error.
-    pub async fn lease_grant(&self, id: LeaseId, ttl: TtlSecs) -> Result<Answer, ProposeError> {
+    pub async fn lease_grant(
+        &self,
+        who: &Credential,
+        id: LeaseId,
+        ttl: TtlSecs,
+    ) -> Result<Answer, ProposeError> {
         if ttl > TTL_SECS_MAX {
             let revision = self.replica.state().revision();
             return Ok(Answer { revision, result: Err(CommandError::LeaseTtlTooLarge) });
@@ -36,7 +41,7 @@ impl Member {
         let ttl = ttl.max(self.lease_ttl_min());
         loop {
             let chosen = if id.is_some() { id } else { self.unused_lease() };
-            let answer = self.propose(Command::LeaseGrant { id: chosen, ttl }).await?;
+            let answer = self.propose_for(who, Command::LeaseGrant { id: chosen, ttl }).await?;
             if id.is_some() || answer.result != Err(CommandError::LeaseExists) {
                 return Ok(answer);
             }
@@ -47,41 +52,62 @@ impl Member {
     ///
     /// # Errors
     /// See [`ProposeError`]. That there is no such lease is the answer's error.
-    pub async fn lease_revoke(&self, id: LeaseId) -> Result<Answer, ProposeError> {
-        self.propose(Command::LeaseRevoke { id }).await
+    pub async fn lease_revoke(&self, who: &Credential, id: LeaseId) -> Result<Answer, ProposeError> {
+        self.propose_for(who, Command::LeaseRevoke { id }).await
     }
 
     /// Renews a lease: answers its full TTL, or 0 when it is gone. The lease then lives for at least that long
     /// from this call on, whoever leads.
     ///
     /// # Errors
-    /// See [`ReadError`]; the lease may have been renewed all the same.
-    pub async fn lease_keep_alive(&self, id: LeaseId) -> Result<TtlSecs, ReadError> {
-        self.leases.renew(id).await
+    /// Outer: see [`ReadError`]; the lease may have been renewed all the same. Inner: the client may not.
+    pub async fn lease_keep_alive(
+        &self,
+        who: &Credential,
+        id: LeaseId,
+    ) -> Result<Result<TtlSecs, CommandError>, ReadError> {
+        if let Err(refused) = self.admit(who, |state, caller| state.check_lease(caller, id)).await? {
+            return Ok(Err(refused));
+        }
+        self.leases.renew(id).await.map(Ok)
     }
 
     /// What a lease has left, and its keys if asked for; `None` when it is gone. Linearizable.
     ///
     /// # Errors
-    /// See [`ReadError`].
-    pub async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<Option<LeaseLife>, ReadError> {
-        let Some(remaining) = self.leases.remaining(id).await? else { return Ok(None) };
+    /// Outer: see [`ReadError`]. Inner: the client may not.
+    pub async fn lease_time_to_live(
+        &self,
+        who: &Credential,
+        id: LeaseId,
+        keys: bool,
+    ) -> Result<Result<Option<LeaseLife>, CommandError>, ReadError> {
+        let remaining = self.leases.remaining(id).await?;
         self.linearizable().await?;
-        let state = self.replica.state();
-        Ok(state.lease(id).map(|lease| LeaseLife {
-            remaining,
-            granted: lease.ttl,
-            keys: if keys { lease.keys().cloned().collect() } else { Vec::new() },
-        }))
+        self.admit_here(who, |state, caller| {
+            state.auth().check_known(caller)?;
+            if keys {
+                state.check_lease_keys(caller, id)?;
+            }
+            let left = remaining.zip(state.lease(id));
+            Ok(left.map(|(remaining, lease)| LeaseLife {
+                remaining,
+                granted: lease.ttl,
+                keys: if keys { lease.keys().cloned().collect() } else { Vec::new() },
+            }))
+        })
     }
 
     /// Every lease, by id. Linearizable.
     ///
     /// # Errors
-    /// See [`ReadError`].
-    pub async fn leases(&self) -> Result<Vec<LeaseId>, ReadError> {
+    /// Outer: see [`ReadError`]. Inner: the client may not.
+    pub async fn leases(&self, who: &Credential) -> Result<Result<Vec<LeaseId>, CommandError>, ReadError> {
         self.linearizable().await?;
-        Ok(self.replica.state().leases().iter().map(|(id, _)| id).collect())
+        self.admit_here(who, |state, caller| {
+            state.auth().check_known(caller)?;
+            Ok(state.leases().iter().map(|(id, _)| id).collect())
+        })
     }
 
     /// The shortest TTL that is granted: one and a half election timeouts, in whole seconds.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::machine::command::{Command, Member as MemberInfo};
+use crate::machine::command::{Caller, Command, Member as MemberInfo};
 use crate::member::Member;
 use crate::member::config::MemberConfig;
 
@@ -28,6 +28,7 @@ impl Member {
             self.bootstrap().await;
             self.announce().await;
             self.sweep().await;
+            self.replica.sweep_sessions();
             if crate::buggify!("the engine is flushed early")
                 && let Err(error) = self.replica.store().flush(&self.wal).await
             {
@@ -64,7 +65,7 @@ impl Member {
                 ..member.clone()
             };
             let members = self.config.members.iter().map(unnamed).collect();
-            if let Err(error) = self.propose(Command::Bootstrap { members }).await {
+            if let Err(error) = self.propose(Caller::Member, Command::Bootstrap { members }).await {
                 tracing::warn!(%error, "the initial member list is not written yet");
             }
         }
@@ -85,7 +86,7 @@ impl Member {
                 name: name.clone(),
                 client_urls: client_urls.clone(),
             };
-            if let Err(error) = self.propose(attributes).await {
+            if let Err(error) = self.propose(Caller::Member, attributes).await {
                 tracing::warn!(%error, "this member's name and addresses are not announced yet");
             }
         }

@@ -14,7 +14,7 @@ use crate::config::ids;
 use crate::config::url::Url;
 use crate::env::within;
 use crate::machine::command::{Command, CommandError, Member as MemberInfo, MemberChange, Reply};
-use crate::member::Member;
+use crate::member::{Credential, Member};
 use crate::raft::membership::Followers;
 use crate::raft::pending::ProposeError;
 use crate::raft::wire::followers_in;
@@ -83,11 +83,12 @@ impl Member {
     /// See [`ChangeError`].
     pub async fn member_add(
         &self,
+        who: &Credential,
         peer_urls: &[String],
         is_learner: bool,
     ) -> Result<(MemberInfo, Vec<MemberInfo>), ChangeError> {
         let urls = parsed(peer_urls)?;
-        self.caught_up().await?;
+        self.admit_change(who).await?;
         let members = self.members_now();
         if is_learner {
             let learners = members.iter().filter(|member| member.is_learner).count();
@@ -102,7 +103,7 @@ impl Member {
         let id = ids::member_id(&urls, "", Some(seconds));
         let peer_urls = urls.iter().map(|url| url.as_str().to_owned()).collect();
         let added = MemberInfo { id, peer_urls, is_learner, ..MemberInfo::default() };
-        let members = self.change(MemberChange::Add(added.clone())).await?;
+        let members = self.change(who, MemberChange::Add(added.clone())).await?;
         Ok((added, members))
     }
 
@@ -110,10 +111,14 @@ impl Member {
     ///
     /// # Errors
     /// See [`ChangeError`].
-    pub async fn member_remove(&self, id: MemberId) -> Result<Vec<MemberInfo>, ChangeError> {
-        self.caught_up().await?;
+    pub async fn member_remove(
+        &self,
+        who: &Credential,
+        id: MemberId,
+    ) -> Result<Vec<MemberInfo>, ChangeError> {
+        self.admit_change(who).await?;
         self.check_removal(&self.members_now(), id).await?;
-        let members = self.change(MemberChange::Remove(id)).await?;
+        let members = self.change(who, MemberChange::Remove(id)).await?;
         // A member that removed itself may hear of it from others alone.
         let told = async {
             while self.peers.removed_by().is_none() {
@@ -131,21 +136,26 @@ impl Member {
     /// See [`ChangeError`].
     pub async fn member_update(
         &self,
+        who: &Credential,
         id: MemberId,
         peer_urls: &[String],
     ) -> Result<Vec<MemberInfo>, ChangeError> {
         let peer_urls = parsed(peer_urls)?.iter().map(|url| url.as_str().to_owned()).collect();
-        self.change(MemberChange::Update { member: id, peer_urls }).await
+        self.change(who, MemberChange::Update { member: id, peer_urls }).await
     }
 
     /// Gives a learner its vote, and answers the list once it has it.
     ///
     /// # Errors
     /// See [`ChangeError`].
-    pub async fn member_promote(&self, id: MemberId) -> Result<Vec<MemberInfo>, ChangeError> {
-        self.caught_up().await?;
+    pub async fn member_promote(
+        &self,
+        who: &Credential,
+        id: MemberId,
+    ) -> Result<Vec<MemberInfo>, ChangeError> {
+        self.admit_change(who).await?;
         self.check_promotion(&self.members_now(), id).await?;
-        let members = self.change(MemberChange::Promote(id)).await?;
+        let members = self.change(who, MemberChange::Promote(id)).await?;
         let votes = self
             .raft
             .committed_configuration(|now| matches!(&*now.voters, [voters] if voters.contains(&id.0)));
@@ -190,16 +200,22 @@ impl Member {
         self.replica.state().members().get(self.config.member).is_some_and(|member| member.is_learner)
     }
 
-    async fn change(&self, change: MemberChange) -> Result<Vec<MemberInfo>, ChangeError> {
-        match self.propose(Command::ChangeMembers(change)).await?.result? {
+    async fn change(
+        &self,
+        who: &Credential,
+        change: MemberChange,
+    ) -> Result<Vec<MemberInfo>, ChangeError> {
+        match self.propose_for(who, Command::ChangeMembers(change)).await?.result? {
             Reply::Members(members) => Ok(members),
             _ => Err(ProposeError::AnswerLost.into()),
         }
     }
 
-    /// The list that is checked must not be an old one.
-    async fn caught_up(&self) -> Result<(), ChangeError> {
-        self.linearizable().await.map_err(|_| ChangeError::Timeout)
+    /// The list that is checked must not be an old one, and nobody learns of it who may not change it.
+    async fn admit_change(&self, who: &Credential) -> Result<(), ChangeError> {
+        self.linearizable().await.map_err(|_| ChangeError::Timeout)?;
+        let admitted = self.admit_here(who, |state, caller| state.auth().check_root(caller));
+        Ok(admitted.map_err(|_| ChangeError::Timeout)??)
     }
 
     fn members_now(&self) -> Vec<MemberInfo> {

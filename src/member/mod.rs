@@ -3,19 +3,22 @@
 //! It is put together by `node`, which starts everything it refers to. Nothing here speaks gRPC: requests come in
 //! as the machine's own types.
 
+mod auth;
 mod config;
 mod leases;
 mod maintain;
 mod membership;
+mod passwords;
 mod reads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::env::Env;
-use crate::machine::command::{AlarmKind, Answer, Command, CommandError};
+use crate::machine::command::{AlarmKind, Answer, Caller, Command, CommandError};
 use crate::machine::effects::RecordsError;
 use crate::machine::quota;
+use crate::member::passwords::Passwords;
 use crate::peer::Peers;
 use crate::raft::handle::{RaftHandle, RaftStatus, Reign};
 use crate::raft::lease::requests::LeaseRequests;
@@ -28,9 +31,11 @@ use crate::storage::engine::{EngineSize, Reader};
 use crate::storage::wal::WalHandle;
 use crate::types::{ClusterId, LogId, MemberId, Revision, Term};
 
+pub use auth::{AuthError, Credential};
 pub use config::{Knobs, MemberConfig};
 pub use leases::LeaseLife;
 pub use membership::ChangeError;
+pub use passwords::PasswordError;
 pub use reads::{Piece, Pieces, Read};
 
 /// What a member is made of, all of it started.
@@ -66,6 +71,7 @@ pub struct Member {
     leases: LeaseRequests,
     wal: WalHandle,
     peers: Peers,
+    passwords: Passwords,
     stopping: AtomicBool,
 }
 
@@ -94,9 +100,21 @@ impl Member {
     /// Begins the member's own chores over started parts.
     pub fn start(parts: Parts) -> Arc<Member> {
         let Parts { config, env, raft, replica, proposer, reads, leases, wal, peers } = parts;
+        let passwords = Passwords::new(env.clone(), config.knobs.bcrypt_cost);
         let stopping = AtomicBool::new(false);
-        let member =
-            Arc::new(Member { config, env, raft, replica, proposer, reads, leases, wal, peers, stopping });
+        let member = Arc::new(Member {
+            config,
+            env,
+            raft,
+            replica,
+            proposer,
+            reads,
+            leases,
+            wal,
+            peers,
+            passwords,
+            stopping,
+        });
         tokio::spawn(member.clone().maintain());
         member
     }
@@ -111,22 +129,22 @@ impl Member {
         &self.replica
     }
 
-    /// Gets a command into the log and waits until this member has applied it. What would exceed the quota is
-    /// refused before that, and raises the alarm.
+    /// Gets a caller's command into the log and waits until this member has applied it. What would exceed the quota is
+    /// refused before that, and raises the alarm. What clients ask for comes by way of [`Member::propose_for`].
     ///
     /// # Errors
     /// See [`ProposeError`].
-    pub async fn propose(&self, command: Command) -> Result<Answer, ProposeError> {
+    pub async fn propose(&self, caller: Caller, command: Command) -> Result<Answer, ProposeError> {
         if let Some(refused) = self.over_quota(&command) {
             let member = self.config.member;
             let raised = (AlarmKind::NoSpace, member);
             if !self.replica.state().alarms().iter().any(|alarm| alarm == raised) {
                 let alarm = Command::Alarm { raise: true, member, kind: AlarmKind::NoSpace };
-                self.proposer.propose(alarm).await?;
+                self.proposer.propose(Caller::Member, alarm).await?;
             }
             return Ok(refused);
         }
-        self.proposer.propose(command).await
+        self.proposer.propose(caller, command).await
     }
 
     /// The refusal of a command for which there is no space left.

@@ -15,9 +15,9 @@ use crate::machine::command::{
 };
 use crate::machine::effects::RecordsError;
 use crate::machine::mvcc::hash_kv::HashKv;
-use crate::machine::mvcc::range::read;
+use crate::machine::mvcc::range::{RangeCursor, read};
 use crate::machine::state::State;
-use crate::member::Member;
+use crate::member::{Credential, Member};
 use crate::raft::pins::Pin;
 use crate::raft::read_index::ReadError;
 use crate::types::{MemberId, Revision};
@@ -36,12 +36,17 @@ impl Member {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn range(&self, range: Range, linearizable: bool) -> Result<Read<RangeReply>, ReadError> {
+    pub async fn range(
+        &self,
+        who: &Credential,
+        range: Range,
+        linearizable: bool,
+    ) -> Result<Read<RangeReply>, ReadError> {
         if linearizable {
             self.linearizable().await?;
         }
         loop {
-            match self.try_range(&range).await {
+            match self.try_range(who, &range).await {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => crate::sometimes!("a snapshot replaced the state under a range"),
                 Err(error) => return Err(self.unreadable(&error)),
@@ -50,12 +55,16 @@ impl Member {
     }
 
     /// `None` when the state was replaced meanwhile.
-    async fn try_range(&self, range: &Range) -> Result<Option<Read<RangeReply>>, Fatal> {
+    async fn try_range(
+        &self,
+        who: &Credential,
+        range: &Range,
+    ) -> Result<Option<Read<RangeReply>>, Fatal> {
         let step = if crate::buggify!("a range is read in small steps") { 2 } else { STEP_KEYS };
         let (revision, installs, _pin, mut cursor) = {
             let state = self.replica.readable()?;
             let revision = state.revision();
-            match state.range_begin(range.clone()) {
+            match self.range_begin(&state, who, range) {
                 Err(refused) => return Ok(Some((revision, Err(refused)))),
                 Ok(cursor) => {
                     (revision, self.replica.installs(), self.replica.pin(cursor.revision()), cursor)
@@ -87,6 +96,17 @@ impl Member {
         }
     }
 
+    /// Begins a range for whoever may read it.
+    fn range_begin(
+        &self,
+        state: &State,
+        who: &Credential,
+        range: &Range,
+    ) -> Result<RangeCursor, CommandError> {
+        state.auth().check_read(&self.caller_in(state, who)?, &range.range)?;
+        state.range_begin(range.clone())
+    }
+
     /// The state, unless a snapshot replaced it since `installs` were counted.
     fn unreplaced(&self, installs: u64) -> Result<Option<RwLockReadGuard<'_, State>>, Fatal> {
         let state = self.replica.readable()?;
@@ -97,13 +117,18 @@ impl Member {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn range_pieces(&self, range: Range, linearizable: bool) -> Result<Read<Pieces>, ReadError> {
+    pub async fn range_pieces(
+        &self,
+        who: &Credential,
+        range: Range,
+        linearizable: bool,
+    ) -> Result<Read<Pieces>, ReadError> {
         if linearizable {
             self.linearizable().await?;
         }
         let state = self.replica.readable().map_err(|error| self.unreadable(&error))?;
         let revision = state.revision();
-        let at = match state.range_begin(range.clone()) {
+        let at = match self.range_begin(&state, who, &range) {
             Err(refused) => return Ok((revision, Err(refused))),
             Ok(cursor) => cursor.revision(),
         };
@@ -184,13 +209,24 @@ impl Member {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn read_txn(&self, txn: &Txn, linearizable: bool) -> Result<Read<TxnReply>, ReadError> {
+    pub async fn read_txn(
+        &self,
+        who: &Credential,
+        txn: &Txn,
+        linearizable: bool,
+    ) -> Result<Read<TxnReply>, ReadError> {
         if linearizable {
             self.linearizable().await?;
         }
         let answer = || -> Result<Read<TxnReply>, Fatal> {
             let state = self.replica.readable()?;
-            Ok((state.revision(), state.read_txn(self.replica.store(), txn)?))
+            let allowed =
+                self.caller_in(&state, who).and_then(|caller| state.check_read_txn(&caller, txn));
+            let answer = match allowed {
+                Ok(()) => state.read_txn(self.replica.store(), txn)?,
+                Err(refused) => Err(refused),
+            };
+            Ok((state.revision(), answer))
         };
         answer().map_err(|error| self.unreadable(&error))
     }
@@ -234,27 +270,38 @@ impl Member {
     /// The members, by id. Linearizable, or as this member knows them.
     ///
     /// # Errors
-    /// See [`ReadError`].
-    pub async fn members(&self, linearizable: bool) -> Result<Vec<MemberInfo>, ReadError> {
+    /// Outer: see [`ReadError`]. Inner: the client may not.
+    pub async fn members(
+        &self,
+        who: &Credential,
+        linearizable: bool,
+    ) -> Result<Result<Vec<MemberInfo>, CommandError>, ReadError> {
         if linearizable {
             self.linearizable().await?;
         }
-        let state = self.replica.readable().map_err(|error| self.unreadable(&error))?;
-        if state.members().is_bootstrapped() {
-            return Ok(state.members().iter().cloned().collect());
-        }
-        // Before the first leader has written the list, the initial one is all there is to know.
-        Ok(self.config.members.clone())
+        self.admit_here(who, |state, caller| {
+            state.auth().check_known(caller)?;
+            if state.members().is_bootstrapped() {
+                return Ok(state.members().iter().cloned().collect());
+            }
+            // Before the first leader has written the list, the initial one is all there is to know.
+            Ok(self.config.members.clone())
+        })
     }
 
     /// The alarms that are raised, and who raised them.
     ///
     /// # Errors
-    /// See [`ReadError`].
-    pub async fn alarms(&self) -> Result<Vec<(AlarmKind, MemberId)>, ReadError> {
+    /// Outer: see [`ReadError`]. Inner: the client may not.
+    pub async fn alarms(
+        &self,
+        who: &Credential,
+    ) -> Result<Result<Vec<(AlarmKind, MemberId)>, CommandError>, ReadError> {
         self.linearizable().await?;
-        let state = self.replica.readable().map_err(|error| self.unreadable(&error))?;
-        Ok(state.alarms().iter().collect())
+        self.admit_here(who, |state, caller| {
+            state.auth().check_known(caller)?;
+            Ok(state.alarms().iter().collect())
+        })
     }
 }
 

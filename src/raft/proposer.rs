@@ -14,7 +14,7 @@ use openraft::errors::{ClientWriteError, RaftError};
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use crate::env::{Env, Observation, Witness, within};
-use crate::machine::command::{Answer, Batch, Command, Request};
+use crate::machine::command::{Answer, Batch, Caller, Command, Request};
 use crate::pb::peer::forward_response::Outcome as Forwarded;
 use crate::peer::Peers;
 use crate::raft::RaftHandle;
@@ -65,6 +65,7 @@ struct Inner {
 
 struct Queued {
     sequence: u64,
+    caller: Caller,
     command: Command,
     bytes: usize,
     deadline: Duration,
@@ -119,11 +120,11 @@ impl Proposer {
         self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gets a command into the log and waits until this member has applied it.
+    /// Gets a caller's command into the log and waits until this member has applied it.
     ///
     /// # Errors
     /// [`ProposeError`]: only `TooManyRequests` and `TooLarge` mean that nothing was, or will be, done.
-    pub async fn propose(&self, command: Command) -> Result<Answer, ProposeError> {
+    pub async fn propose(&self, caller: Caller, command: Command) -> Result<Answer, ProposeError> {
         let limits = &self.inner.limits;
         let bytes = command.size_bytes();
         if bytes > limits.request_bytes_max {
@@ -139,7 +140,7 @@ impl Proposer {
             Witness::of(member).tell(|| Observation::Proposed { id });
         }
         let deadline = self.inner.env.clock.monotonic() + limits.request_timeout;
-        self.queue().push_back(Queued { sequence, command, bytes, deadline });
+        self.queue().push_back(Queued { sequence, caller, command, bytes, deadline });
         self.inner.waiting.notify_one();
         match within(&*self.inner.env.clock, limits.request_timeout, answer).await {
             Some(Ok(outcome)) => outcome,
@@ -185,7 +186,8 @@ impl Proposer {
                 if let Some(next) = queue.pop_front() {
                     bytes += next.bytes;
                     deadline = deadline.max(next.deadline);
-                    requests.push(Request { sequence: next.sequence, command: next.command });
+                    let Queued { sequence, caller, command, .. } = next;
+                    requests.push(Request { sequence, caller, command });
                 }
             }
         }
@@ -225,7 +227,7 @@ impl Proposer {
 
     async fn carry_as_leader(&self, command: Command, term: Term) -> Result<Answer, WriteError> {
         let (sequence, answer) = self.inner.pending.open();
-        let batch = self.batch(vec![Request { sequence, command }]);
+        let batch = self.batch(vec![Request { sequence, caller: Caller::Member, command }]);
         if let Err(error) = self.inner.raft.write_as_leader(batch, term).await {
             if matches!(error, WriteError::NotLeader(_)) {
                 crate::sometimes!("a leader's own command came after its time");

@@ -14,6 +14,7 @@ use crate::env::{Env, within};
 use crate::peer::Peers;
 use crate::raft::RaftHandle;
 use crate::raft::applied::Applied;
+use crate::raft::pending::ProposeError;
 use crate::raft::wire::own_log_id_in;
 use crate::types::{LogId, MemberId};
 
@@ -29,6 +30,15 @@ pub enum ReadError {
     /// The member is stopping.
     #[error("server stopped")]
     Stopped,
+}
+
+impl From<ReadError> for ProposeError {
+    fn from(error: ReadError) -> ProposeError {
+        match error {
+            ReadError::Timeout | ReadError::Replaced => ProposeError::Timeout,
+            ReadError::Stopped => ProposeError::Stopped,
+        }
+    }
 }
 
 /// How long the steps of a read may take.

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::config::limits;
 use crate::env::{Clock, Env, Observation, Witness};
+use crate::machine::auth::sessions::Sessions;
 use crate::machine::command::{Batch, Command, KeyValue};
-use crate::machine::effects::{Effects, Event, Records, RecordsError};
+use crate::machine::effects::{Effects, Event, Records, RecordsError, SessionChange};
 use crate::machine::lease::{Lease, parse_lease_key};
 use crate::machine::mvcc::record::record_key;
 use crate::machine::overlay::Overlay;
@@ -54,6 +56,9 @@ pub struct Replica {
     store: Store,
     watches: WatchHub,
     deadlines: Mutex<Deadlines>,
+    sessions: Mutex<Sessions>,
+    /// Entries up to here were in the log when the member started: sessions that they opened are over.
+    found: Option<LogId>,
     applied: Arc<Applied>,
     pending: Arc<Pending>,
     /// Who reads in steps.
@@ -76,11 +81,14 @@ impl Replica {
         store: Store,
         watch_limits: WatchLimits,
         lease_checkpoint_interval: Duration,
+        session_ttl: Duration,
+        found: Option<LogId>,
         applied: Arc<Applied>,
         pending: Arc<Pending>,
     ) -> Replica {
         let watches = WatchHub::new(watch_limits, state.revision());
         let deadlines = Mutex::new(Deadlines::new(lease_checkpoint_interval));
+        let sessions = Mutex::new(Sessions::new(session_ttl, limits::SESSIONS_MAX));
         if let Some(last) = state.applied() {
             applied.advance(last);
         }
@@ -96,6 +104,8 @@ impl Replica {
             store,
             watches,
             deadlines,
+            sessions,
+            found,
             applied,
             pending,
             pins: Pins::default(),
@@ -177,6 +187,7 @@ impl Replica {
                         overlay.absorb(&effects.writes).inspect_err(mark)?;
                         self.tell_of(at, &batch, &effects);
                         leases.extend(effects.writes.iter().filter_map(lease_change));
+                        self.follow_sessions(at, effects.sessions);
                         writes.extend(effects.writes);
                         answers.extend(effects.answers);
                         events.extend(effects.events);
@@ -218,6 +229,30 @@ impl Replica {
                 refused: answer.result.is_err(),
             });
         }
+    }
+
+    /// Brings the sessions in step with the users, while the state is held: nobody sees one without the other.
+    fn follow_sessions(&self, at: LogId, changes: Vec<SessionChange>) {
+        if changes.is_empty() || Some(at) <= self.found {
+            return;
+        }
+        let now = self.env.clock.monotonic();
+        let mut sessions = self.sessions();
+        changes.into_iter().for_each(|change| sessions.follow(change, now));
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The user whose token this is. Call it while holding the state: sessions change with it.
+    pub fn user_of(&self, token: &str) -> Option<Arc<str>> {
+        self.sessions().user_of(token, self.env.clock.monotonic())
+    }
+
+    /// Forgets the sessions whose tokens nobody has shown for long.
+    pub fn sweep_sessions(&self) {
+        self.sessions().sweep(self.env.clock.monotonic());
     }
 
     /// Brings the deadlines in step with the leases bucket. Before the answers: whoever knows of a grant must
@@ -303,6 +338,8 @@ impl Replica {
             let mut live = self.state.write().unwrap_or_else(PoisonError::into_inner);
             self.store.swap(engine)?;
             *live = state;
+            // What ended on the way from the old state to this one is not known.
+            self.sessions().follow(SessionChange::AllEnded, Duration::ZERO);
             Witness::of(self.member).tell(|| Observation::Installed { upto: last, hash: live.hash() });
             self.installs.fetch_add(1, Ordering::Relaxed);
             *self.membership() = membership;
@@ -439,7 +476,7 @@ mod tests {
     }
 
     fn batch(commands: Vec<Command>, first: u64) -> Batch {
-        let requests = (first..).zip(commands).map(|(sequence, command)| Request { sequence, command });
+        let requests = (first..).zip(commands).map(|(sequence, command)| Request::new(sequence, command));
         Batch {
             member: MemberId(1),
             incarnation: Incarnation(1),
@@ -470,6 +507,8 @@ mod tests {
             store,
             WatchLimits::default(),
             Duration::from_secs(1),
+            Duration::from_secs(1),
+            None,
             Arc::new(Applied::default()),
             Arc::new(Pending::default()),
         )

@@ -7,13 +7,21 @@ use tonic::Status;
 use tonic::metadata::MetadataMap;
 
 use crate::env::{Env, within};
-use crate::member::Member;
+use crate::machine::command::{Caller, CommandError};
+use crate::machine::state::State;
+use crate::member::{Credential, Member};
 use crate::pb::etcdserverpb::ResponseHeader;
 use crate::service::status::ApiError;
 use crate::types::Revision;
 
 /// The metadata key by which a client asks for a known leader.
 const HAS_LEADER: &str = "hasleader";
+/// The metadata key of a signed-in client's token.
+const TOKEN: &str = "token";
+/// Where HTTP clients put it, behind an optional word for its kind.
+const AUTHORIZATION: &str = "authorization";
+/// That word.
+const BEARER: &str = "Bearer ";
 /// The metadata key of a client's deadline.
 const TIMEOUT: &str = "grpc-timeout";
 /// The metadata key of a call's name, in simulated runs.
@@ -59,6 +67,35 @@ impl Calls {
     /// The header of an answer as of now.
     pub fn header_now(&self) -> ResponseHeader {
         self.header(self.member.revision())
+    }
+
+    /// What a client shows of who it is.
+    pub fn who(metadata: &MetadataMap) -> Credential {
+        let shown = |key| metadata.get(key).and_then(|value| value.to_str().ok());
+        let token = shown(TOKEN)
+            .or_else(|| shown(AUTHORIZATION).map(|value| value.strip_prefix(BEARER).unwrap_or(value)));
+        token.map_or(Credential::None, |token| Credential::Token(token.to_owned()))
+    }
+
+    /// What `check` says of the client, by the state of this member: see [`Member::admit_here`].
+    ///
+    /// # Errors
+    /// The client is refused, or the state cannot be read.
+    pub fn admit_here<T>(
+        &self,
+        metadata: &MetadataMap,
+        check: impl FnOnce(&State, &Caller) -> Result<T, CommandError>,
+    ) -> Result<T, Status> {
+        let said = self.member.admit_here(&Calls::who(metadata), check).map_err(ApiError::from)?;
+        Ok(said.map_err(ApiError::from)?)
+    }
+
+    /// Refuses whoever may not do everything. Asked of this member's state alone: its care must not need a quorum.
+    ///
+    /// # Errors
+    /// As [`Calls::admit_here`].
+    pub fn admit_root(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        self.admit_here(metadata, |state, caller| state.auth().check_root(caller))
     }
 
     /// Answers a unary call of which a learner does not answer: as [`Calls::unary_on_learner`] otherwise.
@@ -189,6 +226,18 @@ mod tests {
             assert_eq!(of(bad), None, "{bad:?}");
         }
         assert_eq!(timeout(&MetadataMap::new()), None);
+    }
+
+    #[test]
+    fn a_token_is_found_where_clients_put_it() {
+        let mut metadata = MetadataMap::new();
+        assert_eq!(Calls::who(&metadata), Credential::None);
+        metadata.insert(AUTHORIZATION, "Bearer abc.7".parse().unwrap());
+        assert_eq!(Calls::who(&metadata), Credential::Token("abc.7".to_owned()));
+        metadata.insert(AUTHORIZATION, "abc.8".parse().unwrap());
+        assert_eq!(Calls::who(&metadata), Credential::Token("abc.8".to_owned()));
+        metadata.insert(TOKEN, "abc.9".parse().unwrap());
+        assert_eq!(Calls::who(&metadata), Credential::Token("abc.9".to_owned()));
     }
 
     #[test]

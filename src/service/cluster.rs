@@ -3,6 +3,7 @@
 use tonic::{Request, Response, Status};
 
 use crate::machine::command::Member;
+use crate::member::Credential;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::cluster_server::Cluster;
 use crate::service::call::Calls;
@@ -21,13 +22,14 @@ impl ClusterService {
         ClusterService { calls }
     }
 
-    async fn list(&self, request: pb::MemberListRequest) -> Result<pb::MemberListResponse, Status> {
-        let members = self.calls.member().members(request.linearizable).await.map_err(ApiError::from)?;
+    async fn list(&self, who: &Credential, request: pb::MemberListRequest) -> Result<pb::MemberListResponse, Status> {
+        let members = self.calls.member().members(who, request.linearizable).await;
+        let members = members.map_err(ApiError::from)?.map_err(ApiError::from)?;
         Ok(pb::MemberListResponse { header: Some(self.header()), members: listed(members) })
     }
 
-    async fn add(&self, request: pb::MemberAddRequest) -> Result<pb::MemberAddResponse, Status> {
-        let added = self.calls.member().member_add(&request.peer_ur_ls, request.is_learner).await;
+    async fn add(&self, who: &Credential, request: pb::MemberAddRequest) -> Result<pb::MemberAddResponse, Status> {
+        let added = self.calls.member().member_add(who, &request.peer_ur_ls, request.is_learner).await;
         let (member, members) = added.map_err(ApiError::from)?;
         Ok(pb::MemberAddResponse {
             header: Some(self.header()),
@@ -36,20 +38,20 @@ impl ClusterService {
         })
     }
 
-    async fn remove(&self, request: pb::MemberRemoveRequest) -> Result<pb::MemberRemoveResponse, Status> {
-        let members = self.calls.member().member_remove(MemberId(request.id)).await;
+    async fn remove(&self, who: &Credential, request: pb::MemberRemoveRequest) -> Result<pb::MemberRemoveResponse, Status> {
+        let members = self.calls.member().member_remove(who, MemberId(request.id)).await;
         let members = members.map_err(ApiError::from)?;
         Ok(pb::MemberRemoveResponse { header: Some(self.header()), members: listed(members) })
     }
 
-    async fn update(&self, request: pb::MemberUpdateRequest) -> Result<pb::MemberUpdateResponse, Status> {
-        let members = self.calls.member().member_update(MemberId(request.id), &request.peer_ur_ls).await;
+    async fn update(&self, who: &Credential, request: pb::MemberUpdateRequest) -> Result<pb::MemberUpdateResponse, Status> {
+        let members = self.calls.member().member_update(who, MemberId(request.id), &request.peer_ur_ls).await;
         let members = members.map_err(ApiError::from)?;
         Ok(pb::MemberUpdateResponse { header: Some(self.header()), members: listed(members) })
     }
 
-    async fn promote(&self, request: pb::MemberPromoteRequest) -> Result<pb::MemberPromoteResponse, Status> {
-        let members = self.calls.member().member_promote(MemberId(request.id)).await;
+    async fn promote(&self, who: &Credential, request: pb::MemberPromoteRequest) -> Result<pb::MemberPromoteResponse, Status> {
+        let members = self.calls.member().member_promote(who, MemberId(request.id)).await;
         let members = members.map_err(ApiError::from)?;
         Ok(pb::MemberPromoteResponse { header: Some(self.header()), members: listed(members) })
     }
@@ -71,7 +73,7 @@ impl Cluster for ClusterService {
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.list(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.list(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 
     async fn member_add(
@@ -79,7 +81,7 @@ impl Cluster for ClusterService {
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.add(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.add(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 
     async fn member_remove(
@@ -87,7 +89,7 @@ impl Cluster for ClusterService {
         request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.remove(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.remove(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 
     async fn member_update(
@@ -95,7 +97,7 @@ impl Cluster for ClusterService {
         request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.update(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.update(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 
     async fn member_promote(
@@ -103,6 +105,6 @@ impl Cluster for ClusterService {
         request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.promote(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.promote(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 }

@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status};
 use crate::machine::check::check_txn;
 use crate::machine::command::{Answer, Command, Reply};
 use crate::machine::txn::is_read_only;
-use crate::member::Pieces;
+use crate::member::{Credential, Pieces};
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::kv_server::Kv;
 use crate::service::call::Calls;
@@ -30,41 +30,49 @@ impl KvService {
         KvService { calls }
     }
 
-    /// Proposes a command; its header and reply.
-    async fn propose(&self, command: Command) -> Result<(pb::ResponseHeader, Reply), Status> {
-        let Answer { revision, result } =
-            self.calls.member().propose(command).await.map_err(ApiError::from)?;
+    /// Proposes a client's command; its header and reply.
+    async fn propose(
+        &self,
+        who: &Credential,
+        command: Command,
+    ) -> Result<(pb::ResponseHeader, Reply), Status> {
+        let answer = self.calls.member().propose_for(who, command).await;
+        let Answer { revision, result } = answer.map_err(ApiError::from)?;
         let reply = result.map_err(ApiError::from)?;
         Ok((self.calls.header(revision), reply))
     }
 
-    async fn read(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
+    async fn read(&self, who: &Credential, request: pb::RangeRequest) -> Result<pb::RangeResponse, Status> {
         let linearizable = !request.serializable;
         let range = convert::range(request)?;
         let (revision, reply) =
-            self.calls.member().range(range, linearizable).await.map_err(ApiError::from)?;
+            self.calls.member().range(who, range, linearizable).await.map_err(ApiError::from)?;
         let reply = reply.map_err(ApiError::from)?;
         Ok(convert::range_response(self.calls.header(revision), reply))
     }
 
-    async fn transact(&self, request: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
+    async fn transact(&self, who: &Credential, request: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
         let linearizable = convert::is_linearizable(&request);
         let txn = convert::txn(request)?;
         let member = self.calls.member();
         check_txn(&txn, member.config().knobs.max_txn_ops).map_err(ApiError::from)?;
         if is_read_only(&txn) {
-            let (revision, reply) = member.read_txn(&txn, linearizable).await.map_err(ApiError::from)?;
+            let (revision, reply) = member.read_txn(who, &txn, linearizable).await.map_err(ApiError::from)?;
             let reply = reply.map_err(ApiError::from)?;
             return Ok(convert::reply_of_txn(self.calls.header(revision), reply));
         }
-        match self.propose(Command::Txn(txn)).await? {
+        match self.propose(who, Command::Txn(txn)).await? {
             (header, Reply::Txn(reply)) => Ok(convert::reply_of_txn(header, reply)),
             (_, reply) => Err(unexpected(&reply)),
         }
     }
 
-    async fn compaction(&self, request: pb::CompactionRequest) -> Result<pb::CompactionResponse, Status> {
-        let (header, _) = self.propose(Command::Compact(convert::compact(&request))).await?;
+    async fn compaction(
+        &self,
+        who: &Credential,
+        request: pb::CompactionRequest,
+    ) -> Result<pb::CompactionResponse, Status> {
+        let (header, _) = self.propose(who, Command::Compact(convert::compact(&request))).await?;
         if request.physical {
             self.calls.member().sweep().await;
         }
@@ -81,11 +89,12 @@ pub(super) fn unexpected(reply: &Reply) -> Status {
 impl Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
+        let who = Calls::who(&metadata);
         // The one read that a learner answers: from its own state, as the client has asked for.
         let answer = if request.serializable {
-            self.calls.unary_on_learner(&metadata, self.read(request)).await
+            self.calls.unary_on_learner(&metadata, self.read(&who, request)).await
         } else {
-            self.calls.unary(&metadata, self.read(request)).await
+            self.calls.unary(&metadata, self.read(&who, request)).await
         };
         answer.map(Response::new)
     }
@@ -105,7 +114,8 @@ impl Kv for KvService {
             ));
         }
         let begun = async {
-            let begun = self.calls.member().range_pieces(range, linearizable).await;
+            let who = Calls::who(&metadata);
+            let begun = self.calls.member().range_pieces(&who, range, linearizable).await;
             let (revision, pieces) = begun.map_err(ApiError::from)?;
             Ok((revision, pieces.map_err(ApiError::from)?))
         };
@@ -116,7 +126,7 @@ impl Kv for KvService {
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let answer = async {
-            match self.propose(Command::Put(convert::put(request)?)).await? {
+            match self.propose(&Calls::who(&metadata), Command::Put(convert::put(request)?)).await? {
                 (header, Reply::Put { prev_kv }) => {
                     Ok(pb::PutResponse { header: Some(header), prev_kv: prev_kv.map(convert::key_value) })
                 }
@@ -132,7 +142,8 @@ impl Kv for KvService {
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
         let answer = async {
-            match self.propose(Command::DeleteRange(convert::delete_range(request)?)).await? {
+            let command = Command::DeleteRange(convert::delete_range(request)?);
+            match self.propose(&Calls::who(&metadata), command).await? {
                 (header, Reply::DeleteRange { deleted, prev_kvs }) => Ok(pb::DeleteRangeResponse {
                     header: Some(header),
                     deleted,
@@ -146,7 +157,7 @@ impl Kv for KvService {
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.transact(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.transact(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 
     async fn compact(
@@ -154,7 +165,7 @@ impl Kv for KvService {
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.compaction(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.compaction(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 }
 

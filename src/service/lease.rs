@@ -1,12 +1,14 @@
 //! Leases: granted, revoked, kept alive, asked about.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::stream::{Stream, StreamExt, unfold};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::machine::command::Reply;
+use crate::member::Credential;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::lease_server::Lease;
 use crate::service::call::Calls;
@@ -31,9 +33,13 @@ impl LeaseService {
         LeaseService { calls }
     }
 
-    async fn grant(&self, request: pb::LeaseGrantRequest) -> Result<pb::LeaseGrantResponse, Status> {
+    async fn grant(
+        &self,
+        who: &Credential,
+        request: pb::LeaseGrantRequest,
+    ) -> Result<pb::LeaseGrantResponse, Status> {
         let member = self.calls.member();
-        let answer = member.lease_grant(LeaseId(request.id), TtlSecs(request.ttl)).await;
+        let answer = member.lease_grant(who, LeaseId(request.id), TtlSecs(request.ttl)).await;
         let answer = answer.map_err(ApiError::from)?;
         match answer.result.map_err(ApiError::from)? {
             Reply::LeaseGrant { id, ttl } => Ok(pb::LeaseGrantResponse {
@@ -46,18 +52,25 @@ impl LeaseService {
         }
     }
 
-    async fn revoke(&self, request: pb::LeaseRevokeRequest) -> Result<pb::LeaseRevokeResponse, Status> {
-        let answer = self.calls.member().lease_revoke(LeaseId(request.id)).await.map_err(ApiError::from)?;
+    async fn revoke(
+        &self,
+        who: &Credential,
+        request: pb::LeaseRevokeRequest,
+    ) -> Result<pb::LeaseRevokeResponse, Status> {
+        let answer = self.calls.member().lease_revoke(who, LeaseId(request.id)).await;
+        let answer = answer.map_err(ApiError::from)?;
         answer.result.map_err(ApiError::from)?;
         Ok(pb::LeaseRevokeResponse { header: Some(self.calls.header(answer.revision)) })
     }
 
     async fn time_to_live(
         &self,
+        who: &Credential,
         request: pb::LeaseTimeToLiveRequest,
     ) -> Result<pb::LeaseTimeToLiveResponse, Status> {
-        let life = self.calls.member().lease_time_to_live(LeaseId(request.id), request.keys).await;
-        let life = life.map_err(ApiError::from)?;
+        let member = self.calls.member();
+        let life = member.lease_time_to_live(who, LeaseId(request.id), request.keys).await;
+        let life = life.map_err(ApiError::from)?.map_err(ApiError::from)?;
         let header = Some(self.calls.header_now());
         Ok(match life {
             Some(life) => pb::LeaseTimeToLiveResponse {
@@ -76,8 +89,9 @@ impl LeaseService {
         })
     }
 
-    async fn list(&self) -> Result<pb::LeaseLeasesResponse, Status> {
-        let leases = self.calls.member().leases().await.map_err(ApiError::from)?;
+    async fn list(&self, who: &Credential) -> Result<pb::LeaseLeasesResponse, Status> {
+        let leases = self.calls.member().leases(who).await.map_err(ApiError::from)?;
+        let leases = leases.map_err(ApiError::from)?;
         Ok(pb::LeaseLeasesResponse {
             header: Some(self.calls.header_now()),
             leases: leases.into_iter().map(|id| pb::LeaseStatus { id: id.0 }).collect(),
@@ -92,7 +106,7 @@ impl Lease for LeaseService {
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.grant(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.grant(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 
     async fn lease_revoke(
@@ -100,7 +114,7 @@ impl Lease for LeaseService {
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.revoke(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.revoke(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 
     type LeaseKeepAliveStream = KeepAlives;
@@ -110,10 +124,10 @@ impl Lease for LeaseService {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<KeepAlives>, Status> {
         let leaderless = self.calls.leaderless(request.metadata())?;
-        let calls = self.calls.clone();
+        let (calls, who) = (self.calls.clone(), Arc::new(Calls::who(request.metadata())));
         let renewals = request.into_inner().map(move |request| {
-            let calls = calls.clone();
-            async move { renew(&calls, request?.id).await }
+            let (calls, who) = (calls.clone(), who.clone());
+            async move { renew(&calls, &who, request?.id).await }
         });
         // Many leases share a stream: their quorum rounds run side by side, the answers keep the order.
         let renewals = renewals.buffered(RENEWALS_IN_FLIGHT_MAX).boxed();
@@ -125,14 +139,15 @@ impl Lease for LeaseService {
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.time_to_live(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.time_to_live(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 
     async fn lease_leases(
         &self,
         request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
-        self.calls.unary(request.metadata(), self.list()).await.map(Response::new)
+        let who = Calls::who(request.metadata());
+        self.calls.unary(request.metadata(), self.list(&who)).await.map(Response::new)
     }
 }
 
@@ -156,7 +171,8 @@ fn until_failed(answers: KeepAlives, leaderless: Pin<Box<dyn Future<Output = Sta
     stream.boxed()
 }
 
-async fn renew(calls: &Calls, id: i64) -> Result<pb::LeaseKeepAliveResponse, Status> {
-    let ttl = calls.member().lease_keep_alive(LeaseId(id)).await.map_err(ApiError::from)?;
+async fn renew(calls: &Calls, who: &Credential, id: i64) -> Result<pb::LeaseKeepAliveResponse, Status> {
+    let ttl = calls.member().lease_keep_alive(who, LeaseId(id)).await.map_err(ApiError::from)?;
+    let ttl = ttl.map_err(ApiError::from)?;
     Ok(pb::LeaseKeepAliveResponse { header: Some(calls.header_now()), id, ttl: ttl.0 })
 }

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use crate::config::API_VERSION;
 use crate::machine::command::{AlarmKind, Command};
 use crate::machine::effects::RecordsError;
-use crate::member::Member;
+use crate::member::{Credential, Member};
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::alarm_request::AlarmAction;
 use crate::pb::etcdserverpb::maintenance_server::Maintenance;
@@ -77,14 +77,16 @@ impl MaintenanceService {
         })
     }
 
-    async fn alarms(&self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, Status> {
+    async fn alarms(&self, who: &Credential, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, Status> {
         let member = self.calls.member();
         let kind = convert::alarm_kind(request.alarm);
         let of = MemberId(request.member_id);
         let alarms = match AlarmAction::try_from(request.action) {
-            Ok(AlarmAction::Get) => member.alarms().await.map_err(ApiError::from)?,
-            Ok(AlarmAction::Activate) => self.set_alarm(true, of, kind).await?,
-            Ok(AlarmAction::Deactivate) => self.set_alarm(false, of, kind).await?,
+            Ok(AlarmAction::Get) => {
+                member.alarms(who).await.map_err(ApiError::from)?.map_err(ApiError::from)?
+            }
+            Ok(AlarmAction::Activate) => self.set_alarm(who, true, of, kind).await?,
+            Ok(AlarmAction::Deactivate) => self.set_alarm(who, false, of, kind).await?,
             Err(_) => return Err(Status::invalid_argument("unknown alarm action")),
         };
         let wanted = alarms.into_iter().filter(|(raised, _)| kind.is_none_or(|kind| kind == *raised));
@@ -97,14 +99,15 @@ impl MaintenanceService {
     /// Raises or clears an alarm; the alarms that this changed.
     async fn set_alarm(
         &self,
+        who: &Credential,
         raise: bool,
         of: MemberId,
         kind: Option<AlarmKind>,
     ) -> Result<Vec<(AlarmKind, MemberId)>, Status> {
         let member = self.calls.member();
         let Some(kind) = kind else { return Ok(Vec::new()) };
-        let before = member.alarms().await.map_err(ApiError::from)?;
-        let answer = member.propose(Command::Alarm { raise, member: of, kind }).await;
+        let before = member.alarms(who).await.map_err(ApiError::from)?.map_err(ApiError::from)?;
+        let answer = member.propose_for(who, Command::Alarm { raise, member: of, kind }).await;
         answer.map_err(ApiError::from)?.result.map_err(ApiError::from)?;
         if raise {
             return Ok(vec![(kind, of)]);
@@ -140,15 +143,20 @@ fn bytes(count: u64) -> i64 {
 impl Maintenance for MaintenanceService {
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.alarms(request)).await.map(Response::new)
+        self.calls.unary(&metadata, self.alarms(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 
-    async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+    async fn status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        self.calls.admit_here(request.metadata(), |state, caller| state.auth().check_known(caller))?;
         // Asked most of all when something is wrong: a missing leader is an answer here, never an error.
         self.member_status().await.map(Response::new)
     }
 
-    async fn hash(&self, _: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+    async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+        self.calls.admit_root(request.metadata())?;
         let status = self.calls.member().status();
         let [a, b, c, d, ..] = status.hash.1.to_be_bytes();
         Ok(Response::new(pb::HashResponse {
@@ -162,13 +170,15 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
+        self.calls.admit_root(&metadata)?;
         self.calls.unary(&metadata, self.checksum(request)).await.map(Response::new)
     }
 
     async fn defragment(
         &self,
-        _: Request<pb::DefragmentRequest>,
+        request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        self.calls.admit_root(request.metadata())?;
         unimplemented("Defragment")
     }
 
@@ -178,6 +188,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<SnapshotAnswers>, Status> {
+        self.calls.admit_root(request.metadata())?;
         let leaderless = self.calls.leaderless_on_learner(request.metadata())?;
         let offer = self.images.offer().ok_or(ApiError::TOO_MANY_REQUESTS)?;
         let member = self.calls.member().clone();
@@ -205,6 +216,7 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
+        self.calls.admit_root(&metadata)?;
         let moving = async {
             let moved = self.calls.member().move_leader(MemberId(request.target_id)).await;
             moved.map_err(ApiError::from)?;
@@ -216,8 +228,9 @@ impl Maintenance for MaintenanceService {
 
     async fn downgrade(
         &self,
-        _: Request<pb::DowngradeRequest>,
+        request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        self.calls.admit_root(request.metadata())?;
         unimplemented("Downgrade")
     }
 }

@@ -4,6 +4,7 @@
 //! nothing. What is not offered answers "unimplemented": services that are missing altogether do so by
 //! themselves.
 
+mod auth;
 mod call;
 mod cluster;
 mod convert;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use crate::config::limits;
 use crate::env::Env;
 use crate::member::Member;
+use crate::pb::etcdserverpb::auth_server::AuthServer;
 use crate::pb::etcdserverpb::cluster_server::ClusterServer;
 use crate::pb::etcdserverpb::kv_server::KvServer;
 use crate::pb::etcdserverpb::lease_server::LeaseServer;
@@ -51,6 +53,7 @@ pub async fn serve(member: Arc<Member>, env: &Env, address: SocketAddr) -> std::
         .add_service(sized!(WatchServer::new(watch::WatchService::new(calls.clone()))))
         .add_service(sized!(LeaseServer::new(lease::LeaseService::new(calls.clone()))))
         .add_service(sized!(ClusterServer::new(cluster::ClusterService::new(calls.clone()))))
+        .add_service(sized!(AuthServer::new(auth::AuthService::new(calls.clone()))))
         .add_service(sized!(MaintenanceServer::new(maintenance::MaintenanceService::new(calls))))
         .add_service(HealthServer::new(health::HealthService));
     listen::serve(router, address, env, "client").await

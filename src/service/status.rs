@@ -6,7 +6,7 @@
 use tonic::{Code, Status};
 
 use crate::machine::command::CommandError;
-use crate::member::ChangeError;
+use crate::member::{AuthError, ChangeError, PasswordError};
 use crate::raft::pending::ProposeError;
 use crate::raft::read_index::ReadError;
 
@@ -17,6 +17,13 @@ pub struct ApiError {
     pub code: Code,
     /// What clients recognise it by.
     pub text: &'static str,
+}
+
+impl ApiError {
+    /// The code as gRPC libraries print it.
+    pub fn code_name(self) -> String {
+        format!("{:?}", self.code)
+    }
 }
 
 macro_rules! table {
@@ -97,6 +104,42 @@ table! {
     TIMEOUT = Unavailable, "etcdserver: request timed out";
     /// The outcome of a request is unknown.
     TIMEOUT_LEADER_FAILED = Unavailable, "etcdserver: request timed out, possibly due to previous leader failure";
+    /// Clients are not asked who they are.
+    AUTH_NOT_ENABLED = FailedPrecondition, "etcdserver: authentication is not enabled";
+    /// There is no user `root`.
+    ROOT_USER_NOT_FOUND = FailedPrecondition, "etcdserver: root user does not exist";
+    /// The user `root` does not have the role `root`.
+    ROOT_ROLE_NOT_GRANTED = FailedPrecondition, "etcdserver: root user does not have root role";
+    /// A user of this name exists.
+    USER_EXISTS = FailedPrecondition, "etcdserver: user name already exists";
+    /// A user without a name, or a client that has not said who it is.
+    USER_EMPTY = InvalidArgument, "etcdserver: user name is empty";
+    /// No such user.
+    USER_NOT_FOUND = FailedPrecondition, "etcdserver: user name not found";
+    /// A role of this name exists.
+    ROLE_EXISTS = FailedPrecondition, "etcdserver: role name already exists";
+    /// No such role.
+    ROLE_NOT_FOUND = FailedPrecondition, "etcdserver: role name not found";
+    /// A role without a name.
+    ROLE_EMPTY = InvalidArgument, "etcdserver: role name is empty";
+    /// The user is not known, or its password is another.
+    AUTH_FAILED = InvalidArgument, "etcdserver: authentication failed, invalid user ID or password";
+    /// No permission is given.
+    PERMISSION_NOT_GIVEN = InvalidArgument, "etcdserver: permission not given";
+    /// The user may not do this.
+    PERMISSION_DENIED = PermissionDenied, "etcdserver: permission denied";
+    /// The user does not have the role.
+    ROLE_NOT_GRANTED = FailedPrecondition, "etcdserver: role is not granted to the user";
+    /// The role does not have the permission.
+    PERMISSION_NOT_GRANTED = FailedPrecondition, "etcdserver: permission is not granted to the role";
+    /// The token belongs to no session.
+    INVALID_AUTH_TOKEN = Unauthenticated, "etcdserver: invalid auth token";
+    /// What would lock everybody out, or a range of keys that is none.
+    INVALID_AUTH_MANAGEMENT = InvalidArgument, "etcdserver: invalid auth management";
+    /// Users or roles changed too often while a request was under way.
+    AUTH_REVISION_OLD = InvalidArgument, "etcdserver: revision of auth store is old";
+    /// The password is longer than what is looked at of it.
+    PASSWORD_TOO_LONG = InvalidArgument, "etcdserver: password length exceeds 72 bytes";
     /// Members disagree: writes are refused.
     CORRUPT = DataLoss, "etcdserver: corrupt cluster";
     /// The client's own deadline passed.
@@ -125,6 +168,21 @@ impl From<CommandError> for ApiError {
             CommandError::PeerUrlExists => ApiError::PEER_URL_EXISTS,
             CommandError::MemberNotLearner => ApiError::MEMBER_NOT_LEARNER,
             CommandError::NoVoterLeft => ApiError::NOT_ENOUGH_STARTED,
+            CommandError::AuthNotEnabled => ApiError::AUTH_NOT_ENABLED,
+            CommandError::RootUserNotFound => ApiError::ROOT_USER_NOT_FOUND,
+            CommandError::RootRoleNotGranted => ApiError::ROOT_ROLE_NOT_GRANTED,
+            CommandError::UserEmpty => ApiError::USER_EMPTY,
+            CommandError::UserExists => ApiError::USER_EXISTS,
+            CommandError::UserNotFound => ApiError::USER_NOT_FOUND,
+            CommandError::RoleEmpty => ApiError::ROLE_EMPTY,
+            CommandError::RoleExists => ApiError::ROLE_EXISTS,
+            CommandError::RoleNotFound => ApiError::ROLE_NOT_FOUND,
+            CommandError::RoleNotGranted => ApiError::ROLE_NOT_GRANTED,
+            CommandError::PermissionNotGranted => ApiError::PERMISSION_NOT_GRANTED,
+            CommandError::InvalidAuthManagement => ApiError::INVALID_AUTH_MANAGEMENT,
+            CommandError::PermissionDenied => ApiError::PERMISSION_DENIED,
+            CommandError::InvalidAuthToken => ApiError::INVALID_AUTH_TOKEN,
+            CommandError::AuthRevisionOld => ApiError::AUTH_REVISION_OLD,
             CommandError::TooManyOps => ApiError::TOO_MANY_OPS,
             CommandError::DuplicateKey => ApiError::DUPLICATE_KEY,
         }
@@ -149,6 +207,20 @@ impl From<ReadError> for ApiError {
             ReadError::Timeout => ApiError::TIMEOUT,
             ReadError::Replaced => ApiError::LEADER_CHANGED,
             ReadError::Stopped => ApiError::STOPPED,
+        }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> ApiError {
+        match error {
+            AuthError::WrongPassword => ApiError::AUTH_FAILED,
+            AuthError::Refused(refused) => refused.into(),
+            AuthError::Password(PasswordError::TooMany) => ApiError::TOO_MANY_REQUESTS,
+            AuthError::Password(PasswordError::TooLong) => ApiError::PASSWORD_TOO_LONG,
+            AuthError::Password(PasswordError::Stopped) => ApiError::STOPPED,
+            AuthError::Propose(error) => error.into(),
+            AuthError::Read(error) => error.into(),
         }
     }
 }

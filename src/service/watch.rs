@@ -13,7 +13,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::machine::watch::{Response as Queued, fragment};
+use crate::machine::command::Caller;
+use crate::machine::state::State;
+use crate::machine::watch::{Refusal, Response as Queued, WatchSpec, fragment};
+use crate::member::Credential;
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::watch_request::RequestUnion;
 use crate::pb::etcdserverpb::watch_server::Watch;
@@ -54,7 +57,8 @@ impl Watch for WatchService {
         let leaderless = self.calls.leaderless(request.metadata())?;
         let stream = Arc::new(self.calls.member().watch());
         let (failed, at_failure) = oneshot::channel();
-        let requests = Requests(tokio::spawn(take(request.into_inner(), stream.clone(), failed)));
+        let gate = Gate { calls: self.calls.clone(), who: Calls::who(request.metadata()) };
+        let requests = Requests(tokio::spawn(take(gate, request.into_inner(), stream.clone(), failed)));
         let turns = Turns {
             calls: self.calls.clone(),
             stream,
@@ -80,6 +84,7 @@ impl Watch for WatchService {
 /// Takes the client's requests. When it has no more the stream goes on: a client may say all it wants at once and
 /// then listen. Only an error ends it.
 async fn take(
+    gate: Gate,
     mut requests: Streaming<pb::WatchRequest>,
     stream: Arc<WatchStream>,
     failed: oneshot::Sender<Status>,
@@ -96,12 +101,36 @@ async fn take(
         };
         match request.request_union {
             Some(RequestUnion::CreateRequest(request)) => {
-                stream.create(convert::watch_spec(request));
+                let spec = convert::watch_spec(request);
+                match gate.admit(&spec).await {
+                    Ok(()) => drop(stream.create(spec)),
+                    Err(refusal) => stream.refuse(refusal),
+                }
             }
             Some(RequestUnion::CancelRequest(request)) => stream.cancel(WatchId(request.watch_id)),
             Some(RequestUnion::ProgressRequest(_)) => stream.request_progress(),
             None => {}
         }
+    }
+}
+
+/// Lets through what the stream's client may watch. Asked when a watch is created, and never again.
+struct Gate {
+    calls: Calls,
+    who: Credential,
+}
+
+impl Gate {
+    async fn admit(&self, spec: &WatchSpec) -> Result<(), Refusal> {
+        let check = |state: &State, caller: &Caller| state.auth().check_read(caller, &spec.range);
+        let refused = match self.calls.member().admit(&self.who, check).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(refused)) => ApiError::from(refused),
+            Err(error) => ApiError::from(error),
+        };
+        // Clients know the reason in the words of their own library.
+        let (code, text) = (refused.code_name(), refused.text);
+        Err(Refusal::Denied(format!("rpc error: code = {code} desc = {text}")))
     }
 }
 

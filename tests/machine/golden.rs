@@ -217,20 +217,27 @@ fn put(key: &str, value: &str, flags: &[&str]) -> Put {
     put
 }
 
-fn get(words: &[&str]) -> Range {
-    let mut range = Range {
-        range: key_range(words[0]),
+/// A range without options.
+pub fn plain_range(range: KeyRange) -> Range {
+    Range {
+        range,
         limit: 0,
         revision: Revision(0),
         sort_order: SortOrder::None,
         sort_target: SortTarget::Key,
-        keys_only: words.contains(&"keys"),
-        count_only: words.contains(&"count"),
+        keys_only: false,
+        count_only: false,
         min_mod_revision: Revision(0),
         max_mod_revision: Revision(0),
         min_create_revision: Revision(0),
         max_create_revision: Revision(0),
-    };
+    }
+}
+
+fn get(words: &[&str]) -> Range {
+    let mut range = plain_range(key_range(words[0]));
+    range.keys_only = words.contains(&"keys");
+    range.count_only = words.contains(&"count");
     for (name, value) in words.iter().filter_map(|word| word.split_once('=')) {
         match (name, value) {
             ("limit", limit) => range.limit = number(limit),
@@ -282,6 +289,7 @@ fn write_reply(told: &mut String, reply: &Reply, indent: usize) {
         }
         Reply::LeaseGrant { id, ttl } => writeln!(told, "{pad}lease {} for {} s", id.0, ttl.0).unwrap(),
         Reply::LeaseRevoke { deleted } => writeln!(told, "{pad}deleted {deleted}").unwrap(),
+        Reply::Token(token) => writeln!(told, "{pad}token {token}").unwrap(),
         Reply::Members(members) => {
             for member in members {
                 let votes = if member.is_learner { ", a learner" } else { "" };

@@ -202,7 +202,7 @@ proptest! {
         entry.wall_ms = numbers.3;
         let deletes = extra.into_iter().map(|range| TxnOp::DeleteRange(DeleteRange { range, prev_kv: true }));
         let command = Command::Txn(Txn { failure: deletes.collect(), ..Txn::default() });
-        entry.requests.push(Request { sequence: 1, command });
+        entry.requests.push(Request::new(1, command));
         let bytes = encode_batch(&entry);
         prop_assert_eq!(&bytes, &encode_batch(&entry));
         prop_assert_eq!(decode_batch(bytes).unwrap(), entry);

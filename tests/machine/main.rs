@@ -11,6 +11,7 @@
     reason = "a test that meets the unexpected fails"
 )]
 
+mod auth;
 mod generate;
 mod golden;
 mod laws;

@@ -125,6 +125,7 @@ impl Model {
                 }
                 Ok(Reply::Done)
             }
+            Command::ChangeAuth(_) | Command::Authenticate { .. } => panic!("the model knows no users: {command:?}"),
             Command::Alarm { raise: true, member, kind } => {
                 self.alarms.insert((*kind, *member));
                 Ok(Reply::Done)

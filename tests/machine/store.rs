@@ -117,7 +117,7 @@ impl Node {
 
 /// Requests of one member's first incarnation, from a sequence on, everything below it answered.
 pub fn batch(member: u64, sequence: u64, commands: Vec<Command>) -> Batch {
-    let request = |(sequence, command)| Request { sequence, command };
+    let request = |(sequence, command)| Request::new(sequence, command);
     Batch {
         member: MemberId(member),
         incarnation: Incarnation(1),

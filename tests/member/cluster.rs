@@ -10,7 +10,7 @@ use quorate::env::{Env, within};
 use quorate::machine::command::{Answer, Command, Compact, Member as MemberInfo, Put};
 use quorate::machine::effects::Event;
 use quorate::machine::watch::{Body, Response, WatchSpec};
-use quorate::member::{Knobs, Member, MemberConfig};
+use quorate::member::{Credential, Knobs, Member, MemberConfig};
 use quorate::node::{StartError, start};
 use quorate::peer::join::{self, JoinError, find_place};
 use quorate::raft::watch_stream::WatchStream;
@@ -222,12 +222,12 @@ pub async fn put(member: &Member, key: &str, value: &str, lease: LeaseId) -> Rev
         lease,
         ..Put::default()
     };
-    done(member.propose(Command::Put(put)).await.unwrap())
+    done(member.propose_for(&Credential::None, Command::Put(put)).await.unwrap())
 }
 
 /// Forgets history.
 pub async fn compact(member: &Member, revision: Revision) {
-    done(member.propose(Command::Compact(Compact { revision })).await.unwrap());
+    done(member.propose_for(&Credential::None, Command::Compact(Compact { revision })).await.unwrap());
 }
 
 fn done(answer: Answer) -> Revision {

@@ -27,13 +27,13 @@ use std::time::{Duration, Instant};
 use cluster::{Cluster, all_keys, compact, events, put, quick, responses, soon, until};
 use quorate::machine::command::{Answer, CommandError, Reply};
 use quorate::machine::watch::{Body, CatchUpBudget, EventOptions, WatchLimits};
-use quorate::node::{Knobs, Member};
+use quorate::node::{Credential, Knobs, Member};
 use quorate::types::{LeaseId, Revision, TtlSecs, WatchId};
 
 const NO_LEASE: LeaseId = LeaseId::NONE;
 
 async fn grant(member: &Member, id: LeaseId, ttl: i64) -> (LeaseId, TtlSecs) {
-    match member.lease_grant(id, TtlSecs(ttl)).await.unwrap() {
+    match member.lease_grant(&Credential::None, id, TtlSecs(ttl)).await.unwrap() {
         Answer { result: Ok(Reply::LeaseGrant { id, ttl }), .. } => (id, ttl),
         other => panic!("no lease: {other:?}"),
     }
@@ -163,32 +163,32 @@ async fn a_lease_lives_while_it_is_kept_alive_and_takes_its_keys_along() {
     assert!(shortest.0 > 0);
     assert_eq!(ttl, TtlSecs(1), "one and a half election timeouts, in whole seconds");
     let (id, ttl) = grant(member, NO_LEASE, 3).await;
-    let again = member.lease_grant(id, TtlSecs(5)).await.unwrap();
+    let again = member.lease_grant(&Credential::None, id, TtlSecs(5)).await.unwrap();
     assert_eq!(again.result, Err(CommandError::LeaseExists));
-    let endless = member.lease_grant(NO_LEASE, TtlSecs(9_000_000_001)).await.unwrap();
+    let endless = member.lease_grant(&Credential::None, NO_LEASE, TtlSecs(9_000_000_001)).await.unwrap();
     assert_eq!(endless.result, Err(CommandError::LeaseTtlTooLarge));
 
     let stream = member.watch();
     stream.create(all_keys(Revision(0)));
     put(member, "x", "1", id).await;
     put(member, "y", "1", id).await;
-    let life = member.lease_time_to_live(id, true).await.unwrap().unwrap();
+    let life = member.lease_time_to_live(&Credential::None, id, true).await.unwrap().unwrap().unwrap();
     assert_eq!((life.granted, life.keys), (ttl, vec!["x".into(), "y".into()]));
-    assert!(member.leases().await.unwrap().contains(&id));
+    assert!(member.leases(&Credential::None).await.unwrap().unwrap().contains(&id));
 
     let begun = Instant::now();
     let mut kept = begun;
     while begun.elapsed() < Duration::from_secs(4) {
         kept = Instant::now();
-        assert_eq!(member.lease_keep_alive(id).await.unwrap(), ttl);
+        assert_eq!(member.lease_keep_alive(&Credential::None, id).await.unwrap(), Ok(ttl));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let found = responses(&stream, |found| events(found).iter().any(|event| event.starts_with('-'))).await;
     assert!(kept.elapsed() >= Duration::from_secs(3), "expired {:?} after the keep-alive", kept.elapsed());
     assert_eq!(events(&found), ["x=1@2", "y=1@3", "-x@4", "-y@4"]);
-    assert_eq!(member.lease_keep_alive(id).await.unwrap(), TtlSecs(0));
-    assert_eq!(member.lease_time_to_live(id, true).await.unwrap(), None);
-    assert!(member.leases().await.unwrap().is_empty());
+    assert_eq!(member.lease_keep_alive(&Credential::None, id).await.unwrap(), Ok(TtlSecs(0)));
+    assert_eq!(member.lease_time_to_live(&Credential::None, id, true).await.unwrap(), Ok(None));
+    assert!(member.leases(&Credential::None).await.unwrap().unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -198,12 +198,12 @@ async fn revoking_ends_a_lease_at_once_and_its_id_may_be_used_again() {
     let id = LeaseId(77);
     grant(member, id, 600).await;
     put(member, "x", "1", id).await;
-    let revoked = member.lease_revoke(id).await.unwrap();
+    let revoked = member.lease_revoke(&Credential::None, id).await.unwrap();
     assert_eq!(revoked.result, Ok(Reply::LeaseRevoke { deleted: 1 }));
-    let missing = member.lease_revoke(id).await.unwrap();
+    let missing = member.lease_revoke(&Credential::None, id).await.unwrap();
     assert_eq!(missing.result, Err(CommandError::LeaseNotFound));
     grant(member, id, 300).await;
-    let life = member.lease_time_to_live(id, true).await.unwrap().unwrap();
+    let life = member.lease_time_to_live(&Credential::None, id, true).await.unwrap().unwrap().unwrap();
     assert_eq!((life.granted, life.keys.len()), (TtlSecs(300), 0));
     assert!((200..=300).contains(&life.remaining.0), "the first life's deadline is gone: {life:?}");
 }
@@ -216,7 +216,7 @@ async fn a_checkpointed_remainder_is_cleared_by_the_next_keep_alive() {
     let (id, _) = grant(member, NO_LEASE, 60).await;
     let remaining = || member.replica().state().lease(id).and_then(|lease| lease.remaining);
     until("a checkpoint", || remaining().filter(|left| *left < TtlSecs(60))).await;
-    assert_eq!(member.lease_keep_alive(id).await.unwrap(), TtlSecs(60));
+    assert_eq!(member.lease_keep_alive(&Credential::None, id).await.unwrap(), Ok(TtlSecs(60)));
     // The keep-alive was answered after the reset was applied; the next checkpoint is a tenth of the TTL away.
     assert_eq!(remaining(), None);
 }
@@ -234,16 +234,16 @@ async fn three_members_serve_watches_and_leases_alike_and_outlive_their_leader()
     let (id, ttl) = grant(&others[0], NO_LEASE, 5).await;
     put(&others[0], "x", "1", id).await;
     put(&others[0], "y", "1", id).await;
-    assert_eq!(others[1].lease_keep_alive(id).await.unwrap(), ttl);
-    assert_eq!(others[1].lease_keep_alive(LeaseId(id.0 ^ 1)).await.unwrap(), TtlSecs(0));
-    let life = others[1].lease_time_to_live(id, true).await.unwrap().unwrap();
+    assert_eq!(others[1].lease_keep_alive(&Credential::None, id).await.unwrap(), Ok(ttl));
+    assert_eq!(others[1].lease_keep_alive(&Credential::None, LeaseId(id.0 ^ 1)).await.unwrap(), Ok(TtlSecs(0)));
+    let life = others[1].lease_time_to_live(&Credential::None, id, true).await.unwrap().unwrap().unwrap();
     assert_eq!((life.granted, life.keys.len()), (ttl, 2));
     assert!((2..=5).contains(&life.remaining.0), "{life:?}");
 
     leader.stop().await;
     let kept = Instant::now();
-    let renewed = soon("a keep-alive at the new leader", others[0].lease_keep_alive(id)).await;
-    assert_eq!(renewed, Ok(ttl), "the lease outlives its leader");
+    let renewed = soon("a keep-alive at the new leader", others[0].lease_keep_alive(&Credential::None, id)).await;
+    assert_eq!(renewed, Ok(Ok(ttl)), "the lease outlives its leader");
     let next = cluster.leader_among(&others).await;
     assert!(!Arc::ptr_eq(&next, &leader));
 
@@ -255,5 +255,5 @@ async fn three_members_serve_watches_and_leases_alike_and_outlive_their_leader()
     assert!(kept.elapsed() >= Duration::from_secs(5), "expired {:?} after the keep-alive", kept.elapsed());
     assert_eq!(seen[0], ["x=1@2", "y=1@3", "-x@4", "-y@4"]);
     assert_eq!(seen[0], seen[1], "the keys vanish at one revision everywhere");
-    assert_eq!(others[1].lease_time_to_live(id, false).await.unwrap(), None);
+    assert_eq!(others[1].lease_time_to_live(&Credential::None, id, false).await.unwrap(), Ok(None));
 }

@@ -315,7 +315,7 @@ pub fn batch(member: u64, incarnation: u64, lowest: u64, sequence: u64, command:
         incarnation: Incarnation(incarnation),
         lowest_unanswered: lowest,
         wall_ms: 0,
-        requests: vec![Request { sequence, command }],
+        requests: vec![Request::new(sequence, command)],
     }
 }
 

@@ -186,6 +186,7 @@ fn inner(reply: product::Reply) -> Option<seen::Response> {
         product::Reply::LeaseGrant { .. }
         | product::Reply::LeaseRevoke { .. }
         | product::Reply::Members(_)
+        | product::Reply::Token(_)
         | product::Reply::Done => return None,
     })
 }

@@ -7,6 +7,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use quorate::machine::command::CommandError;
+use quorate::node::Credential;
 use quorate::raft::read_index::ReadError;
 use quorate_check::error_table::Code;
 use quorate_check::history::{Header, Range, Request};
@@ -95,7 +97,8 @@ impl Api for Direct {
 /// A range put together of its pieces, each taken slowly.
 async fn streamed(member: &Member, range: Range, pause: Duration) -> Reply {
     let linearizable = !range.serializable;
-    let (revision, begun) = match member.range_pieces(convert::range(&range), linearizable).await {
+    let begun = member.range_pieces(&Credential::None, convert::range(&range), linearizable).await;
+    let (revision, begun) = match begun {
         Ok(begun) => begun,
         Err(error) => return Reply::Unknown(error.to_string()),
     };
@@ -150,24 +153,30 @@ async fn answer(member: &Member, id: OpId, request: &Request) -> Reply {
             Ok((_, Err(error))) => refused(error),
             Err(refusal) => not_answered(refusal),
         },
-        Call::KeepAlive(id) => read(member.lease_keep_alive(id).await, |ttl| {
+        Call::KeepAlive(id) => read(member.lease_keep_alive(&Credential::None, id).await, |ttl| {
             Reply::Answered(header(member.revision()), convert::keep_alive_response(id, ttl))
         }),
-        Call::TimeToLive { id, keys } => read(member.lease_time_to_live(id, keys).await, |life| {
-            Reply::Answered(header(member.revision()), convert::time_to_live_response(id, life))
-        }),
-        Call::Leases => read(member.leases().await, |leases| {
+        Call::TimeToLive { id, keys } => {
+            read(member.lease_time_to_live(&Credential::None, id, keys).await, |life| {
+                Reply::Answered(header(member.revision()), convert::time_to_live_response(id, life))
+            })
+        }
+        Call::Leases => read(member.leases(&Credential::None).await, |leases| {
             Reply::Answered(header(member.revision()), convert::leases_response(leases))
         }),
         Call::Unsupported => Reply::Refused(Code::Unimplemented, "not offered by an object".to_owned()),
     }
 }
 
-fn read<T>(answer: Result<T, ReadError>, reply: impl FnOnce(T) -> Reply) -> Reply {
-    answer.map_or_else(|error| Reply::Unknown(error.to_string()), reply)
+fn read<T>(answer: Result<Result<T, CommandError>, ReadError>, reply: impl FnOnce(T) -> Reply) -> Reply {
+    match answer {
+        Ok(Ok(answer)) => reply(answer),
+        Ok(Err(error)) => refused(error),
+        Err(error) => Reply::Unknown(error.to_string()),
+    }
 }
 
-fn refused(error: quorate::machine::command::CommandError) -> Reply {
+fn refused(error: CommandError) -> Reply {
     let (code, text) = convert::refusal(error);
     Reply::Refused(code, text)
 }

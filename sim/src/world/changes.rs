@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use quorate::machine::command::{self, CommandError};
-use quorate::member::ChangeError;
+use quorate::member::{ChangeError, Credential};
 use quorate::types as product;
 use quorate_check::types::MemberId;
 
@@ -58,22 +58,28 @@ pub async fn change(member: &Member, change: Change) -> Changed {
     let id = |id: MemberId| product::MemberId(id.0);
     match change {
         Change::MoveLeader(to) => outcome(member.move_leader(id(to)).await.map(|()| Changed::Done)),
-        Change::Promote(learner) => outcome(member.member_promote(id(learner)).await.map(|_| Changed::Done)),
-        Change::Remove(gone) => match member.member_remove(id(gone)).await {
+        Change::Promote(learner) => {
+            let promoted = member.member_promote(&Credential::None, id(learner)).await;
+            outcome(promoted.map(|_| Changed::Done))
+        }
+        Change::Remove(gone) => match member.member_remove(&Credential::None, id(gone)).await {
             Err(ChangeError::Refused(CommandError::MemberNotFound)) => Changed::Removed,
             removed => outcome(removed.map(|_| Changed::Removed)),
         },
-        Change::Add { url, learner } => match member.member_add(std::slice::from_ref(&url), learner).await {
-            Ok((added, _)) => Changed::Added(MemberId(added.id.0)),
-            Err(error) => match (listed_at(member, &url), error) {
-                // An attempt before this one has done it, whatever this one is refused for.
-                (Some(id), _) => Changed::Added(id),
-                (None, ChangeError::Refused(CommandError::PeerUrlExists)) => {
-                    Changed::NotYet("this member does not know of it yet".to_owned())
-                }
-                (None, error) => outcome(Err(error)),
-            },
-        },
+        Change::Add { url, learner } => {
+            let added = member.member_add(&Credential::None, std::slice::from_ref(&url), learner).await;
+            match added {
+                Ok((added, _)) => Changed::Added(MemberId(added.id.0)),
+                Err(error) => match (listed_at(member, &url), error) {
+                    // An attempt before this one has done it, whatever this one is refused for.
+                    (Some(id), _) => Changed::Added(id),
+                    (None, ChangeError::Refused(CommandError::PeerUrlExists)) => {
+                        Changed::NotYet("this member does not know of it yet".to_owned())
+                    }
+                    (None, error) => outcome(Err(error)),
+                },
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use quorate::env::Env;
 use quorate::machine::check::check_txn;
 use quorate::machine::command::{self, Answer, Command, CommandError, RangeReply};
 use quorate::machine::watch::{CatchUpBudget, WatchLimits};
-use quorate::node::{self, MemberConfig};
+use quorate::node::{self, Credential, MemberConfig};
 use quorate::peer::join::{Place, find_place, kept_place};
 use quorate::raft::pending::ProposeError;
 use quorate::storage::engine::EngineKind;
@@ -188,6 +188,8 @@ fn knobs(plan: &Plan) -> node::Knobs {
             .engine_cache_bytes
             .and_then(|bytes| usize::try_from(bytes).ok())
             .unwrap_or(node::Knobs::default().engine_cache_bytes),
+        // As cheap as it gets: time spent on a password is no time of the simulated world.
+        bcrypt_cost: 4,
         quota_bytes: knobs.quota_bytes.or(node::Knobs::default().quota_bytes),
         ..node::Knobs::default()
     }
@@ -222,7 +224,7 @@ pub async fn propose(member: &Member, command: Command) -> Result<Answer, Refusa
     {
         return Ok(Answer { revision: member.status().revision, result: Err(error) });
     }
-    member.propose(command).await.map_err(|error| match error {
+    member.propose_for(&Credential::None, command).await.map_err(|error| match error {
         ProposeError::TooManyRequests | ProposeError::TooLarge => {
             Refusal::NothingDone(Code::ResourceExhausted, format!("etcdserver: {error}"))
         }
@@ -242,7 +244,8 @@ pub async fn range(
     range: command::Range,
     linearizable: bool,
 ) -> Result<RangeAnswer, Refusal> {
-    member.range(range, linearizable).await.map_err(|error| Refusal::Unknown(error.to_string()))
+    let answer = member.range(&Credential::None, range, linearizable).await;
+    answer.map_err(|error| Refusal::Unknown(error.to_string()))
 }
 
 /// Clears the alarm about space, whoever raised it.
@@ -250,7 +253,9 @@ pub async fn range(
 /// # Errors
 /// [`Refusal`].
 pub async fn disarm(member: &Member) -> Result<(), Refusal> {
-    let alarms = member.alarms().await.map_err(|error| Refusal::Unknown(error.to_string()))?;
+    let alarms = member.alarms(&Credential::None).await;
+    let alarms = alarms.map_err(|error| Refusal::Unknown(error.to_string()))?;
+    let alarms = alarms.map_err(|error| Refusal::Unknown(error.to_string()))?;
     for (kind, by) in alarms.into_iter().filter(|(kind, _)| *kind == command::AlarmKind::NoSpace) {
         propose(member, Command::Alarm { raise: false, member: by, kind }).await?;
     }

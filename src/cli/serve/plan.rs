@@ -121,6 +121,8 @@ pub fn config_of(config: &ServeConfig, place: Place) -> Result<MemberConfig, Pla
             request_timeout: config.request_timeout(),
             strict_reconfig: config.strict_reconfig,
             learners_max: config.learners_max,
+            session_ttl: config.auth_token_ttl,
+            bcrypt_cost: config.bcrypt_cost,
             watch_progress_interval: config.watch_progress_interval,
             ..Knobs::default()
         },

@@ -6,6 +6,7 @@
 //! carries the lowest one that holds its commands: members of an older version read it for as long as nobody asks
 //! for what they do not know.
 
+pub mod auth;
 pub mod items;
 pub mod record;
 pub mod snapshot;
@@ -13,18 +14,21 @@ pub mod snapshot;
 use bytes::Bytes;
 use prost::Message;
 
+use crate::machine::codec::auth::{auth_change_from_pb, auth_change_to_pb};
 use crate::machine::codec::items::{member_from_pb, member_to_pb};
 use crate::machine::command::{
-    AlarmKind, Batch, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange, MemberChange,
-    Put, Range, Request, SortOrder, SortTarget, Txn, TxnOp,
+    AlarmKind, Batch, Caller, Command, Compact, Compare, CompareResult, CompareTarget, ProvenUser, DeleteRange,
+    MemberChange, Put, Range, Request, SortOrder, SortTarget, Txn, TxnOp,
 };
 use crate::pb::record as pb;
 use crate::types::{Incarnation, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
 
 /// The newest format this version reads.
-pub const BATCH_FORMAT: u32 = 2;
+pub const BATCH_FORMAT: u32 = 3;
 /// The first format that holds changes of the member list.
 const MEMBER_CHANGES_FORMAT: u32 = 2;
+/// The first format that holds users and roles, and who asks.
+const AUTH_FORMAT: u32 = 3;
 
 /// Transactions nest at most this deep: deeper ones could be written, but not read back, because the decoder
 /// bounds its recursion. [`crate::machine::check::check_txn`] refuses them before they are proposed.
@@ -68,8 +72,13 @@ pub fn encode_batch(batch: &Batch) -> Bytes {
 
 /// The lowest format that holds the batch.
 fn format_of(batch: &Batch) -> u32 {
-    let changes = |request: &Request| matches!(request.command, Command::ChangeMembers(_));
-    if batch.requests.iter().any(changes) { MEMBER_CHANGES_FORMAT } else { 1 }
+    let needed = |request: &Request| match request.command {
+        Command::ChangeAuth(_) | Command::Authenticate { .. } => AUTH_FORMAT,
+        _ if request.caller != request.command.usual_caller() => AUTH_FORMAT,
+        Command::ChangeMembers(_) => MEMBER_CHANGES_FORMAT,
+        _ => 1,
+    };
+    batch.requests.iter().map(needed).max().unwrap_or(1)
 }
 
 /// A batch from bytes.
@@ -129,9 +138,37 @@ fn request_to_pb(request: &Request) -> pb::Request {
             Pb::Bootstrap(pb::Bootstrap { members: members.iter().map(member_to_pb).collect() })
         }
         Command::ChangeMembers(change) => Pb::MemberChange(change_to_pb(change)),
+        Command::ChangeAuth(change) => Pb::AuthChange(auth_change_to_pb(change)),
+        Command::Authenticate { user, auth_revision, token } => Pb::Authenticate(pb::Authenticate {
+            user: user.clone(),
+            auth_revision: *auth_revision,
+            token: token.clone(),
+        }),
         Command::Noop => Pb::Noop(pb::Noop {}),
     };
-    pb::Request { sequence: request.sequence, command: Some(command) }
+    let caller =
+        (request.caller != request.command.usual_caller()).then(|| caller_to_pb(&request.caller));
+    pb::Request { sequence: request.sequence, command: Some(command), caller }
+}
+
+fn caller_to_pb(caller: &Caller) -> pb::Caller {
+    match caller {
+        Caller::Member => pb::Caller { member: true, ..pb::Caller::default() },
+        Caller::Anonymous => pb::Caller::default(),
+        Caller::User(ProvenUser { user, auth_revision }) => {
+            pb::Caller { member: false, user: user.to_string(), auth_revision: *auth_revision }
+        }
+    }
+}
+
+fn caller_from_pb(caller: pb::Caller) -> Caller {
+    if caller.member {
+        Caller::Member
+    } else if caller.user.is_empty() {
+        Caller::Anonymous
+    } else {
+        Caller::User(ProvenUser { user: caller.user.into(), auth_revision: caller.auth_revision })
+    }
 }
 
 fn request_from_pb(request: pb::Request) -> Result<Request, CodecError> {
@@ -170,9 +207,14 @@ fn request_from_pb(request: pb::Request) -> Result<Request, CodecError> {
             Command::Bootstrap { members: bootstrap.members.into_iter().map(member_from_pb).collect() }
         }
         Pb::MemberChange(change) => Command::ChangeMembers(change_from_pb(change)?),
+        Pb::AuthChange(change) => Command::ChangeAuth(auth_change_from_pb(change)?),
+        Pb::Authenticate(pb::Authenticate { user, auth_revision, token }) => {
+            Command::Authenticate { user, auth_revision, token }
+        }
         Pb::Noop(pb::Noop {}) => Command::Noop,
     };
-    Ok(Request { sequence: request.sequence, command })
+    let caller = request.caller.map_or_else(|| command.usual_caller(), caller_from_pb);
+    Ok(Request { sequence: request.sequence, caller, command })
 }
 
 fn change_to_pb(change: &MemberChange) -> pb::MemberChange {
@@ -388,12 +430,12 @@ mod tests {
 
     fn batch(command: Command) -> Batch {
         let (member, incarnation) = (MemberId(1), Incarnation(1));
-        let requests = vec![Request { sequence: 1, command }];
+        let requests = vec![Request::new(1, command)];
         Batch { member, incarnation, lowest_unanswered: 1, wall_ms: 0, requests }
     }
 
     fn stored(command: Option<pb::request::Command>, format: u32) -> Bytes {
-        let requests = vec![pb::Request { sequence: 1, command }];
+        let requests = vec![pb::Request { sequence: 1, command, caller: None }];
         pb::Batch { format, requests, ..pb::Batch::default() }.encode_to_vec().into()
     }
 

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::config::limits;
 use crate::env::{Env, within};
-use crate::machine::command::Command;
+use crate::machine::command::{Caller, Command};
 use crate::raft::RaftHandle;
 use crate::raft::lease::deadlines::{Granted, Renewal, Reset};
 use crate::raft::proposer::{Proposer, WriteError};
@@ -250,7 +250,7 @@ impl LeaseKeeper {
             // No deadline: while the command may still be committed, nobody may renew these leases.
             // The planted bug lets it be forwarded to whoever leads by then.
             let outcome = if crate::mutant!("lease-expiry-forwarded") {
-                keeper.inner.proposer.propose(command).await.map_err(|_| WriteError::Unknown)
+                keeper.inner.proposer.propose(Caller::Member, command).await.map_err(|_| WriteError::Unknown)
             } else {
                 keeper.inner.proposer.propose_as_leader(command, term).await
             };

@@ -54,7 +54,11 @@ fn op(revision: Revision, reply: Reply) -> pb::ResponseOp {
         }
         Reply::Txn(reply) => Some(Op::ResponseTxn(reply_of_txn(header, reply))),
         // No operation of a transaction answers these.
-        Reply::LeaseGrant { .. } | Reply::LeaseRevoke { .. } | Reply::Members(_) | Reply::Done => None,
+        Reply::LeaseGrant { .. }
+        | Reply::LeaseRevoke { .. }
+        | Reply::Members(_)
+        | Reply::Token(_)
+        | Reply::Done => None,
     };
     pb::ResponseOp { response }
 }

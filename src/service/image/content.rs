@@ -3,7 +3,8 @@
 //! | bucket | key | value |
 //! |---|---|---|
 //! | alarm | the alarm | nothing |
-//! | auth, authRoles, authUsers | | nothing yet |
+//! | auth | `authEnabled`, `authRevision` | whether clients are asked who they are, and how often that was changed |
+//! | authRoles, authUsers | name | the role, the user |
 //! | cluster | `clusterVersion` | the version whose files these are |
 //! | key | revision, `_`, place in it, and `t` if the key went | key and value |
 //! | lease | id | the lease |
@@ -22,6 +23,8 @@ use serde_json::{Value, json};
 
 use super::{IMAGE_VERSION, ImageError};
 use crate::machine::alarm::parse_alarm_key;
+use crate::machine::auth::UserKey;
+use crate::machine::codec::auth::{decode_auth_status, decode_role, decode_user};
 use crate::machine::codec::items::decode_member;
 use crate::machine::command::Member;
 use crate::machine::effects::Event;
@@ -92,6 +95,8 @@ pub struct Content {
     removed: BTreeMap<Bytes, Bytes>,
     alarms: BTreeMap<Bytes, Bytes>,
     meta: BTreeMap<Bytes, Bytes>,
+    auth: BTreeMap<Bytes, Bytes>,
+    users: BTreeMap<Bytes, Bytes>,
 }
 
 fn failed(error: impl ToString) -> ImageError {
@@ -110,6 +115,8 @@ impl Content {
             removed: BTreeMap::new(),
             alarms: BTreeMap::new(),
             meta: BTreeMap::new(),
+            auth: BTreeMap::new(),
+            users: BTreeMap::new(),
         };
         let mut voters = Vec::new();
         let mut learners = Vec::new();
@@ -132,6 +139,7 @@ impl Content {
             let alarm = convert::alarm_member(kind, member).encode_to_vec();
             content.alarms.insert(alarm.into(), Bytes::new());
         }
+        content.read_users()?;
         content.meta = content.read_meta(&voters, &learners)?;
         Ok(content)
     }
@@ -139,6 +147,25 @@ impl Content {
     /// All pairs of a bucket that is never large.
     fn small(&self, bucket: Bucket) -> Result<Vec<Pair>, ImageError> {
         Ok(self.reader.range(bucket, &[], usize::MAX)?)
+    }
+
+    fn read_users(&mut self) -> Result<(), ImageError> {
+        for (key, value) in self.small(Bucket::AuthUsers)? {
+            match UserKey::decode(&key) {
+                Some(UserKey::Status) => {
+                    let (enabled, revision) = decode_auth_status(value).map_err(failed)?;
+                    self.auth.insert(Bytes::from("authEnabled"), vec![u8::from(enabled)].into());
+                    self.auth.insert(Bytes::from("authRevision"), revision.to_be_bytes().to_vec().into());
+                }
+                Some(UserKey::User(name)) => {
+                    let user = decode_user(value).map_err(failed)?;
+                    let stored = convert::user(&name, &user).encode_to_vec();
+                    self.users.insert(name.into(), stored.into());
+                }
+                None => return Err(failed("a user's key is unreadable")),
+            }
+        }
+        Ok(())
     }
 
     fn read_meta(&self, voters: &[u64], learners: &[u64]) -> Result<BTreeMap<Bytes, Bytes>, ImageError> {
@@ -177,7 +204,9 @@ impl Content {
             |pairs: &BTreeMap<Bytes, Bytes>| pairs.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         let pairs = match part {
             Part::Alarm => all(&self.alarms),
-            Part::Auth | Part::AuthRoles | Part::AuthUsers => Vec::new(),
+            Part::Auth => all(&self.auth),
+            Part::AuthRoles => self.page(Bucket::AuthRoles, cursor, role)?,
+            Part::AuthUsers => all(&self.users),
             Part::Cluster => vec![(Bytes::from("clusterVersion"), Bytes::from(IMAGE_VERSION))],
             Part::Key => self.page(Bucket::Records, cursor, key_value)?,
             Part::Lease => self.page(Bucket::Leases, cursor, lease)?,
@@ -216,6 +245,13 @@ fn key_value(key: &Bytes, value: Bytes) -> Result<Pair, ImageError> {
         }
     };
     Ok((place.into(), kv.encode_to_vec().into()))
+}
+
+/// A role in etcd's form.
+fn role(key: &Bytes, value: Bytes) -> Result<Pair, ImageError> {
+    let name = str::from_utf8(key).map_err(failed)?;
+    let role = decode_role(value).map_err(failed)?;
+    Ok((key.clone(), convert::role(name, &role).encode_to_vec().into()))
 }
 
 /// A lease in etcd's form.

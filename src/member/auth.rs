@@ -1,0 +1,184 @@
+//! Who a member's clients are, and what they may ask of it.
+//!
+//! A client shows a token with every call. Which user that is, and what the user may do, is asked of the state in which
+//! the answer counts: for a command when it is applied, for a read in the state that is read. What a member refuses by its
+//! own state alone it asks again once it knows everything that was acknowledged before the call, so that a member that
+//! lags behind turns nobody away who has just been let in.
+//!
+//! A member that has not heard yet that clients are asked who they are lets them watch and keep leases alive as if they
+//! had come before that; whatever it reads or writes for them is checked all the same.
+
+use crate::machine::auth::change::{AuthChange, PasswordHash};
+use crate::machine::command::{Answer, Caller, Command, CommandError, ProvenUser, Reply};
+use crate::machine::state::State;
+use crate::member::Member;
+use crate::member::passwords::PasswordError;
+use crate::raft::pending::ProposeError;
+use crate::raft::read_index::ReadError;
+
+/// How often a command is proposed again because users or roles were changed while it was under way.
+const CHANGES_MET_MAX: usize = 10;
+
+/// What a client shows of who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Credential {
+    /// Nothing.
+    #[default]
+    None,
+    /// The token of a session.
+    Token(String),
+}
+
+/// Why nobody was signed in, or no user or role changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// The user is not known, or its password is another; which of both does not show.
+    #[error("authentication failed, invalid user ID or password")]
+    WrongPassword,
+    /// The state refused.
+    #[error(transparent)]
+    Refused(#[from] CommandError),
+    /// The password was neither hashed nor checked.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The command did not get into the log, or nobody knows.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// The state could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl Member {
+    /// Asks `check` of this member's state as it is, with whoever shows `who`.
+    ///
+    /// # Errors
+    /// Outer: see [`ReadError`]. Inner: what `check` says, or the token is none.
+    pub fn admit_here<T>(
+        &self,
+        who: &Credential,
+        check: impl FnOnce(&State, &Caller) -> Result<T, CommandError>,
+    ) -> Result<Result<T, CommandError>, ReadError> {
+        let state = self.replica.readable().map_err(|error| self.unreadable(&error))?;
+        Ok(self.caller_in(&state, who).and_then(|caller| check(&state, &caller)))
+    }
+
+    /// As [`Member::admit_here`], of a state that knows every change of users and roles that was acknowledged before,
+    /// unless it says that nobody is asked who he is.
+    ///
+    /// # Errors
+    /// As [`Member::admit_here`].
+    pub async fn admit<T>(
+        &self,
+        who: &Credential,
+        check: impl FnOnce(&State, &Caller) -> Result<T, CommandError>,
+    ) -> Result<Result<T, CommandError>, ReadError> {
+        if self.replica.state().auth().is_enabled() {
+            self.linearizable().await?;
+        }
+        self.admit_here(who, check)
+    }
+
+    /// Who shows this, as `state` has it; the state is held meanwhile.
+    pub(super) fn caller_in(&self, state: &State, who: &Credential) -> Result<Caller, CommandError> {
+        let auth = state.auth();
+        match who {
+            Credential::Token(token) if auth.is_enabled() => {
+                let user = self.replica.user_of(token).ok_or(CommandError::InvalidAuthToken)?;
+                Ok(Caller::User(ProvenUser { user, auth_revision: auth.revision() }))
+            }
+            Credential::Token(_) | Credential::None => Ok(Caller::Anonymous),
+        }
+    }
+
+    /// As [`Member::propose`], for a client: what it may not do is refused.
+    ///
+    /// # Errors
+    /// See [`ProposeError`].
+    pub async fn propose_for(&self, who: &Credential, command: Command) -> Result<Answer, ProposeError> {
+        let check = |state: &State, caller: &Caller| {
+            state.check_caller(caller, &command).map(|()| (state.revision(), caller.clone()))
+        };
+        for _ in 0..CHANGES_MET_MAX {
+            let admitted = match self.admit_here(who, check)? {
+                Ok(admitted) => Ok(admitted),
+                // Whether that is the newest is asked before anything is said.
+                Err(_) => {
+                    self.linearizable().await?;
+                    self.admit_here(who, check)?
+                }
+            };
+            let caller = match admitted {
+                Ok((_, caller)) => caller,
+                Err(refused) => return Ok(Answer { revision: self.revision(), result: Err(refused) }),
+            };
+            let answer = self.propose(caller, command.clone()).await?;
+            // This member has applied by now what came in between, and knows more of its client.
+            if answer.result != Err(CommandError::AuthRevisionOld) {
+                return Ok(answer);
+            }
+            crate::sometimes!("users or roles changed under a command");
+        }
+        Ok(Answer { revision: self.revision(), result: Err(CommandError::AuthRevisionOld) })
+    }
+
+    /// Checks a user's password and opens a session; its token.
+    ///
+    /// # Errors
+    /// See [`AuthError`].
+    pub async fn sign_in(&self, user: &str, password: &str) -> Result<String, AuthError> {
+        for _ in 0..CHANGES_MET_MAX {
+            self.linearizable().await?;
+            let (hash, auth_revision) = self.challenge(user)?;
+            if !self.passwords.matches(password, hash).await? {
+                return Err(AuthError::WrongPassword);
+            }
+            let (user, token) = (user.to_owned(), self.token_start());
+            let command = Command::Authenticate { user, auth_revision, token };
+            match self.propose(Caller::Member, command).await?.result {
+                Ok(Reply::Token(token)) => return Ok(token),
+                Ok(_) => return Err(ProposeError::AnswerLost.into()),
+                Err(CommandError::AuthRevisionOld) => crate::sometimes!("users changed under a sign-in"),
+                Err(refused) => return Err(refused.into()),
+            }
+        }
+        Err(CommandError::AuthRevisionOld.into())
+    }
+
+    /// What a user's password is to be checked against, nothing for one who is not known or has none, and the revision of
+    /// the auth state that says so.
+    fn challenge(&self, user: &str) -> Result<(Option<PasswordHash>, u64), AuthError> {
+        let state = self.replica.readable().map_err(|error| self.unreadable(&error))?;
+        let auth = state.auth();
+        if !auth.is_enabled() {
+            return Err(CommandError::AuthNotEnabled.into());
+        }
+        Ok((auth.user(user).and_then(|user| user.password()).cloned(), auth.revision()))
+    }
+
+    /// Makes one change of users and roles.
+    ///
+    /// # Errors
+    /// See [`AuthError`].
+    pub async fn change_auth(&self, who: &Credential, change: AuthChange) -> Result<(), AuthError> {
+        self.propose_for(who, Command::ChangeAuth(change)).await?.result?;
+        Ok(())
+    }
+
+    /// The hash of a password, for a change of users; only for whoever may make one.
+    ///
+    /// # Errors
+    /// See [`AuthError`].
+    pub async fn hash_password(&self, who: &Credential, password: &str) -> Result<PasswordHash, AuthError> {
+        self.admit(who, |state, caller| state.auth().check_root(caller)).await??;
+        Ok(self.passwords.hash(password).await?)
+    }
+
+    /// Sixteen random letters.
+    fn token_start(&self) -> String {
+        const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPabcdefghijklmnop";
+        let numbers = [self.env.entropy.next_u64(), self.env.entropy.next_u64()];
+        let letters = numbers.iter().flat_map(|number| number.to_be_bytes());
+        letters.filter_map(|byte| LETTERS.get(usize::from(byte % 32))).map(|letter| char::from(*letter)).collect()
+    }
+}
