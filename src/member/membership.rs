@@ -87,8 +87,8 @@ impl Member {
         peer_urls: &[String],
         is_learner: bool,
     ) -> Result<(MemberInfo, Vec<MemberInfo>), ChangeError> {
-        let urls = parsed(peer_urls)?;
         self.admit_change(who).await?;
+        let urls = parsed(peer_urls)?;
         let members = self.members_now();
         if is_learner {
             let learners = members.iter().filter(|member| member.is_learner).count();
@@ -140,6 +140,7 @@ impl Member {
         id: MemberId,
         peer_urls: &[String],
     ) -> Result<Vec<MemberInfo>, ChangeError> {
+        self.admit_change(who).await?;
         let peer_urls = parsed(peer_urls)?.iter().map(|url| url.as_str().to_owned()).collect();
         self.change(who, MemberChange::Update { member: id, peer_urls }).await
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::node::Knobs;
 use quorate::pb::etcdserverpb as pb;
-use quorate::pb::etcdserverpb::auth_client::AuthClient;
 use quorate::pb::etcdserverpb::cluster_client::ClusterClient;
 use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::lease_client::LeaseClient;
@@ -380,8 +379,6 @@ async fn the_cluster_and_its_members_describe_themselves() {
     }
     assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
 
-    let not_offered = AuthClient::new(cluster.connect(0).await).auth_status(pb::AuthStatusRequest {}).await;
-    assert_eq!(not_offered.unwrap_err().code(), Code::Unimplemented);
     let nowhere = refused(list.member_add(pb::MemberAddRequest::default()).await);
     assert_eq!(nowhere, error(Code::InvalidArgument, "given member URLs are invalid"));
 }

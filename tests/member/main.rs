@@ -13,10 +13,12 @@
 )]
 
 mod api;
+mod auth;
 mod cluster;
 mod image;
 mod limits;
 mod membership;
+mod raw;
 mod refusal;
 mod restarts;
 mod running;
