@@ -9,8 +9,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer, Operation, Outcome, Request,
-    Settled, Watch, WatchEnd, WatchReceived,
+    AskedBy, Asker, Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer, Operation, Outcome, Request,
+    RightsAre, RightsChange, Settled, Watch, WatchEnd, WatchReceived,
 };
 use quorate_check::types::{ClientId, MemberId, Nanos, OpId, Revision, WatchNo};
 use quorate_check::verdict::Class;
@@ -33,6 +33,8 @@ struct Inner {
     /// Watches that have not ended.
     watches: BTreeMap<WatchNo, Watch>,
     newcomers: Newcomers,
+    /// Changes of rights; those that were refused are taken out.
+    rights: Vec<Option<RightsChange>>,
     /// The time of the last event.
     last: Nanos,
     trace: Trace,
@@ -59,6 +61,10 @@ pub struct Written {
 /// A fault in the history that has not ended.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenFault(usize);
+
+/// A change of rights of which more may be known later.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenRights(usize);
 
 /// Who moved into which place, and when.
 #[derive(Debug, Default)]
@@ -129,6 +135,31 @@ impl Record {
             }
             inner.history.operations.push(Operation { returned: at, outcome, ..operation });
         }
+    }
+
+    /// Writes down that who may do what is about to be changed; its place, for when more is known.
+    pub fn rights_change(&self, what: RightsAre, at: Nanos) -> OpenRights {
+        let mut inner = self.inner();
+        inner.note(at, format_args!("rights {what:?}"));
+        inner.rights.push(Some(RightsChange { invoked: at, returned: None, what }));
+        OpenRights(inner.rights.len() - 1)
+    }
+
+    /// Writes down what came of a change of rights: it was made, or will never be.
+    pub fn rights_changed(&self, change: OpenRights, at: Nanos, made: bool) {
+        let mut inner = self.inner();
+        inner.note(at, format_args!("rights {} {}", change.0, if made { "changed" } else { "unchanged" }));
+        if let Some(known) = inner.rights.get_mut(change.0) {
+            *known = known.take().filter(|_| made);
+            if let Some(change) = known {
+                change.returned = Some(at);
+            }
+        }
+    }
+
+    /// Writes down who asks for an operation.
+    pub fn asked_by(&self, operation: OpId, asker: Asker) {
+        self.inner().history.askers.push(AskedBy { operation, asker });
     }
 
     /// Writes down that a watch was asked for.
@@ -338,6 +369,7 @@ impl Record {
             outcome: Outcome::Unknown { reason: "the run ended".to_owned() },
             ..operation
         }));
+        inner.history.rights = std::mem::take(&mut inner.rights).into_iter().flatten().collect();
         let live = std::mem::take(&mut inner.watches).into_values();
         inner.history.watches.extend(live);
         inner.figures.simulated_ms = last.0 / 1_000_000;

@@ -16,6 +16,7 @@ use quorate_check::types::Nanos;
 use quorate_check::verdict::{Class, Verdict};
 use quorate_check::{Options, judge};
 
+use crate::client::guard::Guard;
 use crate::client::{Session, Ways, observer};
 use crate::disturbance::Disturbances;
 use crate::moment::Moment;
@@ -195,6 +196,7 @@ async fn story(plan: Plan, record: Arc<Record>) {
     world.start_all();
     world.start_monitor();
     let faults = world.start_faults();
+    let guard = Guard::start(&world);
     observer::start(&world, until);
     let ways = Ways::new(world.clone());
     let clients = world.plan().clients.clone();
@@ -221,7 +223,7 @@ async fn story(plan: Plan, record: Arc<Record>) {
         fault.abort();
     }
     if !record.is_over() {
-        Settle::new(world.clone(), &ways).run().await;
+        Settle::new(world.clone(), &ways, guard).run().await;
     }
 }
 

@@ -125,6 +125,8 @@ pub enum Observation {
         expired: Vec<LeaseId>,
         /// Whether the machine refused it.
         refused: bool,
+        /// Whether it did so for want of a right.
+        denied: bool,
     },
 }
 

@@ -502,6 +502,14 @@ pub enum CommandError {
     DuplicateKey,
 }
 
+impl CommandError {
+    /// Whether it is the caller that is refused, and not what it asks for.
+    pub fn is_denial(&self) -> bool {
+        use CommandError::{AuthRevisionOld, InvalidAuthToken, PermissionDenied, UserEmpty};
+        matches!(self, PermissionDenied | UserEmpty | InvalidAuthToken | AuthRevisionOld)
+    }
+}
+
 impl Request {
     /// A request whose caller did not say who he is.
     pub fn new(sequence: u64, command: Command) -> Request {

@@ -227,6 +227,7 @@ impl Replica {
                 revision: answer.revision,
                 expired: expired_by(batch, id.sequence),
                 refused: answer.result.is_err(),
+                denied: answer.result.as_ref().is_err_and(|refused| refused.is_denial()),
             });
         }
     }

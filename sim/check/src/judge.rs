@@ -7,7 +7,7 @@ use crate::options::Options;
 use crate::revision_order::{self, Cause, Replayed};
 use crate::types::{OpId, WatchNo};
 use crate::verdict::{Counts, Oracle, Verdict, Violation};
-use crate::{hash, header, lock, log_order, watch};
+use crate::{hash, header, lock, log_order, rights, watch};
 use std::collections::BTreeSet;
 
 /// Judges a history: all violations that the oracles find, sorted, and what was judged in numbers.
@@ -25,6 +25,7 @@ pub fn judge(history: &History, options: &Options) -> Verdict {
     violations.extend(lease::check(history, &book, &replayed, options));
     violations.extend(log_order::check(history, &replayed, options));
     violations.extend(lock::check(history, &replayed, options));
+    violations.extend(rights::check(history));
     Verdict::new(violations, count(history, &replayed))
 }
 

@@ -26,6 +26,7 @@ pub mod model;
 mod options;
 pub mod raft;
 pub mod revision_order;
+pub mod rights;
 pub mod span;
 pub mod types;
 pub mod verdict;

@@ -88,6 +88,8 @@ pub enum Oracle {
     LogOrder,
     /// The guarantees of locks and elections.
     Lock,
+    /// Who may do what.
+    Rights,
     /// The harness's own consistency.
     Harness,
 }
@@ -112,6 +114,7 @@ impl fmt::Display for Oracle {
             Oracle::Equality => "equality",
             Oracle::LogOrder => "log-order",
             Oracle::Lock => "lock",
+            Oracle::Rights => "rights",
             Oracle::Harness => "harness",
         })
     }

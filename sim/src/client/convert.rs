@@ -3,9 +3,10 @@
 //! Only for members that are called as objects; clients on the wire go through the wire's types.
 
 use quorate::machine::command as product;
+use quorate::service::status::ApiError;
 use quorate::types::{KeyRange, LeaseId, Revision, TtlSecs};
 use quorate_check::bytes::Bytes;
-use quorate_check::error_table::{self, Code};
+use quorate_check::error_table::Code;
 use quorate_check::history as seen;
 use quorate_check::types as numbers;
 
@@ -262,37 +263,8 @@ pub fn watch_event(event: &quorate::machine::watch::WatchEvent) -> seen::Event {
 
 /// The code and text by which the API's clients know a refusal.
 pub fn refusal(error: product::CommandError) -> (Code, String) {
-    let (code, text) = match error {
-        product::CommandError::KeyNotFound => (Code::InvalidArgument, "etcdserver: key not found"),
-        product::CommandError::Compacted(_) => (Code::OutOfRange, error_table::COMPACTED),
-        product::CommandError::FutureRevision => (Code::OutOfRange, error_table::FUTURE_REVISION),
-        product::CommandError::LeaseNotFound => (Code::NotFound, error_table::LEASE_NOT_FOUND),
-        product::CommandError::LeaseExists => (Code::FailedPrecondition, "etcdserver: lease already exists"),
-        product::CommandError::LeaseTtlTooLarge => (Code::OutOfRange, "etcdserver: too large lease TTL"),
-        product::CommandError::NoSpace => (Code::ResourceExhausted, error_table::NO_SPACE),
-        product::CommandError::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
-        product::CommandError::MemberNotFound => (Code::NotFound, "etcdserver: member not found"),
-        product::CommandError::MemberExists => {
-            (Code::FailedPrecondition, "etcdserver: member ID already exist")
-        }
-        product::CommandError::PeerUrlExists => {
-            (Code::FailedPrecondition, "etcdserver: Peer URLs already exists")
-        }
-        product::CommandError::MemberNotLearner => {
-            (Code::FailedPrecondition, "etcdserver: can only promote a learner member")
-        }
-        product::CommandError::NoVoterLeft => (
-            Code::FailedPrecondition,
-            "etcdserver: re-configuration failed due to not enough started members",
-        ),
-        product::CommandError::TooManyOps => {
-            (Code::InvalidArgument, "etcdserver: too many operations in txn request")
-        }
-        product::CommandError::DuplicateKey => {
-            (Code::InvalidArgument, "etcdserver: duplicate key given in txn request")
-        }
-    };
-    (code, text.to_owned())
+    let known = ApiError::from(error);
+    (Code::of_number(i32::from(known.code)), known.text.to_owned())
 }
 
 #[cfg(test)]

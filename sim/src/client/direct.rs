@@ -52,7 +52,7 @@ impl Api for Direct {
             madsim::time::sleep(there).await;
             let Some((node, object)) = world.reach(member) else { return Reply::NotSent };
             let task = node.spawn(async move {
-                let reply = answer(&object, id, &request).await;
+                let reply = answer(&object, &Credential::None, id, &request).await;
                 madsim::time::sleep(back).await;
                 reply
             });
@@ -135,10 +135,10 @@ fn header(member: &Member, revision: quorate::types::Revision) -> Header {
 }
 
 /// What the member says, in the history's terms.
-async fn answer(member: &Member, id: OpId, request: &Request) -> Reply {
+pub(super) async fn answer(member: &Member, who: &Credential, id: OpId, request: &Request) -> Reply {
     let header = |revision| header(member, revision);
     match convert::call(request) {
-        Call::Propose(command) => match asking(id, product::propose(member, command)).await {
+        Call::Propose(command) => match asking(id, product::propose(member, who, command)).await {
             Ok(answer) => match answer.result {
                 Ok(reply) => match convert::response(request, reply) {
                     Some(response) => Reply::Answered(header(answer.revision), response),
@@ -148,20 +148,20 @@ async fn answer(member: &Member, id: OpId, request: &Request) -> Reply {
             },
             Err(refusal) => not_answered(refusal),
         },
-        Call::Range { range, serializable } => match product::range(member, range, !serializable).await {
+        Call::Range { range, serializable } => match product::range(member, who, range, !serializable).await {
             Ok((revision, Ok(reply))) => Reply::Answered(header(revision), convert::range_response(reply)),
             Ok((_, Err(error))) => refused(error),
             Err(refusal) => not_answered(refusal),
         },
-        Call::KeepAlive(id) => read(member.lease_keep_alive(&Credential::None, id).await, |ttl| {
+        Call::KeepAlive(id) => read(member.lease_keep_alive(who, id).await, |ttl| {
             Reply::Answered(header(member.revision()), convert::keep_alive_response(id, ttl))
         }),
         Call::TimeToLive { id, keys } => {
-            read(member.lease_time_to_live(&Credential::None, id, keys).await, |life| {
+            read(member.lease_time_to_live(who, id, keys).await, |life| {
                 Reply::Answered(header(member.revision()), convert::time_to_live_response(id, life))
             })
         }
-        Call::Leases => read(member.leases(&Credential::None).await, |leases| {
+        Call::Leases => read(member.leases(who).await, |leases| {
             Reply::Answered(header(member.revision()), convert::leases_response(leases))
         }),
         Call::Unsupported => Reply::Refused(Code::Unimplemented, "not offered by an object".to_owned()),

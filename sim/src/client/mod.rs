@@ -2,13 +2,16 @@
 //!
 //! `memory` what a client has seen; `resolve` symbols to requests; `api` the seam to the members; `convert`
 //! requests and answers in the product's own types; `direct` members called as objects; `wire` members called over
-//! the network; `ways` which of the two; `session` one client; `observer` watches.
+//! the network; `ways` which of the two; `session` one client; `observer` watches; `guard`
+//! asks in the names of users.
 
 #[cfg(madsim)]
 mod api;
 pub mod convert;
 #[cfg(madsim)]
 mod direct;
+#[cfg(madsim)]
+pub mod guard;
 mod memory;
 #[cfg(madsim)]
 pub mod observer;

@@ -189,7 +189,7 @@ impl Session {
 }
 
 /// What the client knows; `None` when nothing was sent.
-fn outcome(reply: Reply) -> Option<Outcome> {
+pub(super) fn outcome(reply: Reply) -> Option<Outcome> {
     Some(match reply {
         Reply::Answered(header, response) => Outcome::Ok { header, response },
         Reply::Refused(code, message) => match error_table::fate(Dialect::Quorate, code, &message) {

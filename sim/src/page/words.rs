@@ -289,6 +289,7 @@ pub(super) fn fault(fault: &Fault) -> String {
         Fault::MoveLeader { .. } => "leadership is to go there".to_owned(),
         Fault::AddMember { learner: true } => "a learner is added".to_owned(),
         Fault::AddMember { learner: false } => "a member is added".to_owned(),
+        Fault::Guard {} => "clients are asked who they are".to_owned(),
         Fault::PromoteMember {} => "a learner gets its vote".to_owned(),
         Fault::RemoveMember { .. } => "member removed".to_owned(),
         Fault::ReplaceMember { .. } => "disk lost: member removed, another added".to_owned(),

@@ -46,6 +46,8 @@ pub enum Purpose {
     Focus,
     /// One message on its way.
     Delivery,
+    /// Whether and when clients are asked who they are, and what is then asked.
+    Guard,
 }
 
 impl Purpose {
@@ -69,6 +71,7 @@ impl Purpose {
             Purpose::Damage => 21,
             Purpose::Focus => 22,
             Purpose::Delivery => 40,
+            Purpose::Guard => 41,
         }
     }
 }

@@ -70,11 +70,13 @@ pub enum Family {
     Succession,
     /// Members that are held up, and struck, at a place in their code.
     Ambush,
+    /// Clients are asked who they are, for a while.
+    Auth,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 23] = [
+    pub const ALL: [Family; 24] = [
         Family::Kill,
         Family::Power,
         Family::Pause,
@@ -98,6 +100,7 @@ impl Family {
         Family::Cluster,
         Family::Succession,
         Family::Ambush,
+        Family::Auth,
     ];
 
     /// Families of the disk atlas: their faults go beyond what the product may assume of a disk, take its space,
@@ -512,6 +515,8 @@ pub enum Fault {
     },
     /// A learner gets its vote, if there is one.
     PromoteMember {},
+    /// Every client is asked who it is; some say so, and their rights come and go.
+    Guard {},
     /// A member is removed, and ends by itself.
     RemoveMember {
         /// Who.
@@ -562,6 +567,7 @@ impl Fault {
             Fault::Ambush { member, .. } => member.map(Target::Member),
             Fault::AddMember { .. }
             | Fault::PromoteMember {}
+            | Fault::Guard {}
             | Fault::KillAll {}
             | Fault::RollingRestart { .. }
             | Fault::PowerLossAll {}
@@ -614,6 +620,7 @@ impl Fault {
             | Fault::PromoteMember {}
             | Fault::RemoveMember { .. }
             | Fault::ReplaceMember { .. } => Family::Cluster,
+            Fault::Guard {} => Family::Auth,
         }
     }
 
@@ -669,6 +676,7 @@ impl Fault {
             Fault::DeathAfter { moment: LogMoment::Unused, .. } => "edge/unused",
             Fault::MoveLeader { .. } => "cluster/move-leader",
             Fault::AddMember { .. } => "cluster/add",
+            Fault::Guard {} => "auth/guard",
             Fault::PromoteMember {} => "cluster/promote",
             Fault::RemoveMember { .. } => "cluster/remove",
             Fault::ReplaceMember { .. } => "cluster/replace",

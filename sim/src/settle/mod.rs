@@ -3,7 +3,7 @@
 //!
 //! 1. A quorum is healed, the plan's ending keeps the others broken: every client of the quorum is granted a write and
 //!    then a read, and the quorum comes to one state, unless some hear of the others what some do not.
-//! 2. Everything is healed: what operators had begun comes to an end, all come to one state, and every member that
+//! 2. Everything is healed: nobody is asked any more who he is, what operators had begun comes to an end, all come to one state, and every member that
 //!    votes serves a write and a read by itself. A rest follows: whoever watches is told of everything; leases end.
 //! 3. All are started again: they come to one state, every member that votes serves, operators change the cluster, and
 //!    removed machines are switched on. A second rest follows.
@@ -22,6 +22,7 @@ use quorate_disk::Crash;
 
 use self::asker::{Asker, Demand};
 use crate::client::Ways;
+use crate::client::guard::Guard;
 use crate::client::observer::{LATECOMERS_STAY, follower_of};
 use crate::plan::MemberIndex;
 use crate::world::World;
@@ -45,15 +46,16 @@ const LAST_CRASH: u64 = u64::MAX >> 1;
 pub struct Settle {
     world: World,
     askers: Vec<Asker>,
+    guard: Guard,
     within: Duration,
 }
 
 impl Settle {
     /// The end of this world's run.
-    pub fn new(world: World, ways: &Ways) -> Settle {
+    pub fn new(world: World, ways: &Ways, guard: Guard) -> Settle {
         let askers = world.plan().clients.iter().map(|client| Asker::new(&world, ways, client.id)).collect();
         let within = Duration::from_millis(world.plan().knobs.settle_ms);
-        Settle { world, askers, within }
+        Settle { world, askers, guard, within }
     }
 
     /// Goes through all steps. Findings go to the record.
@@ -64,7 +66,8 @@ impl Settle {
         let healed = self.world.time().now();
         self.world.heal();
         let when = "after everything was healed";
-        if !self.world.attempts_end().await
+        if !self.guard.end(self.within).await
+            || !self.world.attempts_end().await
             || !self.converge(&self.world.seated(), when, false).await
             || !self.world.finish_changes().await
             || !self.all_converge(when).await

@@ -218,13 +218,17 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn propose(member: &Member, command: Command) -> Result<Answer, Refusal> {
+pub async fn propose(
+    member: &Member,
+    who: &Credential,
+    command: Command,
+) -> Result<Answer, Refusal> {
     if let Command::Txn(txn) = &command
         && let Err(error) = check_txn(txn, member.config().knobs.max_txn_ops)
     {
         return Ok(Answer { revision: member.status().revision, result: Err(error) });
     }
-    member.propose_for(&Credential::None, command).await.map_err(|error| match error {
+    member.propose_for(who, command).await.map_err(|error| match error {
         ProposeError::TooManyRequests | ProposeError::TooLarge => {
             Refusal::NothingDone(Code::ResourceExhausted, format!("etcdserver: {error}"))
         }
@@ -241,10 +245,11 @@ pub type RangeAnswer = (Revision, Result<RangeReply, CommandError>);
 /// [`Refusal`].
 pub async fn range(
     member: &Member,
+    who: &Credential,
     range: command::Range,
     linearizable: bool,
 ) -> Result<RangeAnswer, Refusal> {
-    let answer = member.range(&Credential::None, range, linearizable).await;
+    let answer = member.range(who, range, linearizable).await;
     answer.map_err(|error| Refusal::Unknown(error.to_string()))
 }
 
@@ -257,7 +262,7 @@ pub async fn disarm(member: &Member) -> Result<(), Refusal> {
     let alarms = alarms.map_err(|error| Refusal::Unknown(error.to_string()))?;
     let alarms = alarms.map_err(|error| Refusal::Unknown(error.to_string()))?;
     for (kind, by) in alarms.into_iter().filter(|(kind, _)| *kind == command::AlarmKind::NoSpace) {
-        propose(member, Command::Alarm { raise: false, member: by, kind }).await?;
+        propose(member, &Credential::None, Command::Alarm { raise: false, member: by, kind }).await?;
     }
     Ok(())
 }

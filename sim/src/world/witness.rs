@@ -150,7 +150,7 @@ impl Heard {
                 self.requests.extend(ASKING.get().map(|operation| (id, operation)));
                 return Vec::new();
             }
-            Observation::Ran { entry, id, revision, expired, refused } => {
+            Observation::Ran { entry, id, revision, expired, refused, denied } => {
                 let entry = log_id(entry);
                 if self.written < Some(entry.index) {
                     write(Logged {
@@ -160,6 +160,7 @@ impl Heard {
                         revision: Revision(revision.0),
                         expired: expired.into_iter().map(|lease| LeaseId(lease.0)).collect(),
                         refused,
+                        denied,
                     });
                     self.commands += 1;
                 }

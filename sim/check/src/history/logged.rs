@@ -23,4 +23,7 @@ pub struct Logged {
     /// Whether the machine refused it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub refused: bool,
+    /// Whether it did so for want of a right: whoever asked may then ask again in the same operation's name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub denied: bool,
 }

@@ -7,6 +7,7 @@ mod logged;
 mod operation;
 mod request;
 mod response;
+mod rights;
 mod watch;
 
 pub use lock::{Contender, Granted, LeaderSeen, Observer};
@@ -21,6 +22,7 @@ pub use response::{
     LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveResponse, PutResponse,
     RangeResponse, Response, StatusResponse, TxnResponse,
 };
+pub use rights::{AskedBy, Asker, RightsAre, RightsChange};
 pub use watch::{Watch, WatchCreate, WatchEnd, WatchReceived};
 
 use crate::types::{MemberId, Nanos, Revision, is_default};
@@ -102,6 +104,10 @@ pub enum Record {
     Contender(Contender),
     /// Who was seen to lead.
     Observer(Observer),
+    /// A change of who may do what.
+    RightsChange(RightsChange),
+    /// Who asked for an operation.
+    AskedBy(AskedBy),
 }
 
 /// Everything a run recorded.
@@ -125,6 +131,10 @@ pub struct History {
     pub contenders: Vec<Contender>,
     /// Who was seen to lead.
     pub observers: Vec<Observer>,
+    /// Changes of who may do what; empty where nobody was ever asked who he is.
+    pub rights: Vec<RightsChange>,
+    /// Who said who he is, by operation.
+    pub askers: Vec<AskedBy>,
 }
 
 /// A history file cannot be read or written.
@@ -156,6 +166,8 @@ impl History {
             Record::Logged(logged) => self.log.push(logged),
             Record::Contender(contender) => self.contenders.push(contender),
             Record::Observer(observer) => self.observers.push(observer),
+            Record::RightsChange(change) => self.rights.push(change),
+            Record::AskedBy(asked) => self.askers.push(asked),
         }
     }
 
@@ -184,6 +196,8 @@ impl History {
             .chain(self.log.iter().map(|logged| Record::Logged(logged.clone())))
             .chain(self.contenders.iter().map(|contender| Record::Contender(contender.clone())))
             .chain(self.observers.iter().map(|observer| Record::Observer(observer.clone())))
+            .chain(self.rights.iter().map(|change| Record::RightsChange(*change)))
+            .chain(self.askers.iter().map(|asked| Record::AskedBy(*asked)))
             .chain(self.settled.iter().map(|settled| Record::Settled(*settled)));
         for record in records {
             serde_json::to_writer(&mut target, &record).map_err(std::io::Error::from)?;

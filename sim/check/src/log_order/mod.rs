@@ -58,7 +58,8 @@ fn in_order(history: &History) -> (Vec<Command<'_>>, Vec<Violation>) {
         history.operations.iter().map(|operation| (operation.id, operation)).collect();
     let mut violations = Vec::new();
     let mut commands: Vec<Command<'_>> = Vec::with_capacity(history.log.len());
-    for logged in &history.log {
+    // What is denied changes nothing, and by what right is not for the log to say.
+    for logged in history.log.iter().filter(|logged| !logged.denied) {
         let operation = logged.operation.and_then(|id| operations.get(&id).copied());
         if let (Some(id), None) = (logged.operation, operation) {
             violations

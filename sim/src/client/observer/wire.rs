@@ -17,7 +17,7 @@ use tonic::{Response, Status, Streaming};
 
 use super::Watching;
 use crate::client::wire;
-use crate::plan::MemberIndex;
+use crate::plan::{Family, MemberIndex};
 use crate::world::World;
 
 /// How long a stream may take to open.
@@ -59,18 +59,33 @@ fn open(watching: &Watching, channel: Channel) -> BoxFuture<'static, Opened> {
     async move { WatchClient::new(channel).watch(requests).await }.boxed()
 }
 
+/// Whether the watch was refused because its client did not say who it is.
+fn is_denied(response: &WatchResponse) -> bool {
+    response.created && response.canceled && response.cancel_reason.ends_with("user name is empty")
+}
+
 /// Runs the watch to its end.
 pub(super) async fn watch(world: &World, index: MemberIndex, mut watching: Watching) -> WatchEnd {
+    let guarded = world.plan().families.contains(&Family::Auth);
     let channel = match wire::channel(index) {
         Ok(channel) => channel,
         Err(status) => return watching.broken(status.message()),
     };
-    let (asked, mut responses) = loop {
+    let (asked, mut responses, first) = loop {
         let asked = watching.time.now();
         // Another may have moved in while nobody answered.
         watching.watch.member.id = world.member_id(index);
         match madsim::time::timeout(OPEN_TIMEOUT, open(&watching, channel.clone())).await {
-            Ok(Ok(responses)) => break (asked, responses.into_inner()),
+            Ok(Ok(responses)) if guarded => {
+                let mut responses = responses.into_inner();
+                let first = madsim::time::timeout(OPEN_TIMEOUT, responses.next()).await;
+                match first {
+                    Ok(Some(Ok(response))) if !is_denied(&response) => break (asked, responses, Some(response)),
+                    // Whoever has to say who he is asks again until he need not.
+                    _ => watching.time.sleep(RETRY_PAUSE).await,
+                }
+            }
+            Ok(Ok(responses)) => break (asked, responses.into_inner(), None),
             // Nothing was asked, or nobody knows whether it was: either way no response has come.
             Ok(Err(_)) | Err(_) => watching.time.sleep(RETRY_PAUSE).await,
         }
@@ -79,9 +94,16 @@ pub(super) async fn watch(world: &World, index: MemberIndex, mut watching: Watch
         }
     };
     watching.begins(asked);
+    let mut first = first.map(Ok);
     loop {
         let Some(patience) = watching.patience() else { return watching.over() };
-        let Ok(response) = madsim::time::timeout(patience, responses.next()).await else { continue };
+        let next = async {
+            match first.take() {
+                Some(first) => Some(first),
+                None => responses.next().await,
+            }
+        };
+        let Ok(response) = madsim::time::timeout(patience, next).await else { continue };
         let response = match response {
             Some(Ok(response)) => response,
             Some(Err(status)) => return watching.broken(status.message()),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{atlas, cluster, focus, links, opening};
+use super::{atlas, cluster, focus, guard, links, opening};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{Direction, DiskArea, DiskCall, Unseat};
 use crate::plan::{Family, Fault, Focus, MemberIndex, PlannedFault, Target};
@@ -26,13 +26,15 @@ const AIMED_IDS: u64 = 1_000;
 pub(super) fn families(seed: u64, focused: Option<Focus>) -> BTreeSet<Family> {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 0);
     let rate = dice.between(300, 700);
-    // The atlas draws for itself.
-    let others = Family::ALL.into_iter().filter(|family| !Family::ATLAS.contains(family));
+    // The atlas draws for itself, and so does who is asked who he is.
+    let apart = |family: &Family| Family::ATLAS.contains(family) || *family == Family::Auth;
+    let others = Family::ALL.into_iter().filter(|family| !apart(family));
     let mut families: BTreeSet<Family> = others.filter(|_| dice.permille(rate)).collect();
     if !Family::UNSEATING.iter().any(|family| families.contains(family)) {
         families.extend(dice.pick(&Family::UNSEATING));
     }
     families.extend(atlas::families(seed));
+    families.extend(guard::family(seed));
     families.extend(focus::families(focused));
     // Kills are aimed into the midst of a change.
     families.extend(families.contains(&Family::Cluster).then_some(Family::Kill));
@@ -62,7 +64,9 @@ pub(super) fn draw(
     // Changes of the cluster take several steps, one built on the other.
     let often = [Family::DiskDeath, Family::DiskDeath, Family::Cluster, Family::Cluster];
     let often = often.into_iter().filter(|family| families.contains(family));
-    let apart = |family: &Family| Family::ATLAS.contains(family) || *family == Family::Ambush;
+    let apart = |family: &Family| {
+        Family::ATLAS.contains(family) || [Family::Ambush, Family::Auth].contains(family)
+    };
     let others = families.iter().copied().filter(|family| !apart(family));
     let tickets = |family| std::iter::repeat_n(family, rate(seed, family));
     let all: Vec<Family> = others.chain(often).flat_map(tickets).collect();
@@ -87,6 +91,9 @@ pub(super) fn draw(
     });
     let mut faults: Vec<PlannedFault> =
         drawn.chain(atlas::faults(seed, members, duration_ms, families, focused)).collect();
+    if families.contains(&Family::Auth) {
+        faults.extend(guard::episodes(seed, duration_ms));
+    }
     if families.contains(&Family::Ambush) {
         faults.extend(focus::ambushes(seed, duration_ms, focused));
     }
@@ -201,6 +208,7 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
         Family::DiskStall => (Fault::DiskStall { target, call: call(dice) }, dice.between(50, 4_000)),
         // Laid apart: they are not drawn one by one.
         Family::Ambush => (Fault::Pause { target }, down),
+        Family::Auth => (Fault::Guard {}, down),
         Family::Space | Family::Rot | Family::Latent | Family::Astray | Family::Edge => {
             atlas::fault(dice, family, target)
         }

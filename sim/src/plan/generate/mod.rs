@@ -8,6 +8,7 @@ mod cluster;
 mod ending;
 mod faults;
 mod focus;
+mod guard;
 mod knobs;
 mod links;
 mod opening;

@@ -94,6 +94,8 @@ impl World {
             Family::Astray => damage::astray(&strike, planned.fault).await,
             Family::Ambush => ambush::strike(&strike, planned.fault).await,
             Family::Edge => edge::strike(&strike, planned.fault).await,
+            // Its story is told by `client::guard`, which clients and oracles look at too.
+            Family::Auth => strike.last().await,
         }
         self.inner.record.fault_ends(self.now(), open);
     }
