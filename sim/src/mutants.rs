@@ -12,6 +12,8 @@ pub use catalogue::CATALOGUE;
 /// The part of the product that a planted bug stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Area {
+    /// Users, roles and sessions.
+    Auth,
     /// Compaction and its sweep.
     Compaction,
     /// The state engine and the buffer before it.
@@ -53,6 +55,7 @@ impl std::fmt::Display for Area {
             Area::KeySpace => "key space",
             Area::Lease => "lease",
             Area::Membership => "membership",
+            Area::Auth => "auth",
             Area::Quota => "quota",
             Area::Raft => "raft",
             Area::Read => "reads",

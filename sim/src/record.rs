@@ -141,18 +141,19 @@ impl Record {
     pub fn rights_change(&self, what: RightsAre, at: Nanos) -> OpenRights {
         let mut inner = self.inner();
         inner.note(at, format_args!("rights {what:?}"));
-        inner.rights.push(Some(RightsChange { invoked: at, returned: None, what }));
+        inner.rights.push(Some(RightsChange { invoked: at, returned: None, lost: None, what }));
         OpenRights(inner.rights.len() - 1)
     }
 
-    /// Writes down what came of a change of rights: it was made, or will never be.
-    pub fn rights_changed(&self, change: OpenRights, at: Nanos, made: bool) {
+    /// Writes down what came of a change of rights: it was made, or will never be; or nobody knows, and it is given up.
+    pub fn rights_changed(&self, change: OpenRights, at: Nanos, made: Option<bool>) {
         let mut inner = self.inner();
-        inner.note(at, format_args!("rights {} {}", change.0, if made { "changed" } else { "unchanged" }));
+        inner.note(at, format_args!("rights {} made {made:?}", change.0));
         if let Some(known) = inner.rights.get_mut(change.0) {
-            *known = known.take().filter(|_| made);
+            *known = known.take().filter(|_| made != Some(false));
             if let Some(change) = known {
-                change.returned = Some(at);
+                let when = if made.is_some() { &mut change.returned } else { &mut change.lost };
+                *when = Some(at);
             }
         }
     }

@@ -72,9 +72,13 @@ pub const LEASE_GROUPS_IN_FLIGHT_MAX: usize = 4;
 pub const SESSION_TTL: Duration = Duration::from_secs(300);
 /// Sessions that a member knows; beyond it the one that would end first makes room.
 pub const SESSIONS_MAX: usize = 100_000;
+/// How long a token is waited for whose session a member may not have heard of yet.
+pub const SESSION_WAIT: Duration = Duration::from_secs(2);
+/// Calls that wait for that at a member; others take what is known.
+pub const SESSION_WAITS_MAX: usize = 256;
 /// Default: how dear it is to check a password, as a power of two.
 pub const BCRYPT_COST: u32 = 10;
-/// Passwords that wait to be checked or hashed at a member; whoever comes then is told to come back.
+/// Passwords that wait to be checked at a member, and as many to be hashed; whoever comes then is told to come back.
 pub const PASSWORDS_WAITING_MAX: usize = 64;
 
 // Space.

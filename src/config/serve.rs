@@ -432,6 +432,10 @@ impl Reader<'_> {
         if self.0.value("auth-token") != "simple" {
             return self.refuse("auth-token", "only simple tokens are supported yet");
         }
+        let auth_token_ttl_secs: u64 = self.number("auth-token-ttl")?;
+        if auth_token_ttl_secs == 0 {
+            return self.refuse("auth-token-ttl", "want at least 1");
+        }
         let bcrypt_cost: u32 = self.number("bcrypt-cost")?;
         if !(4..=31).contains(&bcrypt_cost) {
             return self.refuse("bcrypt-cost", "want 4 to 31");
@@ -488,7 +492,7 @@ impl Reader<'_> {
                     .filter(|_| gates.compact_hash_check),
             },
             bcrypt_cost,
-            auth_token_ttl: Duration::from_secs(self.number("auth-token-ttl")?),
+            auth_token_ttl: Duration::from_secs(auth_token_ttl_secs),
             gateway: self.switch("enable-grpc-gateway")?,
             cors: self.list("cors"),
             host_whitelist: self.list("host-whitelist"),

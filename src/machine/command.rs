@@ -502,6 +502,16 @@ pub enum CommandError {
     DuplicateKey,
 }
 
+impl Caller {
+    /// Bytes of the name that rides along.
+    pub fn size_bytes(&self) -> usize {
+        match self {
+            Caller::Member | Caller::Anonymous => 0,
+            Caller::User(proven) => proven.user.len(),
+        }
+    }
+}
+
 impl CommandError {
     /// Whether it is the caller that is refused, and not what it asks for.
     pub fn is_denial(&self) -> bool {

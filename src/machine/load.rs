@@ -145,7 +145,9 @@ impl State {
             }
             Bucket::AuthUsers => match UserKey::decode(key).ok_or_else(bad_key)? {
                 UserKey::Status => {
-                    (self.auth.enabled, self.auth.revision) = decode_auth_status(value).map_err(bad_value)?;
+                    let (enabled, revision) = decode_auth_status(value).map_err(bad_value)?;
+                    self.auth.enabled = enabled && !crate::mutant!("auth-nobody-asked-after-a-start");
+                    self.auth.revision = revision;
                 }
                 UserKey::User(name) => {
                     self.auth.set_user(&name, Some(decode_user(value).map_err(bad_value)?));

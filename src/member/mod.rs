@@ -14,6 +14,9 @@ mod reads;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Semaphore;
+
+use crate::config::limits;
 use crate::env::Env;
 use crate::machine::command::{AlarmKind, Answer, Caller, Command, CommandError};
 use crate::machine::effects::RecordsError;
@@ -72,6 +75,8 @@ pub struct Member {
     wal: WalHandle,
     peers: Peers,
     passwords: Passwords,
+    /// Places of those who wait for a session that is not known yet.
+    session_waits: Semaphore,
     stopping: AtomicBool,
 }
 
@@ -113,6 +118,7 @@ impl Member {
             wal,
             peers,
             passwords,
+            session_waits: Semaphore::new(limits::SESSION_WAITS_MAX),
             stopping,
         });
         tokio::spawn(member.clone().maintain());

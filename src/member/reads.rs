@@ -44,6 +44,8 @@ impl Member {
     ) -> Result<Read<RangeReply>, ReadError> {
         if linearizable {
             self.linearizable().await?;
+        } else {
+            self.await_session(who).await;
         }
         loop {
             match self.try_range(who, &range).await {
@@ -125,6 +127,8 @@ impl Member {
     ) -> Result<Read<Pieces>, ReadError> {
         if linearizable {
             self.linearizable().await?;
+        } else {
+            self.await_session(who).await;
         }
         let state = self.replica.readable().map_err(|error| self.unreadable(&error))?;
         let revision = state.revision();
@@ -217,6 +221,8 @@ impl Member {
     ) -> Result<Read<TxnReply>, ReadError> {
         if linearizable {
             self.linearizable().await?;
+        } else {
+            self.await_session(who).await;
         }
         let answer = || -> Result<Read<TxnReply>, Fatal> {
             let state = self.replica.readable()?;
@@ -278,6 +284,8 @@ impl Member {
     ) -> Result<Result<Vec<MemberInfo>, CommandError>, ReadError> {
         if linearizable {
             self.linearizable().await?;
+        } else {
+            self.await_session(who).await;
         }
         self.admit_here(who, |state, caller| {
             state.auth().check_known(caller)?;

@@ -126,7 +126,7 @@ impl Proposer {
     /// [`ProposeError`]: only `TooManyRequests` and `TooLarge` mean that nothing was, or will be, done.
     pub async fn propose(&self, caller: Caller, command: Command) -> Result<Answer, ProposeError> {
         let limits = &self.inner.limits;
-        let bytes = command.size_bytes();
+        let bytes = command.size_bytes() + caller.size_bytes();
         if bytes > limits.request_bytes_max {
             return Err(ProposeError::TooLarge);
         }

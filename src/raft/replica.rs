@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::config::limits;
 use crate::env::{Clock, Env, Observation, Witness};
-use crate::machine::auth::sessions::Sessions;
+use crate::raft::sessions::Sessions;
 use crate::machine::command::{Batch, Command, KeyValue};
 use crate::machine::effects::{Effects, Event, Records, RecordsError, SessionChange};
 use crate::machine::lease::{Lease, parse_lease_key};

@@ -46,7 +46,7 @@ impl AuthService {
     ) -> Result<(Option<pb::ResponseHeader>, T), Status> {
         let asking = async {
             self.calls.member().linearizable().await.map_err(ApiError::from)?;
-            let answer = self.calls.admit_here(metadata, ask)?;
+            let answer = self.calls.admit_here(metadata, ask).await?;
             Ok((Some(self.calls.header_now()), answer))
         };
         self.calls.unary(metadata, asking).await

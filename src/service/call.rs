@@ -81,12 +81,14 @@ impl Calls {
     ///
     /// # Errors
     /// The client is refused, or the state cannot be read.
-    pub fn admit_here<T>(
+    pub async fn admit_here<T>(
         &self,
         metadata: &MetadataMap,
         check: impl FnOnce(&State, &Caller) -> Result<T, CommandError>,
     ) -> Result<T, Status> {
-        let said = self.member.admit_here(&Calls::who(metadata), check).map_err(ApiError::from)?;
+        let who = Calls::who(metadata);
+        self.member.await_session(&who).await;
+        let said = self.member.admit_here(&who, check).map_err(ApiError::from)?;
         Ok(said.map_err(ApiError::from)?)
     }
 
@@ -94,8 +96,8 @@ impl Calls {
     ///
     /// # Errors
     /// As [`Calls::admit_here`].
-    pub fn admit_root(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        self.admit_here(metadata, |state, caller| state.auth().check_root(caller))
+    pub async fn admit_root(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        self.admit_here(metadata, |state, caller| state.auth().check_root(caller)).await
     }
 
     /// Answers a unary call of which a learner does not answer: as [`Calls::unary_on_learner`] otherwise.

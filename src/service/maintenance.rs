@@ -105,6 +105,8 @@ impl MaintenanceService {
         kind: Option<AlarmKind>,
     ) -> Result<Vec<(AlarmKind, MemberId)>, Status> {
         let member = self.calls.member();
+        let root = member.admit(who, |state, caller| state.auth().check_root(caller)).await;
+        root.map_err(ApiError::from)?.map_err(ApiError::from)?;
         let Some(kind) = kind else { return Ok(Vec::new()) };
         let before = member.alarms(who).await.map_err(ApiError::from)?.map_err(ApiError::from)?;
         let answer = member.propose_for(who, Command::Alarm { raise, member: of, kind }).await;
@@ -150,13 +152,13 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        self.calls.admit_here(request.metadata(), |state, caller| state.auth().check_known(caller))?;
+        self.calls.admit_here(request.metadata(), |state, caller| state.auth().check_known(caller)).await?;
         // Asked most of all when something is wrong: a missing leader is an answer here, never an error.
         self.member_status().await.map(Response::new)
     }
 
     async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
-        self.calls.admit_root(request.metadata())?;
+        self.calls.admit_root(request.metadata()).await?;
         let status = self.calls.member().status();
         let [a, b, c, d, ..] = status.hash.1.to_be_bytes();
         Ok(Response::new(pb::HashResponse {
@@ -170,7 +172,7 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.admit_root(&metadata)?;
+        self.calls.admit_root(&metadata).await?;
         self.calls.unary(&metadata, self.checksum(request)).await.map(Response::new)
     }
 
@@ -178,7 +180,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        self.calls.admit_root(request.metadata())?;
+        self.calls.admit_root(request.metadata()).await?;
         unimplemented("Defragment")
     }
 
@@ -188,12 +190,14 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<SnapshotAnswers>, Status> {
-        self.calls.admit_root(request.metadata())?;
+        self.calls.admit_root(request.metadata()).await?;
         let leaderless = self.calls.leaderless_on_learner(request.metadata())?;
         let offer = self.images.offer().ok_or(ApiError::TOO_MANY_REQUESTS)?;
         let member = self.calls.member().clone();
         let view = async { member.pinned_state().await.map_err(|error| ApiError::from(error).into()) };
         let view = self.calls.unary_on_learner(request.metadata(), view).await?;
+        // Again, in a state that is no older than what is sent: users may have been made meanwhile.
+        self.calls.admit_root(request.metadata()).await?;
         let pieces = offer.send(member.clone(), self.calls.env().clone(), view);
         let answers = unfold(Some((pieces, Box::pin(leaderless))), move |under_way| {
             let member = member.clone();
@@ -216,7 +220,7 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.admit_root(&metadata)?;
+        self.calls.admit_root(&metadata).await?;
         let moving = async {
             let moved = self.calls.member().move_leader(MemberId(request.target_id)).await;
             moved.map_err(ApiError::from)?;
@@ -230,7 +234,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        self.calls.admit_root(request.metadata())?;
+        self.calls.admit_root(request.metadata()).await?;
         unimplemented("Downgrade")
     }
 }

@@ -103,8 +103,10 @@ async fn take(
             Some(RequestUnion::CreateRequest(request)) => {
                 let spec = convert::watch_spec(request);
                 match gate.admit(&spec).await {
-                    Ok(()) => drop(stream.create(spec)),
-                    Err(refusal) => stream.refuse(refusal),
+                    Ok(Ok(())) => drop(stream.create(spec)),
+                    Ok(Err(refusal)) => stream.refuse(refusal),
+                    // Whoever resumes watches comes back: a watch that is refused does not.
+                    Err(status) => return drop(failed.send(status)),
                 }
             }
             Some(RequestUnion::CancelRequest(request)) => stream.cancel(WatchId(request.watch_id)),
@@ -121,16 +123,16 @@ struct Gate {
 }
 
 impl Gate {
-    async fn admit(&self, spec: &WatchSpec) -> Result<(), Refusal> {
+    /// Refused is who may not watch these keys; an error is that nobody could say.
+    async fn admit(&self, spec: &WatchSpec) -> Result<Result<(), Refusal>, Status> {
         let check = |state: &State, caller: &Caller| state.auth().check_read(caller, &spec.range);
-        let refused = match self.calls.member().admit(&self.who, check).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(refused)) => ApiError::from(refused),
-            Err(error) => ApiError::from(error),
+        let Err(refused) = self.calls.member().admit(&self.who, check).await.map_err(ApiError::from)? else {
+            return Ok(Ok(()));
         };
+        let refused = ApiError::from(refused);
         // Clients know the reason in the words of their own library.
         let (code, text) = (refused.code_name(), refused.text);
-        Err(Refusal::Denied(format!("rpc error: code = {code} desc = {text}")))
+        Ok(Err(Refusal::Denied(format!("rpc error: code = {code} desc = {text}"))))
     }
 }
 

@@ -3,7 +3,8 @@
 //! Changes of rights have no revision, so what is judged is what real time decides: an operation that lies wholly where a
 //! right was surely there must not be refused for want of it, and one that lies wholly where it was surely gone must not
 //! be answered. A right is surely there from the acknowledgement of the change that gave it until the next change that
-//! might take it is asked for. A change of unknown fate may happen at any time after it was asked for.
+//! might take it is asked for. A change of unknown fate may happen at any time after it was asked for; but what was given up
+//! before another was asked for, and had no time left to be on its way, comes before that other or never.
 //!
 //! Only what is answered from the newest state is judged: a serializable read, a status, a hash and a keep-alive may rest
 //! on what a member knew some time ago.
@@ -13,6 +14,8 @@ use crate::types::{Nanos, OpId};
 use crate::verdict::{Oracle, Violation};
 use std::collections::BTreeMap;
 
+/// How long what was given up may still be on its way to whoever leads.
+const ON_THE_WAY_MAX: Nanos = Nanos(5_000_000_000);
 /// The client may not do this.
 const DENIED: &str = "etcdserver: permission denied";
 /// The client did not say who it is.
@@ -59,9 +62,9 @@ fn judge(history: &History, operation: &Operation, asker: Option<Asker>) -> Opti
             "was answered to somebody who said nothing, though everybody is asked who he is".to_owned()
         }
         (Some(true), Some(Asker::Root)) if refusal == Some(DENIED) => "was denied to root".to_owned(),
-        (Some(true), Some(Asker::User { signing_in, within })) => {
+        (Some(true), Some(Asker::User { signed_in, within })) => {
             let granted = surely(&history.rights, RightsAre::Granted, RightsAre::Revoked, span);
-            user(history, operation, signing_in, within, granted)?
+            user(history, operation, signed_in, within, granted)?
         }
         _ => return None,
     };
@@ -73,7 +76,7 @@ fn judge(history: &History, operation: &Operation, asker: Option<Asker>) -> Opti
 fn user(
     history: &History,
     operation: &Operation,
-    signing_in: Nanos,
+    signed_in: Nanos,
     within: bool,
     granted: Option<bool>,
 ) -> Option<String> {
@@ -86,21 +89,28 @@ fn user(
         }
         let outdated = history.rights.iter().any(|change| {
             change.what == RightsAre::PasswordChanged
-                && change.invoked > signing_in
+                && change.invoked >= signed_in
                 && change.returned.is_some_and(|returned| returned < operation.invoked)
         });
-        // A session that was asked for before the change may have been opened behind it, with the new password only.
         return outdated.then(|| "was answered, though the user's password had been changed".to_owned());
     }
-    let denied = operation.refusal() == Some(DENIED) && within && granted == Some(true);
-    denied.then(|| "was denied, though the user's role allows it".to_owned())
+    match operation.refusal() {
+        Some(DENIED) if within && granted == Some(true) => {
+            Some("was denied, though the user's role allows it".to_owned())
+        }
+        Some(NOBODY) => Some("was told to say who it is, though it showed a token".to_owned()),
+        _ => None,
+    }
 }
 
 /// Whether `on` was surely the case over the whole span, or surely not.
 fn surely(changes: &[RightsChange], on: RightsAre, off: RightsAre, span: (Nanos, Nanos)) -> Option<bool> {
     let holds = |what: RightsAre, other: RightsAre, at_first: bool| {
         let undone_by = |change: &RightsChange, since: Option<Nanos>| {
-            let over = change.returned.zip(since).is_some_and(|(returned, since)| returned <= since);
+            // What the log was given before it holds before it, or never. On the way there it may have been for a while.
+            let behind = change.lost.map(|lost| Nanos(lost.0.saturating_add(ON_THE_WAY_MAX.0)));
+            let end = change.returned.or(behind);
+            let over = end.zip(since).is_some_and(|(end, since)| end <= since);
             change.what == other && change.invoked < span.1 && !over
         };
         let given = changes.iter().filter(|change| change.what == what);
@@ -127,7 +137,7 @@ mod tests {
 
     fn change(what: RightsAre, invoked: u64, returned: u64) -> RightsChange {
         let returned = (returned > 0).then_some(Nanos(returned));
-        RightsChange { invoked: Nanos(invoked), returned, what }
+        RightsChange { invoked: Nanos(invoked), returned, lost: None, what }
     }
 
     fn put(invoked: u64, returned: u64, refusal: Option<&str>) -> Operation {
@@ -156,7 +166,7 @@ mod tests {
         check(&history).pop().map(|violation| violation.sentence)
     }
 
-    const USER: Option<Asker> = Some(Asker::User { signing_in: Nanos(35), within: true });
+    const USER: Option<Asker> = Some(Asker::User { signed_in: Nanos(35), within: true });
 
     #[test]
     fn nobody_is_answered_while_everybody_is_asked() {
@@ -174,6 +184,13 @@ mod tests {
         let unknown = [change(RightsAre::Asked, 10, 20), change(RightsAre::NotAsked, 12, 0)];
         assert_eq!(found(&unknown, put(21, 49, None), None), None);
         assert_eq!(found(&unknown, put(21, 49, Some(NOBODY)), None), None);
+        // Given up so long before the next was asked for that it came before that, or never.
+        let later = |nth: u64| nth * ON_THE_WAY_MAX.0;
+        let lost = RightsChange { lost: Some(Nanos(30)), ..unknown[1] };
+        let again = [unknown[0], lost, change(RightsAre::Asked, later(2), later(3))];
+        assert!(found(&again, put(later(4), later(5), None), None).is_some());
+        let too_soon = [unknown[0], lost, change(RightsAre::Asked, 40, later(3))];
+        assert_eq!(found(&too_soon, put(later(4), later(5), None), None), None);
     }
 
     #[test]
@@ -181,7 +198,7 @@ mod tests {
         let mut rights = vec![change(RightsAre::Granted, 1, 2), change(RightsAre::Asked, 10, 20)];
         assert_eq!(found(&rights, put(40, 45, None), USER), None);
         assert!(found(&rights, put(40, 45, Some(DENIED)), USER).unwrap().contains("was denied"));
-        let beyond = Some(Asker::User { signing_in: Nanos(35), within: false });
+        let beyond = Some(Asker::User { signed_in: Nanos(35), within: false });
         assert!(found(&rights, put(40, 45, None), beyond).unwrap().contains("does not allow it"));
         assert_eq!(found(&rights, put(40, 45, Some(DENIED)), beyond), None);
         rights.push(change(RightsAre::Revoked, 50, 60));
@@ -196,6 +213,7 @@ mod tests {
         assert!(found(&rights, put(96, 99, None), USER).unwrap().contains("password"));
         assert_eq!(found(&rights, put(94, 99, None), USER), None);
         assert!(found(&rights, put(81, 85, Some(DENIED)), Some(Asker::Root)).unwrap().contains("root"));
+        assert!(found(&rights, put(40, 45, Some(NOBODY)), USER).unwrap().contains("say who it is"));
     }
 
     #[test]

@@ -8,6 +8,51 @@ use super::{Area, Mutant};
 /// All of them, by name.
 pub const CATALOGUE: &[Mutant] = &[
     Mutant {
+        area: Area::Auth,
+        name: "auth-compares-unchecked",
+        breaks: "what a transaction compares need not be readable to the user, who so learns of it",
+    },
+    Mutant {
+        area: Area::Auth,
+        name: "auth-inner-transaction-unchecked",
+        breaks: "what a transaction within a transaction does is not held against the user's rights",
+    },
+    Mutant {
+        area: Area::Auth,
+        name: "auth-lease-judged-by-one-key",
+        breaks: "a lease counts as the user's when its first key is, so others' keys end with it",
+    },
+    Mutant {
+        area: Area::Auth,
+        name: "auth-nobody-asked-after-a-start",
+        breaks: "that clients are asked who they are is forgotten at a restart",
+    },
+    Mutant {
+        area: Area::Auth,
+        name: "auth-old-finding-accepted",
+        breaks: "a member that lags behind a change of password still lets the old session write",
+    },
+    Mutant {
+        area: Area::Auth,
+        name: "auth-previous-value-shown",
+        breaks: "a put answers the value before it to a user who may not read the key",
+    },
+    Mutant {
+        area: Area::Auth,
+        name: "auth-refused-from-behind",
+        breaks: "a member that lags behind refuses what the user may do by now",
+    },
+    Mutant {
+        area: Area::Auth,
+        name: "auth-revoked-role-still-reaches",
+        breaks: "a user whose last role is taken away keeps what it gave",
+    },
+    Mutant {
+        area: Area::Auth,
+        name: "auth-session-outlives-its-password",
+        breaks: "a change of password does not end the sessions that the old one opened",
+    },
+    Mutant {
         area: Area::Compaction,
         name: "compact-refuses-its-own-revision",
         breaks: "a read at exactly the compacted revision is refused, though that revision can still be read",

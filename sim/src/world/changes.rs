@@ -93,6 +93,8 @@ fn listed_at(member: &Member, url: &String) -> Option<MemberId> {
 fn outcome(answer: Result<Changed, ChangeError>) -> Changed {
     match answer {
         Ok(changed) => changed,
+        // Clients are asked who they are for a while.
+        Err(ChangeError::Refused(refused)) if refused.is_denial() => Changed::NotYet(refused.to_string()),
         Err(
             error @ (ChangeError::Refused(_)
             | ChangeError::TooManyLearners

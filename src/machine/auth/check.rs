@@ -32,7 +32,9 @@ impl Auth {
             Caller::Anonymous => return Err(CommandError::UserEmpty),
             Caller::User(credentials) => credentials,
         };
-        if credentials.auth_revision != self.revision {
+        // The planted bug takes an old finding for one of now.
+        let old = credentials.auth_revision != self.revision;
+        if old && !crate::mutant!("auth-old-finding-accepted") {
             return Err(CommandError::AuthRevisionOld);
         }
         let user = self.user(&credentials.user).ok_or(CommandError::PermissionDenied)?;
@@ -138,13 +140,17 @@ impl State {
 
     fn may_end(&self, user: &User, id: LeaseId) -> Verdict {
         let mut keys = self.leases.get(id).into_iter().flat_map(|lease| lease.keys());
+        // The planted bug looks at the first key alone.
+        if crate::mutant!("auth-lease-judged-by-one-key") {
+            return allowed(keys.next().is_none_or(|key| user.reach().write.contain_key(key)));
+        }
         allowed(keys.all(|key| user.reach().write.contain_key(key)))
     }
 
     fn may_put(&self, user: &User, put: &Put) -> Verdict {
         let key = KeyRange::single(put.key.clone());
         may_write(user, &key)?;
-        if put.prev_kv {
+        if put.prev_kv && !crate::mutant!("auth-previous-value-shown") {
             may_read(user, &key)?;
         }
         // Who may add a key to a lease may keep the lease alive, and end it.
@@ -152,7 +158,9 @@ impl State {
     }
 
     fn may_transact(&self, user: &User, txn: &Txn) -> Verdict {
-        txn.compares.iter().try_for_each(|compare| may_read(user, &compare.range))?;
+        if !crate::mutant!("auth-compares-unchecked") {
+            txn.compares.iter().try_for_each(|compare| may_read(user, &compare.range))?;
+        }
         // Both branches: which one is taken tells of keys that the caller may not read.
         txn.success.iter().chain(&txn.failure).try_for_each(|op| match op {
             TxnOp::Range(Range { range, .. }) => may_read(user, range),
@@ -161,6 +169,8 @@ impl State {
                 may_write(user, &delete.range)?;
                 if delete.prev_kv { may_read(user, &delete.range) } else { Ok(()) }
             }
+            // The planted bug leaves what is inside to itself.
+            TxnOp::Txn(_) if crate::mutant!("auth-inner-transaction-unchecked") => Ok(()),
             TxnOp::Txn(nested) => self.may_transact(user, nested),
         })
     }

@@ -47,7 +47,9 @@ impl State {
                 let mut changed = self.user(user)?;
                 changed.password = changed.password.map(|_| password.clone());
                 self.set_user(effects, user, Some(changed));
-                effects.sessions.push(SessionChange::ended(user));
+                if !crate::mutant!("auth-session-outlives-its-password") {
+                    effects.sessions.push(SessionChange::ended(user));
+                }
                 self.auth_changed(effects);
             }
             AuthChange::UserGrantRole { user, role } => self.grant_role(effects, user, role)?,

@@ -13,7 +13,6 @@ pub mod change;
 pub mod check;
 pub mod manage;
 pub mod ranges;
-pub mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -130,7 +129,12 @@ impl Auth {
     pub(crate) fn set_user(&mut self, name: &str, user: Option<User>) {
         match user {
             Some(mut user) => {
-                user.reach = self.reach(&user);
+                // The planted bug adds what a new role gives, and takes nothing away.
+                let before = self.users.get(name).filter(|_| user.roles.is_empty());
+                user.reach = match before.filter(|_| crate::mutant!("auth-revoked-role-still-reaches")) {
+                    Some(before) => before.reach.clone(),
+                    None => self.reach(&user),
+                };
                 self.users.insert(name.to_owned(), user);
             }
             None => {

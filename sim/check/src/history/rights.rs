@@ -11,6 +11,9 @@ pub struct RightsChange {
     /// When it was acknowledged; none when nobody knows whether it happened, or whether it will.
     #[serde(default, skip_serializing_if = "is_default")]
     pub returned: Option<Nanos>,
+    /// When it was given up, if it was: nobody brings it to the cluster again from then on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub lost: Option<Nanos>,
     /// What it changes.
     pub what: RightsAre,
 }
@@ -48,8 +51,8 @@ pub enum Asker {
     Root,
     /// The user with one role.
     User {
-        /// When it was asked for the session whose token is shown.
-        signing_in: Nanos,
+        /// When the token came that is shown.
+        signed_in: Nanos,
         /// Whether the role allows what is asked.
         within: bool,
     },

@@ -1,8 +1,8 @@
 //! Episodes in which every client is asked who it is.
 //!
 //! Somebody who administers users founds a user `root` and one with a role, has clients asked, and gives and takes the
-//! role while the user, `root` and somebody without a name ask for things that the role allows and for things that it
-//! does not. The plan's clients, who say nothing, are refused meanwhile. Everything is written down for the oracle of
+//! role while others ask in the user's name, in `root`'s and in nobody's for things that the role allows and for things
+//! that it does not. The plan's clients, who say nothing, are refused meanwhile. Everything is written down for the oracle of
 //! rights; what is written to keys is an operation like any other.
 //!
 //! Members are called as objects, and changes of rights are tried again at another member until it is known that they
@@ -51,6 +51,11 @@ const ROOT: &str = "root";
 const USER: &str = "user";
 const ROLE: &str = "role";
 const ROOT_PASSWORD: &str = "root's";
+const FIRST_PASSWORD: &str = "user's 0";
+/// Users are founded when there may be a leader.
+const FOUNDED_FROM: Nanos = Nanos(1_000_000_000);
+/// How many ask beside each other.
+const ASKERS: u64 = 4;
 
 /// Who administers users, and asks in their names. Clones share what they know.
 #[derive(Clone)]
@@ -63,15 +68,13 @@ pub struct Guard {
 
 #[derive(Default)]
 struct Known {
-    /// Users and roles are founded.
-    founded: bool,
     /// Clients may be asked now.
     may_be_asked: bool,
     /// Operations so far.
     asked: u64,
     /// What the user's password may be, the likeliest first.
     passwords: Vec<String>,
-    /// The user's token, and when it was asked for.
+    /// The user's token, and when it came.
     user: Option<(String, Nanos)>,
     root: Option<String>,
     /// The lease of this episode that carries a key beyond the role, once it does.
@@ -101,7 +104,7 @@ enum Who {
 impl Guard {
     /// Begins the episodes of the world's plan, at their times.
     pub fn start(world: &World) -> Guard {
-        let known = Known { passwords: vec!["user's 0".to_owned()], ..Known::default() };
+        let known = Known { passwords: vec![FIRST_PASSWORD.to_owned()], ..Known::default() };
         let guard =
             Guard { world: world.clone(), known: Arc::new(Mutex::new(known)), attempts: Arc::new(()) };
         let planned = world.plan().faults.iter().filter(|planned| planned.fault == Fault::Guard {});
@@ -109,6 +112,10 @@ impl Guard {
         if !planned.is_empty() {
             let actor = guard.clone();
             world.supervisor().spawn(async move {
+                actor.world.time().sleep_until(FOUNDED_FROM).await;
+                if !actor.found().await {
+                    return;
+                }
                 for episode in planned {
                     actor.world.time().sleep_until(Nanos(episode.at_ms * 1_000_000)).await;
                     let until = Nanos((episode.at_ms + episode.for_ms) * 1_000_000);
@@ -157,38 +164,54 @@ impl Guard {
 
     async fn episode(&self, number: u64, until: Nanos) {
         let mut dice = self.dice(number);
-        if !self.found(&mut dice, until).await {
+        if !self.goes_on(until) {
             return;
         }
         self.known().may_be_asked = true;
         self.known().lease = None;
         if self.make(&mut dice, Some(RightsAre::Asked), AuthChange::Enable, until).await {
             self.lend(&mut dice).await;
+            let askers = (0..ASKERS).map(|nth| {
+                let (asker, mut dice) = (self.clone(), self.dice(number + (nth + 1) * 1_000_000));
+                self.world.supervisor().spawn(async move {
+                    while asker.goes_on(until) {
+                        asker.ask(&mut dice).await;
+                        asker.world.time().sleep(Duration::from_millis(dice.between(1, 40))).await;
+                    }
+                })
+            });
+            let askers: Vec<_> = askers.collect();
             while self.goes_on(until) {
-                self.step(&mut dice, until).await;
-                self.world.time().sleep(Duration::from_millis(dice.between(1, 60))).await;
+                self.change(&mut dice, until).await;
+                self.world.time().sleep(Duration::from_millis(dice.between(50, 900))).await;
+            }
+            for asker in askers {
+                // The supervisor's host never dies, so it can only panic, which ends the run itself.
+                drop(asker.await);
             }
         }
         // Whatever is wrong with the cluster: nothing else can be done until then.
         self.make(&mut dice, Some(RightsAre::NotAsked), AuthChange::Disable, Nanos(u64::MAX)).await;
     }
 
-    /// Users and roles, once a run.
-    async fn found(&self, dice: &mut Dice, until: Nanos) -> bool {
-        if self.known().founded {
-            return true;
-        }
-        let Some((node, member)) = self.reach(dice).await else { return false };
-        // The salts differ, which nobody needs to know.
-        let passwords = [ROOT_PASSWORD, "user's 0"];
-        let hashed = node.spawn(async move {
-            let mut hashes = Vec::new();
-            for password in passwords {
-                hashes.push(member.hash_password(&Credential::None, password).await.ok()?);
+    /// Users and roles, before anything else; false when the run was over first.
+    async fn found(&self) -> bool {
+        let (mut dice, until) = (self.dice(0), Nanos(u64::MAX));
+        let dice = &mut dice;
+        let hashes = loop {
+            let Some((node, member)) = self.reach(dice).await else { return false };
+            let hashed = node.spawn(async move {
+                let mut hashes = Vec::new();
+                for password in [ROOT_PASSWORD, FIRST_PASSWORD] {
+                    hashes.push(member.hash_password(&Credential::None, password).await.ok()?);
+                }
+                Some(hashes)
+            });
+            match self.world.time().within(ATTEMPT_TIMEOUT, hashed).await {
+                Some(Ok(Some(hashes))) => break hashes,
+                _ => self.world.time().sleep(PAUSE).await,
             }
-            Some(hashes)
-        });
-        let Ok(Some(hashes)) = hashed.await else { return false };
+        };
         let named = |name: &str| name.to_owned();
         let mut changes: Vec<AuthChange> = [ROOT, USER]
             .into_iter()
@@ -207,52 +230,51 @@ impl Guard {
                 return false;
             }
         }
-        if !self.make(dice, Some(RightsAre::Granted), granted(), until).await {
-            return false;
-        }
-        self.known().founded = true;
-        true
+        self.make(dice, Some(RightsAre::Granted), granted(), until).await
     }
 
-    /// A lease that carries a key beyond the role: the user may not touch it.
+    /// A lease that carries a key beyond the role, behind one of the user's: the user may not touch it.
     async fn lend(&self, dice: &mut Dice) {
         let lease = self.probe(dice, Who::Root, probe::LEASE).await;
         if let Some((Request::LeaseGrant(grant), true)) = lease
-            && let Some((_, true)) = self.probe(dice, Who::Root, Probe::leased(grant.id)).await
+            && let Some((_, true)) = self.probe(dice, Who::Root, Probe::leased(grant.id, "guard/s")).await
+            && let Some((_, true)) = self.probe(dice, Who::Root, Probe::leased(grant.id, "guard/z")).await
         {
             self.known().lease = Some(grant.id);
         }
     }
 
-    async fn step(&self, dice: &mut Dice, until: Nanos) {
-        match dice.below(20) {
-            0 | 1 => {
+    /// Changes something about the user.
+    async fn change(&self, dice: &mut Dice, until: Nanos) {
+        match dice.below(8) {
+            0..=2 => {
                 self.make(dice, Some(RightsAre::Revoked), revoked(), until).await;
             }
-            2..=4 => {
+            3..=5 => {
                 self.make(dice, Some(RightsAre::Granted), granted(), until).await;
             }
-            5 => self.change_password(dice, until).await,
-            6..=8 => {
-                let probe = probe::of_nobody(dice);
-                self.probe(dice, Who::Nobody, probe).await;
-            }
-            9 | 10 => {
-                let probe = probe::of_root(dice);
-                self.probe(dice, Who::Root, probe).await;
-            }
+            _ => self.change_password(dice, until).await,
+        }
+    }
+
+    /// Asks for something in somebody's name.
+    async fn ask(&self, dice: &mut Dice) {
+        let (who, probe) = match dice.below(10) {
+            0 | 1 => (Who::Nobody, probe::of_nobody(dice)),
+            2 => (Who::Root, probe::of_root(dice)),
             _ => {
                 let lease = self.known().lease;
-                let probe = probe::of_user(dice, lease);
-                self.probe(dice, Who::User, probe).await;
+                (Who::User, probe::of_user(dice, lease))
             }
-        }
+        };
+        self.probe(dice, who, probe).await;
     }
 
     async fn change_password(&self, dice: &mut Dice, until: Nanos) {
         let password = format!("user's {}", self.world.time().now().0);
         // Before it is asked for: from then on it may be the one.
-        self.known().passwords.push(password.clone());
+        let place = self.known().passwords.len().min(1);
+        self.known().passwords.insert(place, password.clone());
         let Some((node, member)) = self.reach(dice).await else { return };
         let hashed = node.spawn(async move {
             let root = as_root(&member).await.ok()?;
@@ -323,8 +345,13 @@ impl Guard {
     }
 
     fn came_out(&self, open: Option<OpenRights>, made: Made) {
-        if let Some(open) = open.filter(|_| made != Made::Unknown) {
-            self.world.record().rights_changed(open, self.world.time().now(), made == Made::Yes);
+        let made = match made {
+            Made::Yes => Some(true),
+            Made::No => Some(false),
+            Made::Unknown => None,
+        };
+        if let Some(open) = open {
+            self.world.record().rights_changed(open, self.world.time().now(), made);
         }
     }
 
@@ -335,8 +362,8 @@ impl Guard {
             Who::Nobody => (Credential::None, None),
             Who::Root => (self.root(&node, &member).await?, Some(Asker::Root)),
             Who::User => {
-                let (token, signing_in) = self.user(&node, &member).await?;
-                (Credential::Token(token), Some(Asker::User { signing_in, within: probe.within }))
+                let (token, signed_in) = self.user(&node, &member).await?;
+                (Credential::Token(token), Some(Asker::User { signed_in, within: probe.within }))
             }
         };
         let nth = {
@@ -399,26 +426,26 @@ impl Guard {
         Some(Credential::Token(token))
     }
 
-    /// The user's token, and when it was asked for.
+    /// The user's token, and when it came.
     async fn user(&self, node: &madsim::runtime::NodeHandle, member: &Member) -> Option<(String, Nanos)> {
         if let Some(known) = self.known().user.clone() {
             return Some(known);
         }
         let (member, passwords) = (member.clone(), self.known().passwords.clone());
-        let asked = self.world.time().now();
+        let time = self.world.time().clone();
         let signed = node.spawn(async move {
             for password in passwords {
                 match member.sign_in(USER, &password).await {
-                    Ok(token) => return Some(token),
+                    Ok(token) => return Some((token, time.now())),
                     Err(AuthError::WrongPassword) => {}
                     Err(_) => return None,
                 }
             }
             None
         });
-        let token = self.world.time().within(ATTEMPT_TIMEOUT, signed).await?.ok()??;
-        self.known().user = Some((token.clone(), asked));
-        Some((token, asked))
+        let user = self.world.time().within(ATTEMPT_TIMEOUT, signed).await?.ok()??;
+        self.known().user = Some(user.clone());
+        Some(user)
     }
 }
 

@@ -44,7 +44,7 @@ enum Ask {
 /// A lease is made.
 pub(super) const LEASE: Probe = Probe { ask: Ask::Grant, within: true };
 
-const WITHIN: [Ask; 9] = [
+const WITHIN: [Ask; 8] = [
     Ask::Put { key: "guard/h", prev_kv: false },
     Ask::Put { key: "guard/h", prev_kv: true },
     Ask::Put { key: "guard/n", prev_kv: false },
@@ -53,7 +53,6 @@ const WITHIN: [Ask; 9] = [
     Ask::Delete { key: "guard/g", end: "guard/t", prev_kv: false },
     Ask::Delete { key: "guard/g", end: "guard/m", prev_kv: true },
     Ask::Txn { compared: "guard/b", put: "guard/h", depth: 2 },
-    Ask::Leases,
 ];
 
 const BEYOND: [Ask; 11] = [
@@ -106,9 +105,9 @@ pub(super) fn of_nobody(dice: &mut Dice) -> Probe {
 }
 
 impl Probe {
-    /// A key beyond the role is written with this lease.
-    pub(super) fn leased(lease: LeaseId) -> Probe {
-        Probe { ask: Ask::Leased { key: "guard/z", lease }, within: false }
+    /// A key is written with this lease.
+    pub(super) fn leased(lease: LeaseId, key: &'static str) -> Probe {
+        Probe { ask: Ask::Leased { key, lease }, within: false }
     }
 
     /// The request of an operation of this name.

@@ -20,7 +20,7 @@ pub(super) fn episodes(seed: u64, duration_ms: u64) -> Vec<PlannedFault> {
     let count = dice.between(1, 4);
     let slot = duration_ms.saturating_sub(QUIET_START_MS + QUIET_END_MS) / count;
     let episode = |nth| {
-        let for_ms = dice.between(2_000, 7_000).min(slot / 2);
+        let for_ms = dice.between(3_000, 9_000).min(slot / 2);
         let at_ms = QUIET_START_MS + nth * slot + dice.below((slot - for_ms).max(1));
         PlannedFault { id: FIRST_ID + nth, at_ms, for_ms, fault: Fault::Guard {} }
     };
