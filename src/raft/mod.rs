@@ -22,6 +22,7 @@ pub mod read_index;
 pub mod replica;
 pub mod runtime;
 pub mod serve;
+pub mod sessions;
 pub mod snapshot;
 pub mod state_machine;
 pub mod types;
