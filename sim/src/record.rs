@@ -9,8 +9,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    AskedBy, Asker, Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer, Operation, Outcome, Request,
-    RightsAre, RightsChange, Settled, Watch, WatchEnd, WatchReceived,
+    AskedBy, Asker, Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer, Operation,
+    Outcome, Request, RightsAre, RightsChange, Settled, Watch, WatchEnd, WatchReceived,
 };
 use quorate_check::types::{ClientId, MemberId, Nanos, OpId, Revision, WatchNo};
 use quorate_check::verdict::Class;

@@ -485,20 +485,8 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
         "Auth",
         &[
             flag("auth-token", Text, "simple", Used, "kind of token: simple"),
-            flag(
-                "bcrypt-cost",
-                Number,
-                "10",
-                Used,
-                "cost of password hashes, 4 to 31",
-            ),
-            flag(
-                "auth-token-ttl",
-                Number,
-                "300",
-                Used,
-                "seconds a token lives without use",
-            ),
+            flag("bcrypt-cost", Number, "10", Used, "cost of password hashes, 4 to 31"),
+            flag("auth-token-ttl", Number, "300", Used, "seconds a token lives without use"),
         ],
     ),
     (

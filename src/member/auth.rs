@@ -130,9 +130,8 @@ impl Member {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn propose_for(&self, who: &Credential, command: Command) -> Result<Answer, ProposeError> {
-        let check = |state: &State, caller: &Caller| {
-            state.check_caller(caller, &command).map(|()| caller.clone())
-        };
+        let check =
+            |state: &State, caller: &Caller| state.check_caller(caller, &command).map(|()| caller.clone());
         for _ in 0..CHANGES_MET_MAX {
             let caller = match self.admit(who, check).await? {
                 Ok(caller) => caller,
@@ -213,6 +212,9 @@ impl Member {
         const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPabcdefghijklmnop";
         let numbers = [self.env.entropy.next_u64(), self.env.entropy.next_u64()];
         let letters = numbers.iter().flat_map(|number| number.to_be_bytes());
-        letters.filter_map(|byte| LETTERS.get(usize::from(byte % 32))).map(|letter| char::from(*letter)).collect()
+        letters
+            .filter_map(|byte| LETTERS.get(usize::from(byte % 32)))
+            .map(|letter| char::from(*letter))
+            .collect()
     }
 }

@@ -201,11 +201,7 @@ impl Member {
         self.replica.state().members().get(self.config.member).is_some_and(|member| member.is_learner)
     }
 
-    async fn change(
-        &self,
-        who: &Credential,
-        change: MemberChange,
-    ) -> Result<Vec<MemberInfo>, ChangeError> {
+    async fn change(&self, who: &Credential, change: MemberChange) -> Result<Vec<MemberInfo>, ChangeError> {
         match self.propose_for(who, Command::ChangeMembers(change)).await?.result? {
             Reply::Members(members) => Ok(members),
             _ => Err(ProposeError::AnswerLost.into()),

@@ -57,11 +57,7 @@ impl Member {
     }
 
     /// `None` when the state was replaced meanwhile.
-    async fn try_range(
-        &self,
-        who: &Credential,
-        range: &Range,
-    ) -> Result<Option<Read<RangeReply>>, Fatal> {
+    async fn try_range(&self, who: &Credential, range: &Range) -> Result<Option<Read<RangeReply>>, Fatal> {
         let step = if crate::buggify!("a range is read in small steps") { 2 } else { STEP_KEYS };
         let (revision, installs, _pin, mut cursor) = {
             let state = self.replica.readable()?;
@@ -226,8 +222,7 @@ impl Member {
         }
         let answer = || -> Result<Read<TxnReply>, Fatal> {
             let state = self.replica.readable()?;
-            let allowed =
-                self.caller_in(&state, who).and_then(|caller| state.check_read_txn(&caller, txn));
+            let allowed = self.caller_in(&state, who).and_then(|caller| state.check_read_txn(&caller, txn));
             let answer = match allowed {
                 Ok(()) => state.read_txn(self.replica.store(), txn)?,
                 Err(refused) => Err(refused),

@@ -13,7 +13,6 @@ use bytes::Bytes;
 
 use crate::config::limits;
 use crate::env::{Clock, Env, Observation, Witness};
-use crate::raft::sessions::Sessions;
 use crate::machine::command::{Batch, Command, KeyValue};
 use crate::machine::effects::{Effects, Event, Records, RecordsError, SessionChange};
 use crate::machine::lease::{Lease, parse_lease_key};
@@ -27,6 +26,7 @@ use crate::raft::codec::{decode_stored_membership, encode_membership};
 use crate::raft::lease::deadlines::{Deadlines, Granted};
 use crate::raft::pending::{Pending, ProposeError};
 use crate::raft::pins::{Pin, Pins};
+use crate::raft::sessions::Sessions;
 use crate::raft::types::{RaftMembership, log_id};
 use crate::raft::watch_hub::WatchHub;
 use crate::storage::engine::{Engine, EngineError};

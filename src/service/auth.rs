@@ -81,11 +81,7 @@ impl Auth for AuthService {
             let header = Some(self.calls.header_now());
             let state = self.calls.member().replica().state();
             let auth = state.auth();
-            Ok(pb::AuthStatusResponse {
-                header,
-                enabled: auth.is_enabled(),
-                auth_revision: auth.revision(),
-            })
+            Ok(pb::AuthStatusResponse { header, enabled: auth.is_enabled(), auth_revision: auth.revision() })
         };
         self.calls.unary(request.metadata(), asking).await.map(Response::new)
     }

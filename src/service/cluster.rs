@@ -22,13 +22,21 @@ impl ClusterService {
         ClusterService { calls }
     }
 
-    async fn list(&self, who: &Credential, request: pb::MemberListRequest) -> Result<pb::MemberListResponse, Status> {
+    async fn list(
+        &self,
+        who: &Credential,
+        request: pb::MemberListRequest,
+    ) -> Result<pb::MemberListResponse, Status> {
         let members = self.calls.member().members(who, request.linearizable).await;
         let members = members.map_err(ApiError::from)?.map_err(ApiError::from)?;
         Ok(pb::MemberListResponse { header: Some(self.header()), members: listed(members) })
     }
 
-    async fn add(&self, who: &Credential, request: pb::MemberAddRequest) -> Result<pb::MemberAddResponse, Status> {
+    async fn add(
+        &self,
+        who: &Credential,
+        request: pb::MemberAddRequest,
+    ) -> Result<pb::MemberAddResponse, Status> {
         let added = self.calls.member().member_add(who, &request.peer_ur_ls, request.is_learner).await;
         let (member, members) = added.map_err(ApiError::from)?;
         Ok(pb::MemberAddResponse {
@@ -38,19 +46,31 @@ impl ClusterService {
         })
     }
 
-    async fn remove(&self, who: &Credential, request: pb::MemberRemoveRequest) -> Result<pb::MemberRemoveResponse, Status> {
+    async fn remove(
+        &self,
+        who: &Credential,
+        request: pb::MemberRemoveRequest,
+    ) -> Result<pb::MemberRemoveResponse, Status> {
         let members = self.calls.member().member_remove(who, MemberId(request.id)).await;
         let members = members.map_err(ApiError::from)?;
         Ok(pb::MemberRemoveResponse { header: Some(self.header()), members: listed(members) })
     }
 
-    async fn update(&self, who: &Credential, request: pb::MemberUpdateRequest) -> Result<pb::MemberUpdateResponse, Status> {
+    async fn update(
+        &self,
+        who: &Credential,
+        request: pb::MemberUpdateRequest,
+    ) -> Result<pb::MemberUpdateResponse, Status> {
         let members = self.calls.member().member_update(who, MemberId(request.id), &request.peer_ur_ls).await;
         let members = members.map_err(ApiError::from)?;
         Ok(pb::MemberUpdateResponse { header: Some(self.header()), members: listed(members) })
     }
 
-    async fn promote(&self, who: &Credential, request: pb::MemberPromoteRequest) -> Result<pb::MemberPromoteResponse, Status> {
+    async fn promote(
+        &self,
+        who: &Credential,
+        request: pb::MemberPromoteRequest,
+    ) -> Result<pb::MemberPromoteResponse, Status> {
         let members = self.calls.member().member_promote(who, MemberId(request.id)).await;
         let members = members.map_err(ApiError::from)?;
         Ok(pb::MemberPromoteResponse { header: Some(self.header()), members: listed(members) })

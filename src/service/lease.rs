@@ -139,7 +139,10 @@ impl Lease for LeaseService {
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
         let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.time_to_live(&Calls::who(&metadata), request)).await.map(Response::new)
+        self.calls
+            .unary(&metadata, self.time_to_live(&Calls::who(&metadata), request))
+            .await
+            .map(Response::new)
     }
 
     async fn lease_leases(

@@ -187,7 +187,9 @@ fn a_lease_belongs_to_whoever_may_write_its_keys() {
 fn what_was_found_out_of_a_caller_holds_for_one_auth_revision() {
     let mut store = Guarded::new();
     let before = store.user("alice");
-    store.change(AuthChange::UserChangePassword { user: name("alice"), password: PasswordHash("x".into()) }).unwrap();
+    store
+        .change(AuthChange::UserChangePassword { user: name("alice"), password: PasswordHash("x".into()) })
+        .unwrap();
     let late = store.ask(before, Command::Put(put("h")));
     assert_eq!(late, Err(CommandError::AuthRevisionOld));
     assert!(store.as_user("alice", Command::Put(put("h"))).is_ok());
@@ -226,8 +228,16 @@ fn changes_are_made_whole_or_refused_by_the_apis_rules() {
         (allow("r", "d", "b", Access::Read), Err(E::InvalidAuthManagement), 7),
         (allow("r", "", "\0", Access::Read), Err(E::InvalidAuthManagement), 7),
         (allow("nothing", "a", "", Access::Read), Err(E::RoleNotFound), 7),
-        (AuthChange::RoleRevokePermission { role: role("r"), range: keys("b", "") }, Err(E::PermissionNotGranted), 7),
-        (AuthChange::RoleRevokePermission { role: role("n"), range: keys("b", "d") }, Err(E::RoleNotFound), 7),
+        (
+            AuthChange::RoleRevokePermission { role: role("r"), range: keys("b", "") },
+            Err(E::PermissionNotGranted),
+            7,
+        ),
+        (
+            AuthChange::RoleRevokePermission { role: role("n"), range: keys("b", "d") },
+            Err(E::RoleNotFound),
+            7,
+        ),
         (AuthChange::RoleRevokePermission { role: role("r"), range: keys("b", "d") }, Ok(()), 8),
         (AuthChange::UserAdd { user: name("bob"), password: None }, Ok(()), 9),
         (AuthChange::UserChangePassword { user: name("bob"), password: password.clone() }, Ok(()), 10),
@@ -253,7 +263,9 @@ fn changes_are_made_whole_or_refused_by_the_apis_rules() {
         assert!(!text.contains("hash"), "a password's hash is never shown: {text}");
         assert_eq!((store.change(change), store.revision()), (outcome, revision), "{text}");
     }
-    assert!(store.node.state.auth().users().next().is_none() && store.node.state.auth().roles().next().is_none());
+    assert!(
+        store.node.state.auth().users().next().is_none() && store.node.state.auth().roles().next().is_none()
+    );
 }
 
 #[test]

@@ -125,7 +125,9 @@ impl Model {
                 }
                 Ok(Reply::Done)
             }
-            Command::ChangeAuth(_) | Command::Authenticate { .. } => panic!("the model knows no users: {command:?}"),
+            Command::ChangeAuth(_) | Command::Authenticate { .. } => {
+                panic!("the model knows no users: {command:?}")
+            }
             Command::Alarm { raise: true, member, kind } => {
                 self.alarms.insert((*kind, *member));
                 Ok(Reply::Done)

@@ -95,7 +95,9 @@ async fn users_sign_in_and_reach_what_their_roles_give_at_every_member() {
     assert_eq!((closed.enabled, closed.auth_revision), (true, 8));
 
     let wrong = error(Code::InvalidArgument, "authentication failed, invalid user ID or password");
-    for (name, password) in [("alice", "secret of root"), ("alice", ""), ("nobody", "secret of alice"), ("", "")] {
+    for (name, password) in
+        [("alice", "secret of root"), ("alice", ""), ("nobody", "secret of alice"), ("", "")]
+    {
         assert_eq!(refused(sign_in(&mut auth, name, password).await), wrong, "{name:?} {password:?}");
     }
     let alice = sign_in(&mut auth, "alice", "secret of alice").await.unwrap();
@@ -210,11 +212,15 @@ async fn users_and_roles_are_shown_to_root_and_to_whom_they_concern() {
     assert_eq!(refused(auth.user_get(shown(&root, user("nobody"))).await), unknown);
     let role = |role: &str| pb::AuthRoleGetRequest { role: role.to_owned() };
     let given = auth.role_get(shown(&alice, role("both"))).await.unwrap().into_inner().perm;
-    let ranges: Vec<_> = given.iter().map(|perm| (&perm.key[..], &perm.range_end[..], perm.perm_type())).collect();
+    let ranges: Vec<_> =
+        given.iter().map(|perm| (&perm.key[..], &perm.range_end[..], perm.perm_type())).collect();
     assert_eq!(ranges, [(&b"a"[..], &b"m"[..], Type::Read), (b"g", b"t", Type::Write)]);
     assert_eq!(refused(auth.role_get(shown(&alice, role("root"))).await), denied);
     let all = auth.role_get(shown(&root, role("root"))).await.unwrap().into_inner().perm;
-    assert_eq!((&all[0].key[..], &all[0].range_end[..], all[0].perm_type()), (&b""[..], &b"\0"[..], Type::Readwrite));
+    assert_eq!(
+        (&all[0].key[..], &all[0].range_end[..], all[0].perm_type()),
+        (&b""[..], &b"\0"[..], Type::Readwrite)
+    );
     let unknown = error(Code::FailedPrecondition, "role name not found");
     assert_eq!(refused(auth.role_get(shown(&root, role("nothing"))).await), unknown);
     let none = pb::AuthRoleGrantPermissionRequest { name: "both".to_owned(), perm: None };
@@ -356,7 +362,11 @@ fn calls() -> Vec<(&'static str, Vec<u8>, Need)> {
         ("etcdserverpb.Maintenance/Hash", Vec::new(), Rights),
         ("etcdserverpb.Maintenance/HashKV", Vec::new(), Rights),
         ("etcdserverpb.Maintenance/Snapshot", Vec::new(), Rights),
-        ("etcdserverpb.Maintenance/MoveLeader", with(|m: &mut pb::MoveLeaderRequest| m.target_id = 77), Rights),
+        (
+            "etcdserverpb.Maintenance/MoveLeader",
+            with(|m: &mut pb::MoveLeaderRequest| m.target_id = 77),
+            Rights,
+        ),
         ("etcdserverpb.Maintenance/Downgrade", Vec::new(), Rights),
         ("etcdserverpb.Auth/AuthEnable", Vec::new(), Rights),
         ("etcdserverpb.Auth/AuthStatus", Vec::new(), Open),
@@ -377,8 +387,16 @@ fn calls() -> Vec<(&'static str, Vec<u8>, Need)> {
         ),
         ("etcdserverpb.Auth/UserGrantRole", user_role("carol", "root").encode_to_vec(), Rights),
         ("etcdserverpb.Auth/UserRevokeRole", Vec::new(), Rights),
-        ("etcdserverpb.Auth/RoleAdd", with(|m: &mut pb::AuthRoleAddRequest| m.name = "new".to_owned()), Rights),
-        ("etcdserverpb.Auth/RoleGet", with(|m: &mut pb::AuthRoleGetRequest| m.role = "root".to_owned()), Rights),
+        (
+            "etcdserverpb.Auth/RoleAdd",
+            with(|m: &mut pb::AuthRoleAddRequest| m.name = "new".to_owned()),
+            Rights,
+        ),
+        (
+            "etcdserverpb.Auth/RoleGet",
+            with(|m: &mut pb::AuthRoleGetRequest| m.role = "root".to_owned()),
+            Rights,
+        ),
         ("etcdserverpb.Auth/RoleList", Vec::new(), Rights),
         ("etcdserverpb.Auth/RoleDelete", Vec::new(), Rights),
         ("etcdserverpb.Auth/RoleGrantPermission", allow("new", "k", "", Type::Read).encode_to_vec(), Rights),
@@ -414,7 +432,12 @@ fn defined() -> BTreeSet<String> {
 }
 
 /// How a call ended: what it was refused with, in its status or in a watch's first answer.
-async fn outcome(channel: &Channel, token: Option<&str>, call: &str, request: &[u8]) -> Result<(), (Code, String)> {
+async fn outcome(
+    channel: &Channel,
+    token: Option<&str>,
+    call: &str,
+    request: &[u8],
+) -> Result<(), (Code, String)> {
     let answer = soon(call, raw::first_answer(channel.clone(), token, call, request)).await;
     let answer = answer.map_err(|status| (status.code(), status.message().to_owned()))?;
     if call.ends_with("/Watch") {
@@ -461,7 +484,10 @@ async fn no_call_of_any_service_escapes_the_check() {
         match need {
             Need::Open => {
                 for answer in [anonymous, stranger, plain] {
-                    assert!(!answer.as_ref().is_err_and(|told| auth_errors.contains(&told)), "{call}: {answer:?}");
+                    assert!(
+                        !answer.as_ref().is_err_and(|told| auth_errors.contains(&told)),
+                        "{call}: {answer:?}"
+                    );
                 }
             }
             Need::Known | Need::Rights => {
@@ -478,7 +504,10 @@ async fn no_call_of_any_service_escapes_the_check() {
     assert_eq!(cluster.members[0].status().revision, before, "nothing was written");
     for (call, request, _) in calls() {
         let answer = outcome(&channel, Some(&root), call, &request).await;
-        assert!(!answer.as_ref().is_err_and(|told| auth_errors.contains(&told)), "{call} by root: {answer:?}");
+        assert!(
+            !answer.as_ref().is_err_and(|told| auth_errors.contains(&told)),
+            "{call} by root: {answer:?}"
+        );
     }
 }
 

@@ -237,14 +237,18 @@ async fn three_members_serve_watches_and_leases_alike_and_outlive_their_leader()
     put(&others[0], "x", "1", id).await;
     put(&others[0], "y", "1", id).await;
     assert_eq!(others[1].lease_keep_alive(&Credential::None, id).await.unwrap(), Ok(ttl));
-    assert_eq!(others[1].lease_keep_alive(&Credential::None, LeaseId(id.0 ^ 1)).await.unwrap(), Ok(TtlSecs(0)));
+    assert_eq!(
+        others[1].lease_keep_alive(&Credential::None, LeaseId(id.0 ^ 1)).await.unwrap(),
+        Ok(TtlSecs(0))
+    );
     let life = others[1].lease_time_to_live(&Credential::None, id, true).await.unwrap().unwrap().unwrap();
     assert_eq!((life.granted, life.keys.len()), (ttl, 2));
     assert!((2..=5).contains(&life.remaining.0), "{life:?}");
 
     leader.stop().await;
     let kept = Instant::now();
-    let renewed = soon("a keep-alive at the new leader", others[0].lease_keep_alive(&Credential::None, id)).await;
+    let renewed =
+        soon("a keep-alive at the new leader", others[0].lease_keep_alive(&Credential::None, id)).await;
     assert_eq!(renewed, Ok(Ok(ttl)), "the lease outlives its leader");
     let next = cluster.leader_among(&others).await;
     assert!(!Arc::ptr_eq(&next, &leader));

@@ -87,7 +87,10 @@ fn users_are_let_in_and_kept_within_their_bounds() {
         "Permission of range [a, m) is revoked from role both\n",
     );
     ctl.fails(&["get", "g1", ALICE], DENIED);
-    assert_eq!(ctl.run_with(&["user", "passwd", "alice", "--interactive=false", ROOT], "new\n"), "Password updated\n");
+    assert_eq!(
+        ctl.run_with(&["user", "passwd", "alice", "--interactive=false", ROOT], "new\n"),
+        "Password updated\n"
+    );
     is_not_let_in(&ctl, ALICE);
     ctl.prints(&["put", "g1", "two", "--user=alice", "--password=new"], "OK\n");
     ctl.prints(&["user", "revoke-role", "alice", "both", ROOT], "Role both is revoked from user alice\n");

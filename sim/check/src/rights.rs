@@ -122,11 +122,7 @@ fn surely(changes: &[RightsChange], on: RightsAre, off: RightsAre, span: (Nanos,
         since.extend(at_first.then_some(None));
         since.iter().any(|since| !changes.iter().any(|change| undone_by(change, *since)))
     };
-    if holds(on, off, false) {
-        Some(true)
-    } else {
-        holds(off, on, true).then_some(false)
-    }
+    if holds(on, off, false) { Some(true) } else { holds(off, on, true).then_some(false) }
 }
 
 #[cfg(test)]

@@ -148,19 +148,21 @@ pub(super) async fn answer(member: &Member, who: &Credential, id: OpId, request:
             },
             Err(refusal) => not_answered(refusal),
         },
-        Call::Range { range, serializable } => match product::range(member, who, range, !serializable).await {
-            Ok((revision, Ok(reply))) => Reply::Answered(header(revision), convert::range_response(reply)),
-            Ok((_, Err(error))) => refused(error),
-            Err(refusal) => not_answered(refusal),
-        },
+        Call::Range { range, serializable } => {
+            match product::range(member, who, range, !serializable).await {
+                Ok((revision, Ok(reply))) => {
+                    Reply::Answered(header(revision), convert::range_response(reply))
+                }
+                Ok((_, Err(error))) => refused(error),
+                Err(refusal) => not_answered(refusal),
+            }
+        }
         Call::KeepAlive(id) => read(member.lease_keep_alive(who, id).await, |ttl| {
             Reply::Answered(header(member.revision()), convert::keep_alive_response(id, ttl))
         }),
-        Call::TimeToLive { id, keys } => {
-            read(member.lease_time_to_live(who, id, keys).await, |life| {
-                Reply::Answered(header(member.revision()), convert::time_to_live_response(id, life))
-            })
-        }
+        Call::TimeToLive { id, keys } => read(member.lease_time_to_live(who, id, keys).await, |life| {
+            Reply::Answered(header(member.revision()), convert::time_to_live_response(id, life))
+        }),
         Call::Leases => read(member.leases(who).await, |leases| {
             Reply::Answered(header(member.revision()), convert::leases_response(leases))
         }),

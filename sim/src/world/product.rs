@@ -218,11 +218,7 @@ pub enum Refusal {
 ///
 /// # Errors
 /// [`Refusal`].
-pub async fn propose(
-    member: &Member,
-    who: &Credential,
-    command: Command,
-) -> Result<Answer, Refusal> {
+pub async fn propose(member: &Member, who: &Credential, command: Command) -> Result<Answer, Refusal> {
     if let Command::Txn(txn) = &command
         && let Err(error) = check_txn(txn, member.config().knobs.max_txn_ops)
     {

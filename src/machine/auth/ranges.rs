@@ -136,7 +136,11 @@ mod tests {
                 let both = union(&[first.clone(), second.clone()]);
                 for key in keys {
                     let plain = first.contains(key.as_bytes()) || second.contains(key.as_bytes());
-                    assert_eq!(both.contain_key(&Bytes::from(key)), plain, "{key:?} in {first:?} or {second:?}");
+                    assert_eq!(
+                        both.contain_key(&Bytes::from(key)),
+                        plain,
+                        "{key:?} in {first:?} or {second:?}"
+                    );
                 }
             }
         }

@@ -104,9 +104,8 @@ pub(super) fn auth_change_to_pb(change: &AuthChange) -> pb::AuthChange {
 pub(super) fn auth_change_from_pb(change: pb::AuthChange) -> Result<AuthChange, CodecError> {
     use pb::auth_change::Change as Pb;
     let missing = |what| CodecError::Unknown { what };
-    let hash = |secret: &pb::UserSecret| {
-        secret.has_password.then(|| PasswordHash(secret.password_hash.clone()))
-    };
+    let hash =
+        |secret: &pb::UserSecret| secret.has_password.then(|| PasswordHash(secret.password_hash.clone()));
     Ok(match change.change.ok_or(missing("change of users and roles"))? {
         Pb::Enable(pb::Noop {}) => AuthChange::Enable,
         Pb::Disable(pb::Noop {}) => AuthChange::Disable,

@@ -17,8 +17,8 @@ use prost::Message;
 use crate::machine::codec::auth::{auth_change_from_pb, auth_change_to_pb};
 use crate::machine::codec::items::{member_from_pb, member_to_pb};
 use crate::machine::command::{
-    AlarmKind, Batch, Caller, Command, Compact, Compare, CompareResult, CompareTarget, ProvenUser, DeleteRange,
-    MemberChange, Put, Range, Request, SortOrder, SortTarget, Txn, TxnOp,
+    AlarmKind, Batch, Caller, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange,
+    MemberChange, ProvenUser, Put, Range, Request, SortOrder, SortTarget, Txn, TxnOp,
 };
 use crate::pb::record as pb;
 use crate::types::{Incarnation, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
@@ -146,8 +146,7 @@ fn request_to_pb(request: &Request) -> pb::Request {
         }),
         Command::Noop => Pb::Noop(pb::Noop {}),
     };
-    let caller =
-        (request.caller != request.command.usual_caller()).then(|| caller_to_pb(&request.caller));
+    let caller = (request.caller != request.command.usual_caller()).then(|| caller_to_pb(&request.caller));
     pb::Request { sequence: request.sequence, command: Some(command), caller }
 }
 

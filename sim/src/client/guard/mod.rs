@@ -142,9 +142,14 @@ impl Guard {
         let ended = time.within(ATTEMPT_MAX, over).await.is_some();
         let deadline = Nanos(time.now().0 + u64::try_from(within.as_nanos()).unwrap_or(u64::MAX));
         let mut dice = self.dice(u64::MAX);
-        let done = ended && self.make(&mut dice, Some(RightsAre::NotAsked), AuthChange::Disable, deadline).await;
+        let done =
+            ended && self.make(&mut dice, Some(RightsAre::NotAsked), AuthChange::Disable, deadline).await;
         if !done && !self.world.record().is_over() {
-            let what = if ended { "nobody could be told to ask no client" } else { "a change of rights never ended" };
+            let what = if ended {
+                "nobody could be told to ask no client"
+            } else {
+                "a change of rights never ended"
+            };
             self.world.finding(Class::Liveness, "guard", format!("{what}, though all was healed"));
         }
         done
@@ -310,13 +315,7 @@ impl Guard {
     }
 
     /// Makes a change, at one member after the other, until it is known to be made; false when it is not by then.
-    async fn make(
-        &self,
-        dice: &mut Dice,
-        what: Option<RightsAre>,
-        change: AuthChange,
-        until: Nanos,
-    ) -> bool {
+    async fn make(&self, dice: &mut Dice, what: Option<RightsAre>, change: AuthChange, until: Nanos) -> bool {
         let time = self.world.time();
         while time.now() < until && !self.world.record().is_over() {
             // What ends it all is made though it is over.
@@ -335,7 +334,11 @@ impl Guard {
                     drop(under_way);
                     made
                 });
-                if time.within(ATTEMPT_TIMEOUT, attempt).await.is_some_and(|made| matches!(made, Ok(Made::Yes))) {
+                if time
+                    .within(ATTEMPT_TIMEOUT, attempt)
+                    .await
+                    .is_some_and(|made| matches!(made, Ok(Made::Yes)))
+                {
                     return true;
                 }
             }

@@ -30,14 +30,33 @@ pub(super) struct Probe {
 
 #[derive(Clone, Copy, Debug)]
 enum Ask {
-    Put { key: &'static str, prev_kv: bool },
-    Leased { key: &'static str, lease: LeaseId },
-    Range { key: &'static str, end: &'static str },
-    Delete { key: &'static str, end: &'static str, prev_kv: bool },
+    Put {
+        key: &'static str,
+        prev_kv: bool,
+    },
+    Leased {
+        key: &'static str,
+        lease: LeaseId,
+    },
+    Range {
+        key: &'static str,
+        end: &'static str,
+    },
+    Delete {
+        key: &'static str,
+        end: &'static str,
+        prev_kv: bool,
+    },
     /// If `compared` is there, nothing; else a put, at this depth of transactions.
-    Txn { compared: &'static str, put: &'static str, depth: u8 },
+    Txn {
+        compared: &'static str,
+        put: &'static str,
+        depth: u8,
+    },
     Grant,
-    Revoke { lease: LeaseId },
+    Revoke {
+        lease: LeaseId,
+    },
     Leases,
 }
 
@@ -72,7 +91,8 @@ const BEYOND: [Ask; 11] = [
 /// Something for the user, who may not touch `lease`.
 pub(super) fn of_user(dice: &mut Dice, lease: Option<LeaseId>) -> Probe {
     if let Some(lease) = lease.filter(|_| dice.permille(100)) {
-        let ask = if dice.permille(500) { Ask::Revoke { lease } } else { Ask::Leased { key: "guard/h", lease } };
+        let ask =
+            if dice.permille(500) { Ask::Revoke { lease } } else { Ask::Leased { key: "guard/h", lease } };
         return Probe { ask, within: false };
     }
     let within = dice.permille(600);
@@ -112,7 +132,8 @@ impl Probe {
 
     /// The request of an operation of this name.
     pub(super) fn request(self, id: OpId) -> Request {
-        let put = |key: &str, prev_kv| Put { key: key.into(), value: value_of(id), prev_kv, ..Put::default() };
+        let put =
+            |key: &str, prev_kv| Put { key: key.into(), value: value_of(id), prev_kv, ..Put::default() };
         match self.ask {
             Ask::Put { key, prev_kv } => Request::Put(put(key, prev_kv)),
             Ask::Leased { key, lease } => Request::Put(Put { lease, ..put(key, false) }),

@@ -80,7 +80,9 @@ pub(super) async fn watch(world: &World, index: MemberIndex, mut watching: Watch
                 let mut responses = responses.into_inner();
                 let first = madsim::time::timeout(OPEN_TIMEOUT, responses.next()).await;
                 match first {
-                    Ok(Some(Ok(response))) if !is_denied(&response) => break (asked, responses, Some(response)),
+                    Ok(Some(Ok(response))) if !is_denied(&response) => {
+                        break (asked, responses, Some(response));
+                    }
                     // Whoever has to say who he is asks again until he need not.
                     _ => watching.time.sleep(RETRY_PAUSE).await,
                 }

@@ -64,9 +64,8 @@ pub(super) fn draw(
     // Changes of the cluster take several steps, one built on the other.
     let often = [Family::DiskDeath, Family::DiskDeath, Family::Cluster, Family::Cluster];
     let often = often.into_iter().filter(|family| families.contains(family));
-    let apart = |family: &Family| {
-        Family::ATLAS.contains(family) || [Family::Ambush, Family::Auth].contains(family)
-    };
+    let apart =
+        |family: &Family| Family::ATLAS.contains(family) || [Family::Ambush, Family::Auth].contains(family);
     let others = families.iter().copied().filter(|family| !apart(family));
     let tickets = |family| std::iter::repeat_n(family, rate(seed, family));
     let all: Vec<Family> = others.chain(often).flat_map(tickets).collect();
