@@ -102,10 +102,8 @@ impl Member {
         let opened_at = token.rsplit_once('.').and_then(|(_, index)| index.parse().ok());
         let Some(opened_at) = opened_at.filter(|_| self.is_unknown(token)) else { return };
         let Ok(_place) = self.session_waits.try_acquire() else { return };
-        let applied = self.applied(opened_at);
-        if within(&*self.env.clock, limits::SESSION_WAIT, applied).await.is_some() {
-            crate::sometimes!("a token was shown before its session was known");
-        }
+        // Known or not: whoever waits looks again.
+        let _known = within(&*self.env.clock, limits::SESSION_WAIT, self.applied(opened_at)).await;
     }
 
     fn is_unknown(&self, token: &str) -> bool {
@@ -130,21 +128,23 @@ impl Member {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn propose_for(&self, who: &Credential, command: Command) -> Result<Answer, ProposeError> {
-        let check =
-            |state: &State, caller: &Caller| state.check_caller(caller, &command).map(|()| caller.clone());
         for _ in 0..CHANGES_MET_MAX {
+            let check = |state: &State, caller: &Caller| {
+                state.check_caller(caller, &command).map(|()| caller.clone())
+            };
             let caller = match self.admit(who, check).await? {
                 Ok(caller) => caller,
-                Err(refused) => return Ok(Answer { revision: self.revision(), result: Err(refused) }),
+                Err(refused) => return Ok(self.refused(refused)),
             };
+            if *who == Credential::None {
+                return self.propose(caller, command).await;
+            }
             let says_nothing = caller == Caller::Anonymous;
             let answer = self.propose(caller, command.clone()).await?;
             // This member has applied by now what came in between, and knows more of its client.
             let goes_on = match &answer.result {
                 Err(CommandError::AuthRevisionOld) => true,
-                Err(CommandError::UserEmpty) => {
-                    *who != Credential::None && says_nothing && self.replica.state().auth().is_enabled()
-                }
+                Err(CommandError::UserEmpty) => says_nothing && self.replica.state().auth().is_enabled(),
                 _ => false,
             };
             if !goes_on {
@@ -152,7 +152,11 @@ impl Member {
             }
             crate::sometimes!("users or roles changed under a command");
         }
-        Ok(Answer { revision: self.revision(), result: Err(CommandError::AuthRevisionOld) })
+        Ok(self.refused(CommandError::AuthRevisionOld))
+    }
+
+    fn refused(&self, why: CommandError) -> Answer {
+        Answer { revision: self.revision(), result: Err(why) }
     }
 
     /// Checks a user's password and opens a session; its token.
