@@ -120,13 +120,9 @@ mod tests {
 
     use super::*;
 
-    fn passwords() -> Passwords {
-        Passwords::new(Env::real().unwrap(), 4)
-    }
-
     #[tokio::test]
     async fn a_password_matches_its_hash_alone() {
-        let passwords = passwords();
+        let passwords = Passwords::new(Env::real().unwrap(), 4);
         let hash = passwords.hash("secret").await.unwrap();
         assert!(hash.0.starts_with(b"$2b$04$"));
         assert_ne!(passwords.hash("secret").await.unwrap(), hash, "each hash has a salt of its own");
@@ -142,7 +138,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_bcrypt_would_not_look_at_is_refused() {
-        let passwords = passwords();
+        let passwords = Passwords::new(Env::real().unwrap(), 4);
         let longest = "x".repeat(PASSWORD_BYTES_MAX);
         let hash = passwords.hash(&longest).await.unwrap();
         assert_eq!(passwords.matches(&longest, Some(hash.clone()), None).await, Ok(true));

@@ -307,9 +307,9 @@ fn sessions_begin_with_a_password_of_now_and_end_with_what_they_rest_on() {
     let alice = SessionChange::Ended { user: "alice".into() };
     let password = PasswordHash("z".into());
     let change = AuthChange::UserChangePassword { user: name("alice"), password };
-    assert_eq!(sessions(&mut store, Command::ChangeAuth(change)), [alice.clone()]);
+    assert_eq!(sessions(&mut store, Command::ChangeAuth(change)), std::slice::from_ref(&alice));
     let change = AuthChange::RoleDelete { role: name("reader") };
-    assert_eq!(sessions(&mut store, Command::ChangeAuth(change)), [alice.clone()]);
+    assert_eq!(sessions(&mut store, Command::ChangeAuth(change)), std::slice::from_ref(&alice));
     let change = AuthChange::UserDelete { user: name("alice") };
     assert_eq!(sessions(&mut store, Command::ChangeAuth(change)), [alice]);
     assert_eq!(store.ask(Caller::Member, sign_in(store.revision())), Err(CommandError::UserNotFound));
