@@ -11,9 +11,10 @@
 //! | granting a lease; listing leases, members, alarms | to be a user |
 //! | compaction, members, alarms, users, roles, and care of a member | the role `root` |
 
-use crate::machine::auth::Auth;
-use crate::machine::auth::User;
-use crate::machine::command::{Caller, Command, CommandError, Put, Range, Txn, TxnOp};
+use bytes::Bytes;
+
+use crate::machine::auth::{Auth, User};
+use crate::machine::command::{Caller, Command, CommandError, DeleteRange, Put, Range, Txn, TxnOp};
 use crate::machine::state::State;
 use crate::types::{KeyRange, LeaseId};
 
@@ -92,10 +93,7 @@ impl State {
         let Some(user) = self.auth.limits(caller)? else { return Ok(()) };
         match command {
             Command::Put(put) => self.may_put(user, put),
-            Command::DeleteRange(delete) => {
-                may_write(user, &delete.range)?;
-                if delete.prev_kv { may_read(user, &delete.range) } else { Ok(()) }
-            }
+            Command::DeleteRange(delete) => may_delete(user, delete),
             Command::Txn(txn) => self.may_transact(user, txn),
             Command::LeaseGrant { .. } => Ok(()),
             Command::LeaseRevoke { id } => self.may_end(user, *id),
@@ -134,12 +132,15 @@ impl State {
     /// It may not.
     pub fn check_lease_keys(&self, caller: &Caller, id: LeaseId) -> Verdict {
         let Some(user) = self.auth.limits(caller)? else { return Ok(()) };
-        let mut keys = self.leases.get(id).into_iter().flat_map(|lease| lease.keys());
-        allowed(keys.all(|key| user.reach().read.contain_key(key)))
+        allowed(self.lease_keys(id).all(|key| user.reach().read.contain_key(key)))
+    }
+
+    fn lease_keys(&self, id: LeaseId) -> impl Iterator<Item = &Bytes> {
+        self.leases.get(id).into_iter().flat_map(|lease| lease.keys())
     }
 
     fn may_end(&self, user: &User, id: LeaseId) -> Verdict {
-        let mut keys = self.leases.get(id).into_iter().flat_map(|lease| lease.keys());
+        let mut keys = self.lease_keys(id);
         // The planted bug looks at the first key alone.
         if crate::mutant!("auth-lease-judged-by-one-key") {
             return allowed(keys.next().is_none_or(|key| user.reach().write.contain_key(key)));
@@ -165,10 +166,7 @@ impl State {
         txn.success.iter().chain(&txn.failure).try_for_each(|op| match op {
             TxnOp::Range(Range { range, .. }) => may_read(user, range),
             TxnOp::Put(put) => self.may_put(user, put),
-            TxnOp::DeleteRange(delete) => {
-                may_write(user, &delete.range)?;
-                if delete.prev_kv { may_read(user, &delete.range) } else { Ok(()) }
-            }
+            TxnOp::DeleteRange(delete) => may_delete(user, delete),
             // The planted bug leaves what is inside to itself.
             TxnOp::Txn(_) if crate::mutant!("auth-inner-transaction-unchecked") => Ok(()),
             TxnOp::Txn(nested) => self.may_transact(user, nested),
@@ -182,6 +180,11 @@ fn may_read(user: &User, range: &KeyRange) -> Verdict {
 
 fn may_write(user: &User, range: &KeyRange) -> Verdict {
     allowed(user.reach().write.contain(range))
+}
+
+fn may_delete(user: &User, delete: &DeleteRange) -> Verdict {
+    may_write(user, &delete.range)?;
+    if delete.prev_kv { may_read(user, &delete.range) } else { Ok(()) }
 }
 
 fn allowed(is: bool) -> Verdict {

@@ -119,20 +119,15 @@ impl State {
         if !root.is_root() {
             return Err(CommandError::RootRoleNotGranted);
         }
-        // What stands under the revision stays the same: the API does not raise it.
-        let before = self.auth_status();
-        self.auth.enabled = true;
-        self.put_auth_status(effects, before);
+        // The API does not raise the revision for it: what was found under it stays as it is.
+        self.set_auth_status(effects, true, self.auth.revision);
         Ok(())
     }
 
     fn auth_disable(&mut self, effects: &mut Effects) {
         if self.auth.enabled {
-            let before = self.auth_status();
-            self.auth.enabled = false;
-            self.put_auth_status(effects, before);
+            self.set_auth_status(effects, false, self.auth.revision.saturating_add(1));
             effects.sessions.push(SessionChange::AllEnded);
-            self.auth_changed(effects);
         }
     }
 
@@ -213,20 +208,20 @@ impl State {
 
     /// Raises the auth revision.
     fn auth_changed(&mut self, effects: &mut Effects) {
-        let before = self.auth_status();
-        self.auth.revision = self.auth.revision.saturating_add(1);
-        self.put_auth_status(effects, before);
+        self.set_auth_status(effects, self.auth.enabled, self.auth.revision.saturating_add(1));
+    }
+
+    fn set_auth_status(&mut self, effects: &mut Effects, enabled: bool, revision: u64) {
+        let old = self.stored_auth_status();
+        (self.auth.enabled, self.auth.revision) = (enabled, revision);
+        let new = self.stored_auth_status();
+        self.replace(effects, Bucket::AuthUsers, UserKey::Status.encode(), old, new);
     }
 
     /// What is stored of the status; nothing before the first change.
-    fn auth_status(&self) -> Option<bytes::Bytes> {
+    fn stored_auth_status(&self) -> Option<bytes::Bytes> {
         let stored = self.auth.enabled || self.auth.revision > 1;
         stored.then(|| encode_auth_status(&self.auth))
-    }
-
-    fn put_auth_status(&mut self, effects: &mut Effects, before: Option<bytes::Bytes>) {
-        let now = self.auth_status();
-        self.replace(effects, Bucket::AuthUsers, UserKey::Status.encode(), before, now);
     }
 }
 
