@@ -66,6 +66,11 @@ pub const LEASE_GROUP_MAX: usize = 1_000;
 /// Groups of keep-alives, and of questions, on their way at once.
 pub const LEASE_GROUPS_IN_FLIGHT_MAX: usize = 4;
 
+// Locks and elections.
+
+/// Calls that wait at a member for a lock, or to be elected: each has a task and a watch.
+pub const TURN_WAITS_MAX: usize = 65_536;
+
 // Users.
 
 /// Default: a session ends at a member when its token was not shown there for this long.

@@ -10,6 +10,7 @@
 /// The state behind the hooks, in the simulated build only.
 #[cfg(madsim)]
 pub mod armed {
+    use std::cell::RefCell;
     use std::collections::{BTreeMap, BTreeSet};
     use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
     use std::time::Duration;
@@ -26,6 +27,11 @@ pub mod armed {
     /// Is told whose call is carried out, and that it no longer is.
     pub type Calls = Box<dyn Fn(Option<&str>) + Send + Sync>;
 
+    thread_local! {
+        /// The name of the call that is being polled.
+        static NAME: RefCell<Option<String>> = const { RefCell::new(None) };
+    }
+
     static MUTANT: OnceLock<String> = OnceLock::new();
     static MARKS: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
     static MUTANT_HITS: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
@@ -33,6 +39,9 @@ pub mod armed {
     static DISTURBED: Mutex<BTreeMap<&'static str, u64>> = Mutex::new(BTreeMap::new());
     static LISTENER: OnceLock<Listener> = OnceLock::new();
     static CALLS: OnceLock<Calls> = OnceLock::new();
+
+    /// What the name of a call ends in for what is done after it.
+    pub const AFTER: &str = ".after";
 
     fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
         mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -112,19 +121,27 @@ pub mod armed {
         CALLS.set(tell).is_ok()
     }
 
-    /// Carries out a call that its client made under a name: at each turn the name is told, and then that it is over.
+    /// Carries out a call that its client made under a name: at each turn the name is told, and then whose turn it was
+    /// before.
     pub async fn named<T>(name: Option<String>, call: impl Future<Output = T>) -> T {
         let mut call = std::pin::pin!(call);
         std::future::poll_fn(move |context| {
             let Some((tell, name)) = CALLS.get().zip(name.as_deref()) else {
                 return call.as_mut().poll(context);
             };
+            let before = NAME.replace(Some(name.to_owned()));
             tell(Some(name));
             let polled = call.as_mut().poll(context);
-            tell(None);
+            tell(before.as_deref());
+            NAME.set(before);
             polled
         })
         .await
+    }
+
+    /// The name of the call that is being carried out.
+    pub fn name() -> Option<String> {
+        NAME.with_borrow(Clone::clone)
     }
 
     /// Counts a rare event.
@@ -136,6 +153,21 @@ pub mod armed {
     pub fn marks() -> BTreeMap<&'static str, u64> {
         lock(&MARKS).clone()
     }
+}
+
+/// Lets work that goes on in a task of its own have the name of the call that began it; nothing in the plain build.
+pub fn in_its_name<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    #[cfg(madsim)]
+    let work = armed::named(armed::name(), work);
+    work
+}
+
+/// Lets what a member does by itself once a call has come to nothing have a name that follows from the call's; nothing in
+/// the plain build.
+pub fn after_it<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
+    #[cfg(madsim)]
+    let work = armed::named(armed::name().map(|name| format!("{name}{}", armed::AFTER)), work);
+    work
 }
 
 /// What `disturb!` comes to in the plain build: nothing.

@@ -20,6 +20,7 @@ pub use deadline::within;
 pub use disk::{Disk, File, Lock, OpenMode, Space};
 #[cfg(madsim)]
 pub use hooks::armed;
+pub use hooks::{after_it, in_its_name};
 #[cfg(not(madsim))]
 pub use hooks::{undisturbed, undisturbed_then};
 pub use witness::{Ballot, Observation, Witness, digest};

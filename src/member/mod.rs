@@ -10,6 +10,7 @@ mod maintain;
 mod membership;
 mod passwords;
 mod reads;
+mod turns;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,7 @@ use crate::machine::command::{AlarmKind, Answer, Caller, Command, CommandError};
 use crate::machine::effects::RecordsError;
 use crate::machine::quota;
 use crate::member::passwords::Passwords;
+use crate::member::turns::TurnWaits;
 use crate::peer::Peers;
 use crate::raft::handle::{RaftHandle, RaftStatus, Reign};
 use crate::raft::lease::requests::LeaseRequests;
@@ -40,6 +42,7 @@ pub use leases::LeaseLife;
 pub use membership::ChangeError;
 pub use passwords::PasswordError;
 pub use reads::{Piece, Pieces, Read};
+pub use turns::{Leaders, Place, Turn, TurnError};
 
 /// What a member is made of, all of it started.
 pub struct Parts {
@@ -77,6 +80,7 @@ pub struct Member {
     passwords: Passwords,
     /// Places of those who wait for a session that is not known yet.
     session_waits: Semaphore,
+    turn_waits: TurnWaits,
     stopping: AtomicBool,
 }
 
@@ -119,6 +123,7 @@ impl Member {
             peers,
             passwords,
             session_waits: Semaphore::new(limits::SESSION_WAITS_MAX),
+            turn_waits: TurnWaits::default(),
             stopping,
         });
         tokio::spawn(member.clone().maintain());

@@ -8,10 +8,12 @@ mod auth;
 mod call;
 mod cluster;
 mod convert;
+mod election;
 mod health;
 mod image;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 pub mod status;
 mod watch;
@@ -29,6 +31,8 @@ use crate::pb::etcdserverpb::lease_server::LeaseServer;
 use crate::pb::etcdserverpb::maintenance_server::MaintenanceServer;
 use crate::pb::etcdserverpb::watch_server::WatchServer;
 use crate::pb::health::health_server::HealthServer;
+use crate::pb::v3electionpb::election_server::ElectionServer;
+use crate::pb::v3lockpb::lock_server::LockServer;
 use crate::peer::listen;
 use crate::service::call::Calls;
 
@@ -54,6 +58,8 @@ pub async fn serve(member: Arc<Member>, env: &Env, address: SocketAddr) -> std::
         .add_service(sized!(LeaseServer::new(lease::LeaseService::new(calls.clone()))))
         .add_service(sized!(ClusterServer::new(cluster::ClusterService::new(calls.clone()))))
         .add_service(sized!(AuthServer::new(auth::AuthService::new(calls.clone()))))
+        .add_service(sized!(LockServer::new(lock::LockService::new(calls.clone()))))
+        .add_service(sized!(ElectionServer::new(election::ElectionService::new(calls.clone()))))
         .add_service(sized!(MaintenanceServer::new(maintenance::MaintenanceService::new(calls))))
         .add_service(HealthServer::new(health::HealthService));
     listen::serve(router, address, env, "client").await

@@ -6,7 +6,7 @@
 use tonic::{Code, Status};
 
 use crate::machine::command::CommandError;
-use crate::member::{AuthError, ChangeError, PasswordError};
+use crate::member::{AuthError, ChangeError, PasswordError, TurnError};
 use crate::raft::pending::ProposeError;
 use crate::raft::read_index::ReadError;
 
@@ -142,6 +142,14 @@ table! {
     PASSWORD_TOO_LONG = InvalidArgument, "etcdserver: password length exceeds 72 bytes";
     /// Members disagree: writes are refused.
     CORRUPT = DataLoss, "etcdserver: corrupt cluster";
+    /// A client that waited for a lock has lost its place, and with it most likely its lease.
+    SESSION_EXPIRED = Unknown, "mutex: session is expired";
+    /// Whoever asks does not stand for election, or no longer.
+    ELECTION_NOT_LEADER = Unknown, "election: not leader";
+    /// Nobody leads.
+    ELECTION_NO_LEADER = Unknown, "election: no leader";
+    /// A request about an office that does not say whose.
+    LEADER_NOT_PROVIDED = Unknown, "\"leader\" field must be provided";
     /// The client's own deadline passed.
     DEADLINE_EXCEEDED = DeadlineExceeded, "context deadline exceeded";
 }
@@ -225,6 +233,19 @@ impl From<AuthError> for ApiError {
     }
 }
 
+impl ApiError {
+    /// Why a client did not get its turn; `gone` is what it means that its place is gone.
+    pub fn of_turn(error: TurnError, gone: ApiError) -> ApiError {
+        match error {
+            TurnError::PlaceGone => gone,
+            TurnError::NoLeader => ApiError::ELECTION_NO_LEADER,
+            TurnError::Refused(refused) => refused.into(),
+            TurnError::Propose(error) => error.into(),
+            TurnError::Read(error) => error.into(),
+        }
+    }
+}
+
 impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> ApiError {
         match error {
@@ -264,10 +285,12 @@ mod tests {
     }
 
     #[test]
-    fn every_text_is_the_servers_or_the_deadlines() {
+    fn every_text_is_the_servers_or_of_a_known_other_kind() {
         for (name, error) in ALL {
-            let own = error.text.starts_with("etcdserver: ") && !error.text.ends_with('.');
-            assert!(own || *error == ApiError::DEADLINE_EXCEEDED, "{name}: {}", error.text);
+            let begins =
+                ["etcdserver: ", "mutex: ", "election: "].iter().any(|who| error.text.starts_with(who));
+            let known = [ApiError::DEADLINE_EXCEEDED, ApiError::LEADER_NOT_PROVIDED].contains(error);
+            assert!((begins && !error.text.ends_with('.')) || known, "{name}: {}", error.text);
         }
     }
 }

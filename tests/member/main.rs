@@ -1,6 +1,6 @@
 //! Real members in one process, through the same start as production: what watches deliver, how leases live, and
 //! what clients of the API are told (`api`, at a member's limits `limits`), how clusters change (`membership`), and what
-//! each engine brings back after an end of any kind (`restarts`).
+//! each engine brings back after an end of any kind (`restarts`), and those who wait for locks (`turns`).
 
 #![cfg(not(madsim))]
 #![allow(
@@ -22,6 +22,7 @@ mod raw;
 mod refusal;
 mod restarts;
 mod running;
+mod turns;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -17,6 +17,7 @@ mod ctl;
 mod etcdctl;
 mod go_client;
 mod image;
+mod turns;
 
 use quorate_jepsen::cluster::Cluster;
 use quorate_jepsen::program::Server;

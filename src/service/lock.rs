@@ -1,0 +1,61 @@
+//! Locks that the cluster keeps.
+
+use tonic::{Request, Response, Status};
+
+use crate::machine::command::{Command, DeleteRange};
+use crate::member::{Credential, Turn};
+use crate::pb::v3lockpb as pb;
+use crate::pb::v3lockpb::lock_server::Lock;
+use crate::service::call::Calls;
+use crate::service::status::ApiError;
+use crate::types::{KeyRange, LeaseId};
+
+/// The service.
+pub struct LockService {
+    calls: Calls,
+}
+
+impl LockService {
+    /// Serves the locks of a member.
+    pub fn new(calls: Calls) -> LockService {
+        LockService { calls }
+    }
+
+    async fn hold(&self, who: &Credential, request: pb::LockRequest) -> Result<pb::LockResponse, Status> {
+        let turn = self.calls.member().lock(who, request.name, LeaseId(request.lease)).await;
+        let Turn { place, revision } =
+            turn.map_err(|error| ApiError::of_turn(error, ApiError::SESSION_EXPIRED))?;
+        Ok(pb::LockResponse { header: Some(self.calls.header(revision)), key: place.key })
+    }
+
+    async fn give_back(
+        &self,
+        who: &Credential,
+        request: pb::UnlockRequest,
+    ) -> Result<pb::UnlockResponse, Status> {
+        if request.key.is_empty() {
+            return Err(ApiError::EMPTY_KEY.into());
+        }
+        let delete = DeleteRange { range: KeyRange::single(request.key), prev_kv: false };
+        let answer = self.calls.member().propose_for(who, Command::DeleteRange(delete)).await;
+        let answer = answer.map_err(ApiError::from)?;
+        answer.result.map_err(ApiError::from)?;
+        Ok(pb::UnlockResponse { header: Some(self.calls.header(answer.revision)) })
+    }
+}
+
+#[tonic::async_trait]
+impl Lock for LockService {
+    async fn lock(&self, request: Request<pb::LockRequest>) -> Result<Response<pb::LockResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.calls.unary(&metadata, self.hold(&Calls::who(&metadata), request)).await.map(Response::new)
+    }
+
+    async fn unlock(
+        &self,
+        request: Request<pb::UnlockRequest>,
+    ) -> Result<Response<pb::UnlockResponse>, Status> {
+        let (metadata, _, request) = request.into_parts();
+        self.calls.unary(&metadata, self.give_back(&Calls::who(&metadata), request)).await.map(Response::new)
+    }
+}
