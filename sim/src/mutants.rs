@@ -38,6 +38,8 @@ pub enum Area {
     Requests,
     /// Snapshots between members.
     Snapshot,
+    /// Locks and elections.
+    Turn,
     /// Transactions.
     Txn,
     /// The write-ahead log.
@@ -62,6 +64,7 @@ impl std::fmt::Display for Area {
             Area::Replication => "replication",
             Area::Requests => "requests",
             Area::Snapshot => "snapshot",
+            Area::Turn => "turns",
             Area::Txn => "transaction",
             Area::Wal => "log",
             Area::Watch => "watch",

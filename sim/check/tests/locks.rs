@@ -104,6 +104,7 @@ fn story() -> Store {
     store.guarded(&mut two, "c");
     let sight = |contender: &Contender, revision| LeaderSeen {
         at: Nanos(store.now()),
+        asked: None,
         revision,
         key: contender.key.clone(),
         created: contender.created,
@@ -242,6 +243,26 @@ fn observers_see_leaders_in_order_and_as_they_were() {
         Class::Safety,
         "where nobody leads",
     );
+}
+
+#[test]
+fn who_asks_who_leads_now_hears_no_old_answer() {
+    let asked_late = |store: &mut Store, since: Option<Nanos>| {
+        let seen = &mut store.history.observers[0].seen;
+        seen.truncate(1);
+        seen[0].asked = since;
+    };
+    // The whole story was over by then, and another led.
+    breaks(
+        |store| asked_late(store, Some(Nanos(store.now()))),
+        Class::Safety,
+        "had been acknowledged before it asked",
+    );
+    for since in [None, Some(Nanos(0))] {
+        let mut store = story();
+        asked_late(&mut store, since);
+        assert_eq!(judged(&store.history), (Class::Pass, Vec::new()), "asked at {since:?}");
+    }
 }
 
 #[test]

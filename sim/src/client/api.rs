@@ -4,9 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use quorate_check::bytes::Bytes;
 use quorate_check::error_table::Code;
-use quorate_check::history::{Header, Range, Request, Response};
-use quorate_check::types::{MemberId, OpId};
+use quorate_check::history::{Header, KeyValue, Range, Request, Response};
+use quorate_check::types::{LeaseId, MemberId, OpId, Revision};
 
 use crate::plan::MemberIndex;
 
@@ -21,6 +22,30 @@ pub enum Reply {
     Unknown(String),
     /// The member could not be reached: nothing was sent.
     NotSent,
+}
+
+/// A turn that somebody asks a member for: a lock, or an office.
+#[derive(Clone, Debug)]
+pub struct TurnAsk {
+    /// The lock's name, or the election's.
+    pub line: String,
+    /// The lease to stand on.
+    pub lease: LeaseId,
+    /// What is proclaimed in the office; of a lock, nothing.
+    pub proclaims: Option<Bytes>,
+    /// How long the member may take.
+    pub timeout: Duration,
+}
+
+/// A turn that has come.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// As of when.
+    pub header: Header,
+    /// The key in the line.
+    pub key: Bytes,
+    /// The revision that created it; the lock service does not say.
+    pub created: Option<Revision>,
 }
 
 /// A way to call members.
@@ -43,6 +68,22 @@ pub trait Api: Send + Sync {
         range: Range,
         pause: Duration,
     ) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+    /// Waits for a turn. What the member does after a call that has come to nothing has the next operation's name.
+    fn turn(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        ask: TurnAsk,
+    ) -> Pin<Box<dyn Future<Output = Result<Turn, Reply>> + Send>>;
+
+    /// Who leads, as the election service says; `None` when it says nothing.
+    fn leader(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        line: String,
+    ) -> Pin<Box<dyn Future<Output = Option<(Header, KeyValue)>> + Send>>;
 
     /// Clears the alarm about space, as well as it goes; nobody writes down what comes of it.
     fn disarm(&self, member: MemberIndex, id: OpId) -> Pin<Box<dyn Future<Output = ()> + Send>>;

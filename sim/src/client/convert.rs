@@ -201,7 +201,7 @@ pub fn range_response(reply: product::RangeReply) -> seen::Response {
     })
 }
 
-fn pair(pair: product::KeyValue) -> seen::KeyValue {
+pub(super) fn pair(pair: product::KeyValue) -> seen::KeyValue {
     seen::KeyValue {
         key: Bytes::from(pair.key.as_ref()),
         create_revision: numbers::Revision(pair.create_revision.0),

@@ -10,11 +10,12 @@ use std::time::Duration;
 use quorate::machine::command::CommandError;
 use quorate::node::Credential;
 use quorate::raft::read_index::ReadError;
+use quorate_check::bytes::Bytes;
 use quorate_check::error_table::Code;
-use quorate_check::history::{Header, Range, Request};
+use quorate_check::history::{Header, KeyValue, Range, Request};
 use quorate_check::types::{MemberId, OpId, Revision};
 
-use super::api::{Api, Reply};
+use super::api::{Api, Reply, Turn, TurnAsk};
 use super::convert::{self, Call};
 use crate::plan::MemberIndex;
 use crate::plan::dice::{Dice, Purpose};
@@ -76,6 +77,37 @@ impl Api for Direct {
         })
     }
 
+    fn turn(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        ask: TurnAsk,
+    ) -> Pin<Box<dyn Future<Output = Result<Turn, Reply>> + Send>> {
+        let reached = self.world.reach(member);
+        Box::pin(async move {
+            let Some((node, object)) = reached else { return Err(Reply::NotSent) };
+            let task = node.spawn(async move { turn(&object, id, ask).await });
+            task.await.unwrap_or_else(|_| Err(Reply::Unknown("the member died".to_owned())))
+        })
+    }
+
+    fn leader(
+        &self,
+        member: MemberIndex,
+        _id: OpId,
+        line: String,
+    ) -> Pin<Box<dyn Future<Output = Option<(Header, KeyValue)>> + Send>> {
+        let reached = self.world.reach(member);
+        Box::pin(async move {
+            let (node, object) = reached?;
+            let task = node.spawn(async move {
+                let (revision, kv) = object.leader_of(&Credential::None, line.into()).await.ok()?;
+                Some((header(&object, revision), convert::pair(kv)))
+            });
+            task.await.ok()?
+        })
+    }
+
     fn disarm(&self, member: MemberIndex, _id: OpId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let reached = self.world.reach(member);
         Box::pin(async move {
@@ -91,6 +123,33 @@ impl Api for Direct {
 
     fn member_id(&self, member: MemberIndex) -> MemberId {
         self.world.member_id(member)
+    }
+}
+
+/// A turn within its time; a call that is given up is dropped, as one is whose client has gone.
+async fn turn(member: &Member, id: OpId, ask: TurnAsk) -> Result<Turn, Reply> {
+    let TurnAsk { line, lease, proclaims, timeout } = ask;
+    let (line, lease) = (bytes::Bytes::from(line), quorate::types::LeaseId(lease.0));
+    let tells = proclaims.is_some();
+    let call = async {
+        match proclaims {
+            Some(value) => {
+                member
+                    .campaign(&Credential::None, line, lease, bytes::Bytes::copy_from_slice(value.as_slice()))
+                    .await
+            }
+            None => member.lock(&Credential::None, line, lease).await,
+        }
+    };
+    let given = madsim::time::timeout(timeout, asking(id, call)).await;
+    match given {
+        Ok(Ok(turn)) => Ok(Turn {
+            header: header(member, turn.revision),
+            key: Bytes::from(turn.place.key.as_ref()),
+            created: tells.then_some(Revision(turn.place.created.0)),
+        }),
+        Ok(Err(error)) => Err(Reply::Unknown(error.to_string())),
+        Err(_) => Err(Reply::Unknown("no answer in time".to_owned())),
     }
 }
 

@@ -60,13 +60,18 @@ pub fn resolve(op: &PlannedOp, memory: &Memory) -> Request {
             Request::Compact(Compact { revision: resolver.compaction(RevisionAt::Now), physical: true })
         }
         Ask::Hold(hold) => Request::LeaseGrant(LeaseGrant { id: lease_id(op.id), ttl_secs: hold.ttl_secs }),
-        Ask::Lead { lock } => Request::Range(holder_of(*lock)),
+        Ask::Lead { lock, .. } => Request::Range(holder_of(*lock)),
     }
 }
 
 /// What all keys of a lock begin with.
 pub fn lock_prefix(lock: u16) -> Bytes {
-    Bytes::from(format!("lock{lock}/").as_str())
+    Bytes::from(format!("{}/", lock_name(lock)).as_str())
+}
+
+/// The name of a lock, or of an election.
+pub fn lock_name(lock: u16) -> String {
+    format!("lock{lock}")
 }
 
 /// The end of the range of all keys of a lock.

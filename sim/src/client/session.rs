@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use quorate_check::error_table::{self, Dialect, Fate};
 use quorate_check::history::{
-    Header, LeaderSeen, MemberAsked, Observer, Operation, Outcome, RangeResponse, Request, Response,
+    Header, KeyValue, LeaderSeen, MemberAsked, Observer, Operation, Outcome, Request, Response,
 };
 use quorate_check::types::{ClientId, Nanos, OpId};
 
 use super::api::{Api, Reply};
 use super::memory::Memory;
-use super::resolve::{lock_prefix, resolve};
+use super::resolve::{lock_name, lock_prefix, resolve};
 use crate::plan::{Ask, ClientPlan, MemberIndex, PlannedOp};
 use crate::record::Record;
 use crate::world::{Time, World};
@@ -85,8 +85,10 @@ impl Session {
             Ask::Stream { pause_ms, .. } => How::Streamed(Duration::from_millis(pause_ms)),
             _ => How::Whole,
         };
-        if let Ask::Hold(hold) = &op.ask {
-            return self.hold(op, hold).await;
+        match &op.ask {
+            Ask::Hold(hold) => return self.hold(op, hold).await,
+            Ask::Lead { lock, served: true } => return self.ask_who_leads(op, *lock).await,
+            _ => {}
         }
         let answer = self.ask_how(op.id, Whom::First(op.member), timeout, request, how).await;
         match (&op.ask, answer) {
@@ -94,16 +96,17 @@ impl Session {
                 // No longer than for an answer: the member may have died.
                 drop(madsim::time::timeout(timeout, self.api.disarm(op.member, op.id)).await);
             }
-            (Ask::Lead { lock }, Some((header, Response::Range(range)))) => {
-                self.sees(op, *lock, &header, &range)
+            (Ask::Lead { lock, .. }, Some((header, Response::Range(range)))) => {
+                if let Some(first) = range.kvs.first() {
+                    self.sees(op, *lock, &header, first, None);
+                }
             }
             _ => {}
         }
     }
 
-    /// Notes who leads.
-    fn sees(&mut self, op: &PlannedOp, lock: u16, header: &Header, range: &RangeResponse) {
-        let Some(first) = range.kvs.first() else { return };
+    /// Notes who leads, and since when it is asked, where that is not for the keys' own oracle to know.
+    fn sees(&mut self, op: &PlannedOp, lock: u16, header: &Header, first: &KeyValue, asked: Option<Nanos>) {
         let observer = self.seen.entry(lock).or_insert_with(|| Observer {
             client: self.id,
             member: MemberAsked { id: self.api.member_id(op.member), index: u32::from(op.member.0) },
@@ -112,11 +115,22 @@ impl Session {
         });
         observer.seen.push(LeaderSeen {
             at: self.time.now(),
+            asked,
             revision: header.revision,
             key: first.key.clone(),
             created: first.create_revision,
             value: first.value.clone(),
         });
+    }
+
+    /// Asks the election service who leads.
+    async fn ask_who_leads(&mut self, op: &PlannedOp, lock: u16) {
+        let asked = self.time.now();
+        let call = self.api.leader(op.member, op.id, lock_name(lock));
+        let answer = madsim::time::timeout(Duration::from_millis(op.timeout_ms), call).await;
+        if let Ok(Some((header, first))) = answer {
+            self.sees(op, lock, &header, &first, Some(asked));
+        }
     }
 
     /// Asks once and writes it down; the answer, when one came. When nobody can be reached within the time, nothing was

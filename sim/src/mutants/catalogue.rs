@@ -92,6 +92,11 @@ pub const CATALOGUE: &[Mutant] = &[
                  at its address",
     },
     Mutant {
+        area: Area::Turn,
+        name: "election-leader-from-behind",
+        breaks: "who leads an election is answered by a member that lags behind",
+    },
+    Mutant {
         area: Area::Engine,
         name: "engine-fed-during-a-flush",
         breaks: "the engine is fed while a flush waits for the log, so it becomes durable ahead of the log",
@@ -365,6 +370,16 @@ pub const CATALOGUE: &[Mutant] = &[
         area: Area::Txn,
         name: "txn-range-misses-own-writes",
         breaks: "a range within a transaction does not see what the transaction has written",
+    },
+    Mutant {
+        area: Area::Turn,
+        name: "turn-after-one-wait",
+        breaks: "who waits for a lock takes the place just before its own for the only one",
+    },
+    Mutant {
+        area: Area::Turn,
+        name: "turn-of-a-place-that-is-gone",
+        breaks: "a lock is given without a look at whether the client's own place still stands",
     },
     Mutant {
         area: Area::Wal,

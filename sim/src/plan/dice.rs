@@ -48,6 +48,8 @@ pub enum Purpose {
     Delivery,
     /// Whether and when clients are asked who they are, and what is then asked.
     Guard,
+    /// Who keeps the line that an operation stands in.
+    Keeper,
 }
 
 impl Purpose {
@@ -72,6 +74,7 @@ impl Purpose {
             Purpose::Focus => 22,
             Purpose::Delivery => 40,
             Purpose::Guard => 41,
+            Purpose::Keeper => 42,
         }
     }
 }

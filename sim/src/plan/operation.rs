@@ -92,23 +92,42 @@ pub enum Ask {
     Status {},
     /// Compact to the newest revision and clear the alarm about space.
     MakeRoom {},
-    /// Hold a lock, or lead, by recipe.
+    /// Hold a lock, or lead.
     Hold(HoldAsk),
     /// Look who leads.
     Lead {
         /// The number of the election.
         lock: u16,
+        /// The election service is asked, rather than the keys.
+        #[serde(default, skip_serializing_if = "is_false")]
+        served: bool,
     },
 }
 
-/// One attempt to hold a lock by recipe: a lease, a key of one's own if it is not there yet, a wait for the key before
-/// it to be deleted, writes guarded by the key's create revision, and an end.
+/// Who keeps the line that somebody stands in. All stand in the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeper {
+    /// The client, by recipe.
+    #[default]
+    Recipe,
+    /// The lock service.
+    LockService,
+    /// The election service.
+    ElectionService,
+}
+
+/// One attempt to hold a lock, by recipe or by a service: a lease, a key of one's own if it is not there yet, a wait for the
+/// key before it to be deleted, writes guarded by the key's create revision, and an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HoldAsk {
     /// The number of the lock.
     pub lock: u16,
-    /// Seconds that the lease lives; renewed while waiting, and no more afterwards.
+    /// Who keeps the line.
+    #[serde(default, skip_serializing_if = "is_recipe")]
+    pub keeper: Keeper,
+    /// Seconds that the lease lives; renewed while waiting by recipe, and not otherwise.
     pub ttl_secs: i64,
     /// Guarded writes.
     #[serde(default, skip_serializing_if = "is_zero_number")]
@@ -328,6 +347,11 @@ fn patience() -> u64 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
 fn is_zero_number(value: &u64) -> bool {
     *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+fn is_recipe(value: &Keeper) -> bool {
+    *value == Keeper::Recipe
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]

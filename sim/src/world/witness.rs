@@ -9,7 +9,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, MutexGuard, Once, PoisonError};
 
 use quorate::env::{Observation, armed};
@@ -33,19 +32,15 @@ thread_local! {
 
 /// Makes a call to a member in the name of an operation.
 pub async fn asking<T>(operation: OpId, call: impl Future<Output = T>) -> T {
-    let mut call = pin!(call);
-    std::future::poll_fn(move |context| {
-        ASKING.set(Some(operation));
-        let polled = call.as_mut().poll(context);
-        ASKING.set(None);
-        polled
-    })
-    .await
+    armed::named(Some(format!("{}.0", operation.0)), call).await
 }
 
-/// The operation that a call on the wire is named after: its number, and the attempt's behind a dot.
+/// The operation that a call is named after: its number, and the attempt's behind a dot. What is done after it is the
+/// next operation.
 fn operation_of(name: &str) -> Option<OpId> {
-    name.split_once('.').and_then(|(operation, _)| operation.parse().ok()).map(OpId)
+    let after = u64::from(name.ends_with(armed::AFTER));
+    let (operation, _) = name.split_once('.')?;
+    operation.parse::<u64>().ok().map(|operation| OpId(operation + after))
 }
 
 /// What was heard so far.

@@ -58,7 +58,9 @@ impl Member {
     /// # Errors
     /// See [`TurnError`]: nobody leads.
     pub async fn leader_of(&self, who: &Credential, name: Bytes) -> Result<(Revision, KeyValue), TurnError> {
-        let (revision, first) = self.look(who, Line::new(name).first(), true).await?;
+        // The planted bug asks nobody else.
+        let linearizable = !crate::mutant!("election-leader-from-behind");
+        let (revision, first) = self.look(who, Line::new(name).first(), linearizable).await?;
         let first = first.kvs.into_iter().next().ok_or(TurnError::NoLeader)?;
         Ok((revision, first))
     }

@@ -98,12 +98,7 @@ pub(super) fn look(key: &Bytes) -> Range {
 }
 
 fn while_it_stands(place: &Place, op: TxnOp) -> Txn {
-    // The planted bug takes any place of that name for its own.
-    let compares = if crate::mutant!("turn-not-fenced") {
-        Vec::new()
-    } else {
-        vec![is_created(&place.key, place.created)]
-    };
+    let compares = vec![is_created(&place.key, place.created)];
     Txn { compares, success: vec![op], failure: Vec::new() }
 }
 

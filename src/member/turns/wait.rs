@@ -212,8 +212,6 @@ impl Call {
     /// Waits until a key that was there just before `from` is deleted, or until it is time to look anew.
     async fn until_gone(&self, key: Bytes, from: Revision) -> Result<(), TurnError> {
         let Wanted { who, line, .. } = &self.wanted;
-        // The planted bug listens to what comes from now on.
-        let from = if crate::mutant!("turn-watched-from-now-on") { Revision(0) } else { from };
         let mut watched = self.member.watched(KeyRange::single(key), from, true);
         loop {
             match within(&*self.member.env.clock, ASKED_ANEW_AFTER, watched.next()).await {

@@ -1,4 +1,4 @@
-//! Locks and elections by the client's own recipe: what a contender and an observer know.
+//! Locks and elections, by the client's own recipe or by a service: what a contender and an observer know.
 //!
 //! The recipe: a contender writes a key of its own, below the lock's prefix and on a lease, if it is not there yet
 //! (compare: create revision 0); the live key with the smallest create revision holds. Who does not hold waits for the
@@ -44,6 +44,9 @@ pub struct Contender {
 pub struct LeaderSeen {
     /// When.
     pub at: Nanos,
+    /// When the question was put, if its answer must know everything that was acknowledged before.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub asked: Option<Nanos>,
     /// The revision at which it leads: of the read, or of the event.
     pub revision: Revision,
     /// The leader's key.

@@ -1,4 +1,4 @@
-//! The lock and election oracle, for the client's own recipe (see [`Contender`](crate::history::Contender)).
+//! The lock and election oracle (see [`Contender`](crate::history::Contender)).
 //!
 //! Who holds is a fact of the key space: of the live keys below a lock's prefix the one created first. The replay
 //! gives that fact for every revision (`tenure`), so at most one holds at a revision by construction, and what is
@@ -6,11 +6,12 @@
 //! - a contender is granted at a revision at which its own key is the first (so after its predecessor's delete), and
 //!   in real time not before the delete that let it in was sent;
 //! - a guarded transaction that succeeds does so while its contender holds, and fences only grow with revisions;
-//! - an observer sees the leader of the revision it names, never an earlier one after a later one.
+//! - an observer sees the leader of the revision it names, never an earlier one after a later one; where it asked who leads
+//!   now, that revision is no older than what was acknowledged before.
 //!
 //! That guarded transactions are linearizable is judged with all others in revision order; here only that they were
-//! asked for in a way that can be. What the replay did not reach, or could only guess, is not judged. Locks that the
-//! server makes (the lock service) are not there yet.
+//! asked for in a way that can be. What the replay did not reach, or could only guess, is not judged. Whether the client
+//! stood in line by itself or had a member do so makes no difference.
 
 mod tenure;
 
@@ -103,6 +104,15 @@ impl Judge<'_, '_> {
         }
     }
 
+    /// A revision above this one that was acknowledged before a moment.
+    fn acknowledged_before(&self, moment: Nanos, above: Revision) -> Option<Revision> {
+        let mut later = self.replayed.causes.range(above.next()..);
+        later.find_map(|(revision, cause)| match cause {
+            Cause::Answered(operation) if operation.returned < moment => Some(*revision),
+            _ => None,
+        })
+    }
+
     fn guarded(&self, contender: &Contender, granted: Nanos, id: OpId) -> Option<Violation> {
         let Some(operation) = self.operations.get(&id) else {
             return Some(Violation::harness(format!("guarded operation {id} is not recorded")));
@@ -170,6 +180,10 @@ impl Judge<'_, '_> {
                 return say(format!("after one created at {created} had led at revision {revision}"));
             }
             last = Some((seen.revision, seen.created));
+            if let Some(missed) = seen.asked.and_then(|asked| self.acknowledged_before(asked, seen.revision))
+            {
+                return say(format!("though revision {missed} had been acknowledged before it asked"));
+            }
             if seen.revision >= self.unsure {
                 continue;
             }

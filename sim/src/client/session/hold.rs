@@ -1,8 +1,11 @@
-//! Locks and elections by the client's own recipe, as a client library does it over plain requests and a watch.
+//! Locks and elections by the client's own recipe, as a client library does it over plain requests and a watch; by a service
+//! the wait is the member's (see `turn`).
 //!
 //! A contender writes a key of its own below the lock's prefix, on a lease, if it is not there yet; the live key with
 //! the smallest create revision holds. Who does not hold waits for the key before its own to be deleted, then reads
 //! again. What is done under the lock compares the create revision of the key, which fences it.
+
+mod turn;
 
 use std::time::Duration;
 
@@ -17,7 +20,7 @@ use super::{Session, Whom};
 use crate::client::observer;
 use crate::client::resolve::{lease_id, lock_end, lock_prefix, value_of};
 use crate::plan::PlannedOp;
-use crate::plan::operation::{HoldAsk, Release, part_id};
+use crate::plan::operation::{HoldAsk, Keeper, Release, part_id};
 
 /// How often who waits for a lock looks again, at most.
 const ROUNDS_MAX: u32 = 12;
@@ -53,48 +56,78 @@ impl Attempt<'_, '_> {
     async fn run(mut self) -> Option<Contender> {
         let grant = LeaseGrant { id: self.lease, ttl_secs: self.hold.ttl_secs };
         self.ask_named(self.op.id, Request::LeaseGrant(grant)).await?;
-        let created = self.create().await?;
-        let mut contender = Contender {
+        let (created, granted) = match self.hold.keeper {
+            Keeper::Recipe => {
+                let created = self.create().await?;
+                (created, self.wait(created).await)
+            }
+            Keeper::LockService | Keeper::ElectionService => {
+                let Some((created, granted)) = self.turn().await else {
+                    // Whatever stands there is nobody's.
+                    self.release().await;
+                    return None;
+                };
+                (created, Some(granted))
+            }
+        };
+        let contender = Contender {
             client: self.session.id,
             prefix: lock_prefix(self.hold.lock),
             key: self.key.clone(),
             created,
+            granted,
             ..Contender::default()
         };
-        contender.granted = self.wait(created).await;
+        Some(self.use_it(contender).await)
+    }
+
+    /// Does what is to be done under the lock, and lets it go.
+    async fn use_it(&mut self, mut contender: Contender) -> Contender {
         if contender.granted.is_some() {
             for _ in 0..self.hold.guarded.min(GUARDED_MAX) {
                 self.session.time.sleep(Duration::from_millis(self.hold.pause_ms)).await;
-                contender.guarded.extend(self.write_guarded(created).await);
+                contender.guarded.extend(self.write_guarded(contender.created).await);
             }
         }
         self.release().await;
-        Some(contender)
+        contender
     }
 
     /// Writes the key if it is not there; its create revision.
     async fn create(&mut self) -> Option<Revision> {
         let name = self.name();
+        match self.ask_named(name, self.creation(value_of(name))).await {
+            Some((header, Response::Txn(answer))) if answer.succeeded => Some(header.revision),
+            // It may stand all the same.
+            _ => self.look().await,
+        }
+    }
+
+    /// Takes the place if it is not there.
+    fn creation(&self, value: Bytes) -> Request {
         let compare = Compare {
             key: self.key.clone(),
             range_end: Bytes::default(),
             result: CompareResult::Equal,
             target: CompareTarget::Create(Revision(0)),
         };
-        let put = Put { key: self.key.clone(), value: value_of(name), lease: self.lease, ..Put::default() };
-        let own = Range { key: self.key.clone(), ..Range::default() };
-        let txn = Txn {
+        let put = Put { key: self.key.clone(), value, lease: self.lease, ..Put::default() };
+        Request::Txn(Txn {
             compare: vec![compare],
             success: vec![TxnOp::Put(put)],
-            failure: vec![TxnOp::Range(own.clone())],
-        };
-        match self.ask_named(name, Request::Txn(txn)).await {
-            Some((header, Response::Txn(answer))) if answer.succeeded => Some(header.revision),
-            // It may stand all the same.
-            _ => match self.ask(Request::Range(own)).await? {
-                (_, Response::Range(range)) => range.kvs.first().map(|pair| pair.create_revision),
-                _ => None,
-            },
+            failure: vec![TxnOp::Range(self.own())],
+        })
+    }
+
+    fn own(&self) -> Range {
+        Range { key: self.key.clone(), ..Range::default() }
+    }
+
+    /// The create revision of the key, if it stands.
+    async fn look(&mut self) -> Option<Revision> {
+        match self.ask(Request::Range(self.own())).await? {
+            (_, Response::Range(range)) => range.kvs.first().map(|pair| pair.create_revision),
+            _ => None,
         }
     }
 

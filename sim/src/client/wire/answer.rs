@@ -17,7 +17,8 @@ pub(super) fn header(header: Option<pb::ResponseHeader>) -> Option<seen::Header>
     })
 }
 
-fn pair(pair: mvccpb::KeyValue) -> seen::KeyValue {
+/// A pair.
+pub(super) fn pair(pair: mvccpb::KeyValue) -> seen::KeyValue {
     seen::KeyValue {
         key: Bytes::from(pair.key.as_ref()),
         create_revision: Revision(pair.create_revision),

@@ -14,14 +14,19 @@ use quorate::pb::etcdserverpb as pb;
 use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::lease_client::LeaseClient;
 use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate::pb::v3electionpb::election_client::ElectionClient;
+use quorate::pb::v3electionpb::{CampaignRequest, LeaderRequest};
+use quorate::pb::v3lockpb::LockRequest;
+use quorate::pb::v3lockpb::lock_client::LockClient;
+use quorate_check::bytes::Bytes;
 use quorate_check::error_table::Code;
-use quorate_check::history::{Header, Range, Request, Response};
-use quorate_check::types::{MemberId, OpId};
+use quorate_check::history::{Header, KeyValue, Range, Request, Response};
+use quorate_check::types::{MemberId, OpId, Revision};
 use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{IntoRequest, Status};
 
-use super::api::{Api, Reply};
+use super::api::{Api, Reply, Turn, TurnAsk};
 use crate::plan::MemberIndex;
 use crate::world::network::{CALL_NAME, REFUSED};
 use crate::world::{World, product};
@@ -76,6 +81,37 @@ impl Api for Wire {
         Box::pin(async move {
             let call = Call { member, name: format!("{}.{attempt}", id.0) };
             reply(call.stream(&range, pause).await)
+        })
+    }
+
+    fn turn(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        ask: TurnAsk,
+    ) -> Pin<Box<dyn Future<Output = Result<Turn, Reply>> + Send>> {
+        Box::pin(async move {
+            let call = Call { member, name: format!("{}.0", id.0) };
+            match call.turn(ask).await {
+                Ok(Some(turn)) => Ok(turn),
+                Ok(None) => Err(Reply::Unknown("an answer that says too little".to_owned())),
+                Err(status) => Err(failed(&status)),
+            }
+        })
+    }
+
+    fn leader(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        line: String,
+    ) -> Pin<Box<dyn Future<Output = Option<(Header, KeyValue)>> + Send>> {
+        Box::pin(async move {
+            let call = Call { member, name: format!("{}.0", id.0) };
+            let ask = LeaderRequest { name: line.into() };
+            let answer = ElectionClient::new(channel(member).ok()?).leader(call.named(ask)).await;
+            let answer = answer.ok()?.into_inner();
+            answer::header(answer.header).zip(answer.kv.map(answer::pair))
         })
     }
 
@@ -153,6 +189,40 @@ impl Call {
             Request::Status | Request::HashKv(_) => self.maintenance(request).await,
             _ => self.lease(request).await,
         }
+    }
+
+    /// The request under the call's name, with the time that the member has for it.
+    fn named_within<M>(&self, message: M, timeout: Duration) -> tonic::Request<M> {
+        let mut request = self.named(message);
+        if let Ok(timeout) = MetadataValue::try_from(format!("{}m", timeout.as_millis())) {
+            request.metadata_mut().insert("grpc-timeout", timeout);
+        }
+        request
+    }
+
+    /// Waits for a turn.
+    async fn turn(&self, ask: TurnAsk) -> Result<Option<Turn>, Status> {
+        let TurnAsk { line, lease, proclaims, timeout } = ask;
+        let (name, lease) = (bytes::Bytes::from(line), lease.0);
+        let Some(value) = proclaims else {
+            let ask = self.named_within(LockRequest { name, lease }, timeout);
+            let answer = LockClient::new(channel(self.member)?).lock(ask).await?.into_inner();
+            let header = answer::header(answer.header);
+            return Ok(header.map(|header| Turn {
+                header,
+                key: Bytes::from(answer.key.as_ref()),
+                created: None,
+            }));
+        };
+        let ask = CampaignRequest { name, lease, value: ask::bytes(&value) };
+        let mut client = ElectionClient::new(channel(self.member)?);
+        let answer = client.campaign(self.named_within(ask, timeout)).await?.into_inner();
+        let told = answer::header(answer.header).zip(answer.leader);
+        Ok(told.map(|(header, leader)| Turn {
+            header,
+            key: Bytes::from(leader.key.as_ref()),
+            created: Some(Revision(leader.rev)),
+        }))
     }
 
     async fn keys(&self, request: &Request) -> Answer {

@@ -5,7 +5,7 @@ use quorate_check::types::ClientId;
 use super::FIRST_OP_MS;
 use crate::plan::MemberIndex;
 use crate::plan::dice::{Dice, Purpose};
-use crate::plan::operation::{Ask, ClientPlan, HoldAsk, OPS_WITH_PARTS, PlannedOp, Release, op_id};
+use crate::plan::operation::{Ask, ClientPlan, HoldAsk, Keeper, OPS_WITH_PARTS, PlannedOp, Release, op_id};
 
 /// Locks there are.
 const LOCKS: u64 = 2;
@@ -25,10 +25,14 @@ pub(super) fn client(seed: u64, id: ClientId, members: u8, duration_ms: u64) -> 
         }
         let member = if dice.permille(200) { dice.below(u64::from(members)) } else { home };
         let lock = u16::try_from(dice.below(LOCKS)).unwrap_or(0);
+        let keeper = Dice::keyed(seed, Purpose::Keeper, op_id(id, nth).0)
+            .weighted(&[(4, Keeper::Recipe), (3, Keeper::LockService), (3, Keeper::ElectionService)])
+            .unwrap_or_default();
         let ask = match dice.permille(looks_permille) {
-            true => Ask::Lead { lock },
+            true => Ask::Lead { lock, served: keeper != Keeper::Recipe },
             false => Ask::Hold(HoldAsk {
                 lock,
+                keeper,
                 ttl_secs: dice.signed(1, 4),
                 guarded: dice.between(0, 6),
                 pause_ms: if dice.permille(300) { dice.between(100, 900) } else { dice.between(0, 50) },
