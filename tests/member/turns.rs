@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::member::{Credential, Member, TurnError};
 use quorate::pb::etcdserverpb as pb;
-use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::lease_client::LeaseClient;
 use quorate::pb::v3electionpb::CampaignRequest;
 use quorate::pb::v3electionpb::election_client::ElectionClient;
