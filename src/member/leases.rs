@@ -117,7 +117,7 @@ impl Member {
     }
 
     /// A positive random id that no lease has.
-    fn unused_lease(&self) -> LeaseId {
+    pub(super) fn unused_lease(&self) -> LeaseId {
         loop {
             let id = LeaseId(i64::try_from(self.env.entropy.next_u64() >> 1).unwrap_or_default());
             if id.is_some() && self.replica.state().lease(id).is_none() {

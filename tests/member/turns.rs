@@ -101,6 +101,51 @@ async fn a_candidate_that_goes_away_does_not_stand_any_more() {
 }
 
 #[tokio::test]
+async fn a_call_that_comes_to_nothing_gives_away_only_what_it_made() {
+    let cluster = Cluster::start(2, quick()).await;
+    let member = cluster.leader().await;
+    let (here, there) = (cluster.connect(0).await, cluster.connect(1).await);
+    for lease in [1, 2] {
+        grant(&here, lease).await;
+    }
+    let held = LockClient::new(here.clone()).lock(ask("jobs", 1)).await.unwrap().into_inner().key;
+    // Two calls wait on one lease, as a client has them that lost its connection and came again elsewhere.
+    let call = |channel: &Channel| {
+        let mut lock = LockClient::new(channel.clone());
+        tokio::spawn(async move { lock.lock(ask("jobs", 2)).await })
+    };
+    let first = call(&here);
+    stand(&member, "jobs", 2).await;
+    let written = || {
+        let state = member.replica().state();
+        let range = quorate::types::KeyRange::single(bytes("jobs/2"));
+        state.range_chunk(&range, state.revision(), None, 1).unwrap().found[0].version
+    };
+    let second = call(&there);
+    until("the second call", || (written() == 2).then_some(())).await;
+    // The first goes away, and so does another that finds the place.
+    first.abort();
+    let third = call(&here);
+    until("a third call", || (written() == 3).then_some(())).await;
+    third.abort();
+    LockClient::new(here.clone()).unlock(UnlockRequest { key: held }).await.unwrap();
+    let key = soon("the lock", second).await.unwrap().unwrap().into_inner().key;
+    assert_eq!(key, bytes("jobs/2"));
+    // Nor does a call lose a lock that is held, whatever becomes of it.
+    for _ in 0..20 {
+        let again = call(&here);
+        tokio::task::yield_now().await;
+        again.abort();
+    }
+    let last = LockClient::new(there).lock(ask("jobs", 2)).await.unwrap().into_inner();
+    assert_eq!((last.key, places(&member, "jobs")), (key, 1));
+    let state = member.replica().state();
+    let range = quorate::types::KeyRange::single(bytes("jobs/2"));
+    let kept = state.range_chunk(&range, state.revision(), None, 1).unwrap().found[0].created;
+    assert!(kept < state.revision(), "it is the place of the beginning");
+}
+
+#[tokio::test]
 async fn one_that_ends_wakes_the_one_behind_it_and_nobody_else() {
     const WAITING: i64 = 12;
     let cluster = Cluster::start(1, quick()).await;
@@ -115,15 +160,16 @@ async fn one_that_ends_wakes_the_one_behind_it_and_nobody_else() {
     }
     let watchers = || member.replica().watches().with(|hub| hub.stats().watchers);
     let everyone = usize::try_from(WAITING - 1).unwrap();
-    until("a watch for each that waits", || (watchers() == everyone).then_some(())).await;
+    // Of the place before its own, and of its own.
+    until("two watches for each that waits", || (watchers() == 2 * everyone).then_some(())).await;
     // Whoever in the middle goes leaves the others where they are.
     calls.remove(5).abort();
     stand(member, "jobs", everyone).await;
-    until("one watch less", || (watchers() == everyone - 1).then_some(())).await;
+    until("two watches less", || (watchers() == 2 * (everyone - 1)).then_some(())).await;
     for (passed, call) in calls.into_iter().enumerate() {
         let key = soon("the lock", call).await.unwrap().unwrap().into_inner().key;
         let behind = everyone - 1 - passed;
-        until("those behind", || (watchers() == behind).then_some(())).await;
+        until("those behind", || (watchers() == 2 * behind).then_some(())).await;
         LockClient::new(channel.clone()).unlock(UnlockRequest { key }).await.unwrap();
     }
     assert_eq!(places(member, "jobs"), 0);
@@ -171,7 +217,7 @@ async fn a_member_that_stops_says_so_to_those_who_wait() {
         tokio::spawn(async move { member.leaders_of(&Credential::None, bytes("chair")).next().await })
     };
     until("three watches", || {
-        (member.replica().watches().with(|hub| hub.stats().watchers) == 2).then_some(())
+        (member.replica().watches().with(|hub| hub.stats().watchers) == 3).then_some(())
     })
     .await;
     member.stop().await;

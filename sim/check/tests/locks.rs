@@ -188,6 +188,26 @@ fn nobody_is_granted_whose_own_key_is_gone() {
 }
 
 #[test]
+fn a_grant_is_judged_by_its_key_where_nobody_knows_when_it_was_created() {
+    let unknown = |store: &mut Store| {
+        store.history.contenders[1].created = Revision(0);
+        store.history.contenders[1].guarded.clear();
+    };
+    breaks(
+        |store| {
+            unknown(store);
+            let granted = store.history.contenders[1].granted.as_mut().unwrap();
+            granted.revision = granted.revision.previous();
+        },
+        Class::Safety,
+        "while lock/one held",
+    );
+    let mut store = story();
+    unknown(&mut store);
+    assert_eq!(judged(&store.history), (Class::Pass, Vec::new()));
+}
+
+#[test]
 fn what_is_guarded_happens_only_while_its_contender_holds() {
     // The late transaction is refused by its compare in the story; here its contender's key was never the first.
     breaks(

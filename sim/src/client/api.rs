@@ -37,6 +37,19 @@ pub struct TurnAsk {
     pub timeout: Duration,
 }
 
+/// An office that somebody has.
+#[derive(Clone, Debug)]
+pub struct Office {
+    /// The election's name.
+    pub line: String,
+    /// The key in the line.
+    pub key: Bytes,
+    /// The revision that created it.
+    pub created: Revision,
+    /// The lease that it stands on.
+    pub lease: LeaseId,
+}
+
 /// A turn that has come.
 #[derive(Clone, Debug)]
 pub struct Turn {
@@ -69,13 +82,22 @@ pub trait Api: Send + Sync {
         pause: Duration,
     ) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
 
-    /// Waits for a turn. What the member does after a call that has come to nothing has the next operation's name.
+    /// Waits for a turn. What the member does after a call that has come to nothing has the next operations' names.
     fn turn(
         &self,
         member: MemberIndex,
         id: OpId,
         ask: TurnAsk,
     ) -> Pin<Box<dyn Future<Output = Result<Turn, Reply>> + Send>>;
+
+    /// Proclaims something in an office.
+    fn proclaim(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        office: Office,
+        value: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<Header, Reply>> + Send>>;
 
     /// Who leads, as the election service says; `None` when it says nothing.
     fn leader(

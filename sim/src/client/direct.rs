@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use quorate::machine::command::CommandError;
+use quorate::member::Place;
 use quorate::node::Credential;
 use quorate::raft::read_index::ReadError;
 use quorate_check::bytes::Bytes;
@@ -15,7 +16,7 @@ use quorate_check::error_table::Code;
 use quorate_check::history::{Header, KeyValue, Range, Request};
 use quorate_check::types::{MemberId, OpId, Revision};
 
-use super::api::{Api, Reply, Turn, TurnAsk};
+use super::api::{Api, Office, Reply, Turn, TurnAsk};
 use super::convert::{self, Call};
 use crate::plan::MemberIndex;
 use crate::plan::dice::{Dice, Purpose};
@@ -87,6 +88,31 @@ impl Api for Direct {
         Box::pin(async move {
             let Some((node, object)) = reached else { return Err(Reply::NotSent) };
             let task = node.spawn(async move { turn(&object, id, ask).await });
+            task.await.unwrap_or_else(|_| Err(Reply::Unknown("the member died".to_owned())))
+        })
+    }
+
+    fn proclaim(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        office: Office,
+        value: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<Header, Reply>> + Send>> {
+        let reached = self.world.reach(member);
+        Box::pin(async move {
+            let Some((node, object)) = reached else { return Err(Reply::NotSent) };
+            let task = node.spawn(async move {
+                let place = Place {
+                    key: bytes::Bytes::copy_from_slice(office.key.as_slice()),
+                    created: quorate::types::Revision(office.created.0),
+                    lease: quorate::types::LeaseId(office.lease.0),
+                };
+                let value = bytes::Bytes::copy_from_slice(value.as_slice());
+                let said = asking(id, object.proclaim(&Credential::None, &place, value)).await;
+                said.map(|revision| header(&object, revision))
+                    .map_err(|error| Reply::Unknown(error.to_string()))
+            });
             task.await.unwrap_or_else(|_| Err(Reply::Unknown("the member died".to_owned())))
         })
     }

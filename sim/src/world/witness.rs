@@ -35,11 +35,14 @@ pub async fn asking<T>(operation: OpId, call: impl Future<Output = T>) -> T {
     armed::named(Some(format!("{}.0", operation.0)), call).await
 }
 
-/// The operation that a call is named after: its number, and the attempt's behind a dot. What is done after it is the
-/// next operation.
+/// The operation that a call is named after: its number, and the attempt's behind a dot. What is done after it are the next
+/// operations.
 fn operation_of(name: &str) -> Option<OpId> {
-    let after = u64::from(name.ends_with(armed::AFTER));
-    let (operation, _) = name.split_once('.')?;
+    let (operation, attempt) = name.split_once('.')?;
+    let after = match attempt.split_once(armed::AFTER) {
+        Some((_, nth)) => 1 + nth.parse::<u64>().ok()?,
+        None => 0,
+    };
     operation.parse::<u64>().ok().map(|operation| OpId(operation + after))
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::machine::command::{Command, KeyValue};
+use crate::env::within;
+use crate::machine::command::{Command, KeyValue, Reply};
 use crate::machine::effects::Event;
-use crate::member::turns::line::{Line, Place, give_up};
-use crate::member::turns::wait::Wanted;
+use crate::machine::watch::Filters;
+use crate::member::turns::line::{Line, Place, give_up, rewrite};
+use crate::member::turns::wait::{ASKED_ANEW_AFTER, Wanted};
 use crate::member::turns::watch::{Said, Watched};
 use crate::member::turns::{Turn, TurnError, granted};
 use crate::member::{Credential, Member};
@@ -27,7 +29,7 @@ impl Member {
         lease: LeaseId,
         value: Bytes,
     ) -> Result<Turn, TurnError> {
-        let (who, line) = (who.clone(), Line::new(name));
+        let (who, line) = (who.clone(), Line::new(&name));
         self.turn(Wanted { who, line, lease, value: Some(value) }).await
     }
 
@@ -41,7 +43,14 @@ impl Member {
         place: &Place,
         value: Bytes,
     ) -> Result<Revision, TurnError> {
-        self.rewrite(who, place, value).await
+        // No key was created before the first that could be.
+        if place.created <= Revision::FIRST {
+            return Err(TurnError::PlaceGone);
+        }
+        match granted(self.propose_for(who, Command::Txn(rewrite(place, value))).await?)? {
+            (revision, Reply::Txn(reply)) if reply.succeeded => Ok(revision),
+            _ => Err(TurnError::PlaceGone),
+        }
     }
 
     /// Gives up the client's place. One that is gone, or somebody else's by now, is left alone.
@@ -60,14 +69,14 @@ impl Member {
     pub async fn leader_of(&self, who: &Credential, name: Bytes) -> Result<(Revision, KeyValue), TurnError> {
         // The planted bug asks nobody else.
         let linearizable = !crate::mutant!("election-leader-from-behind");
-        let (revision, first) = self.look(who, Line::new(name).first(), linearizable).await?;
+        let (revision, first) = self.look(who, Line::new(&name).first(), linearizable).await?;
         let first = first.kvs.into_iter().next().ok_or(TurnError::NoLeader)?;
         Ok((revision, first))
     }
 
     /// Everybody who leads, from now on.
     pub fn leaders_of(self: &Arc<Member>, who: &Credential, name: Bytes) -> Leaders {
-        let (member, who, line) = (self.clone(), who.clone(), Line::new(name));
+        let (member, who, line) = (self.clone(), who.clone(), Line::new(&name));
         Leaders { member, who, line, watched: None, told: (Revision(0), Revision(0)) }
     }
 }
@@ -111,7 +120,14 @@ impl Leaders {
     async fn candidate(&mut self) -> Result<(Revision, KeyValue), TurnError> {
         loop {
             let said = match &mut self.watched {
-                Some(Watching::Leader(watched) | Watching::Line(watched)) => watched.next().await,
+                Some(Watching::Leader(watched) | Watching::Line(watched)) => {
+                    let Some(said) = within(&*self.member.env.clock, ASKED_ANEW_AFTER, watched.next()).await
+                    else {
+                        self.member.may_see(&self.who, &self.line).await?;
+                        continue;
+                    };
+                    said
+                }
                 None => match self.look().await? {
                     Some(leader) => return Ok(leader),
                     None => continue,
@@ -135,7 +151,7 @@ impl Leaders {
     async fn look(&mut self) -> Result<Option<(Revision, KeyValue)>, TurnError> {
         let (revision, first) = self.member.look(&self.who, self.line.first(), true).await?;
         let Some(leader) = first.kvs.into_iter().next() else {
-            let watched = self.member.watched(self.line.keys(), revision.next(), false);
+            let watched = self.member.watched(self.line.keys(), revision.next(), Filters::default());
             self.watched = Some(Watching::Line(watched));
             return Ok(None);
         };
@@ -145,7 +161,8 @@ impl Leaders {
 
     /// Watches what becomes of a leader after a revision.
     fn follow(&mut self, leader: &KeyValue, revision: Revision) {
-        let watched = self.member.watched(KeyRange::single(leader.key.clone()), revision.next(), false);
+        let watched =
+            self.member.watched(KeyRange::single(leader.key.clone()), revision.next(), Filters::default());
         self.watched = Some(Watching::Leader(watched));
     }
 }

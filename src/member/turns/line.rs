@@ -32,8 +32,9 @@ pub struct Place {
 
 impl Line {
     /// The line under a name.
-    pub(super) fn new(name: Bytes) -> Line {
-        Line { name }
+    pub(super) fn new(name: &[u8]) -> Line {
+        // A copy, so that a call that waits for long does not hold the message that it came in.
+        Line { name: Bytes::copy_from_slice(name) }
     }
 
     /// The keys of all places.
@@ -70,12 +71,16 @@ impl Line {
     }
 }
 
-/// Takes a place, or looks at it where it is taken.
-pub(super) fn take(key: &Bytes, lease: LeaseId, value: Bytes) -> Txn {
+/// Takes a place, or writes it once more where it stands, and says how it stood. Without a value one that stands keeps its
+/// own.
+pub(super) fn take(key: &Bytes, lease: LeaseId, value: Option<Bytes>) -> Txn {
+    let ignore_value = value.is_none();
+    let put = Put { key: key.clone(), value: value.unwrap_or_default(), lease, ..Put::default() };
+    let again = Put { prev_kv: true, ignore_value, ..put.clone() };
     Txn {
-        compares: vec![is_created(key, Revision(0))],
-        success: vec![TxnOp::Put(Put { key: key.clone(), value, lease, ..Put::default() })],
-        failure: vec![TxnOp::Range(look(key))],
+        compares: vec![is(key, CompareTarget::Create(Revision(0)))],
+        success: vec![TxnOp::Put(put)],
+        failure: vec![TxnOp::Put(again)],
     }
 }
 
@@ -92,19 +97,25 @@ pub(super) fn give_up(place: &Place) -> Txn {
     while_it_stands(place, TxnOp::DeleteRange(DeleteRange { range, prev_kv: false }))
 }
 
+/// Gives up a place that nobody has written since it was taken.
+pub(super) fn give_up_untouched(place: &Place) -> Txn {
+    let mut txn = give_up(place);
+    txn.compares.push(is(&place.key, CompareTarget::Mod(place.created)));
+    txn
+}
+
 /// Reads one key.
 pub(super) fn look(key: &Bytes) -> Range {
     all(KeyRange::single(key.clone()))
 }
 
 fn while_it_stands(place: &Place, op: TxnOp) -> Txn {
-    let compares = vec![is_created(&place.key, place.created)];
+    let compares = vec![is(&place.key, CompareTarget::Create(place.created))];
     Txn { compares, success: vec![op], failure: Vec::new() }
 }
 
-fn is_created(key: &Bytes, at: Revision) -> Compare {
-    let range = KeyRange::single(key.clone());
-    Compare { range, result: CompareResult::Equal, target: CompareTarget::Create(at) }
+fn is(key: &Bytes, target: CompareTarget) -> Compare {
+    Compare { range: KeyRange::single(key.clone()), result: CompareResult::Equal, target }
 }
 
 fn all(range: KeyRange) -> Range {
@@ -129,18 +140,18 @@ mod tests {
 
     #[test]
     fn a_place_is_named_after_its_line_and_its_lease() {
-        let line = Line::new(Bytes::from_static(b"jobs"));
+        let line = Line::new(b"jobs");
         assert_eq!(line.key(LeaseId(0x0012_ab00)), "jobs/12ab00");
         assert_eq!(line.key(LeaseId(i64::MAX)), "jobs/7fffffffffffffff");
         // As the API's clients write one.
         assert_eq!(line.key(LeaseId(-255)), "jobs/-ff");
         assert_eq!(line.key(LeaseId(i64::MIN)), "jobs/-8000000000000000");
-        assert_eq!(Line::new(Bytes::new()).key(LeaseId(1)), "/1");
+        assert_eq!(Line::new(b"").key(LeaseId(1)), "/1");
     }
 
     #[test]
     fn a_line_holds_its_places_and_no_other_key() {
-        let keys = Line::new(Bytes::from_static(b"jobs")).keys();
+        let keys = Line::new(b"jobs").keys();
         for (key, inside) in [
             ("jobs/1", true),
             ("jobs/", true),

@@ -22,7 +22,7 @@ impl Member {
         name: Bytes,
         lease: LeaseId,
     ) -> Result<Turn, TurnError> {
-        let (who, line) = (who.clone(), Line::new(name));
+        let (who, line) = (who.clone(), Line::new(&name));
         // Who holds it already has written nothing that this could change.
         self.turn(Wanted { who, line, lease, value: None }).await
     }

@@ -5,6 +5,11 @@
 //!
 //! Whether somebody stands before a place can be asked of this member's own state: places before it are only ever fewer. That
 //! the place itself still stands is asked of a quorum.
+//!
+//! # Whose a place is
+//! A client may call again with the same lease, here or at another member, while an earlier call of its is still under way: it
+//! finds its place, and writes it once more. A call gives up only a place that it made, and only as long as nobody has
+//! written it since. So what one call holds no other call gives away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +19,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::config::limits;
 use crate::env::{after_it, in_its_name, within};
-use crate::machine::command::{Caller, Command, CommandError, KeyValue, Range, RangeReply, Reply};
+use crate::machine::command::{Answer, Caller, Command, CommandError, Range, RangeReply, Reply};
 use crate::machine::effects::Event;
-use crate::member::turns::line::{Line, Place, give_up, look, rewrite, take};
-use crate::member::turns::watch::Said;
+use crate::machine::watch::Filters;
+use crate::member::turns::line::{Line, Place, give_up_untouched, look, take};
+use crate::member::turns::watch::{Said, Watched};
 use crate::member::turns::{TurnError, granted};
 use crate::member::{Credential, Member};
 use crate::raft::pending::ProposeError;
@@ -27,7 +33,13 @@ use crate::types::{KeyRange, LeaseId, Revision, TtlSecs};
 /// What a lease lives that is made for a client that brings none, and that nobody renews.
 const OWN_LEASE_TTL: TtlSecs = TtlSecs(60);
 /// Who waits longer than this is asked anew whether it still may; that keeps its session alive, too.
-const ASKED_ANEW_AFTER: Duration = Duration::from_secs(60);
+pub(super) const ASKED_ANEW_AFTER: Duration = Duration::from_secs(60);
+/// How often a member tries to give a place up, and what it waits after each time but the last; then the lease has to end.
+const LEAVE_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9)];
+/// How long a call waits before it asks a quorum again that did not answer.
+const QUORUM_PAUSE: Duration = Duration::from_millis(100);
+/// The revision that stands for the newest of this member's.
+const NEWEST: Revision = Revision(0);
 
 /// Places of calls that wait for their turn.
 pub struct TurnWaits(Arc<Semaphore>);
@@ -53,12 +65,9 @@ pub(super) struct Wanted {
     pub(super) line: Line,
     /// The lease to stand on; none makes one.
     pub(super) lease: LeaseId,
-    /// What the place is to say, also where it stands already.
+    /// What the place is to say, also where it stands already; taken when it does.
     pub(super) value: Option<Bytes>,
 }
-
-/// The revision that stands for the newest of this member's.
-const NEWEST: Revision = Revision(0);
 
 /// What the task tells the call: a turn must be taken out, or it counts as missed.
 type Told = Result<(Turn, oneshot::Sender<()>), TurnError>;
@@ -69,15 +78,19 @@ struct Call {
     wanted: Wanted,
     /// Whether the lease was made for this call.
     owns_lease: bool,
+    /// The place that this call made, and did not find.
+    made: Option<Place>,
     _waits: OwnedSemaphorePermit,
 }
 
 impl Member {
     /// Stands in line until the turn has come.
     pub(super) async fn turn(self: &Arc<Member>, wanted: Wanted) -> Result<Turn, TurnError> {
+        // Who may not see the line must leave nothing in it, and take nobody's room.
+        self.may_see(&wanted.who, &wanted.line).await?;
         let waits = self.turn_waits.0.clone().try_acquire_owned();
         let waits = waits.map_err(|_| ProposeError::TooManyRequests)?;
-        let call = Call { member: self.clone(), wanted, owns_lease: false, _waits: waits };
+        let call = Call { member: self.clone(), wanted, owns_lease: false, made: None, _waits: waits };
         let (answer, answered) = oneshot::channel();
         tokio::spawn(in_its_name(call.run(answer)));
         let (turn, taken) = answered.await.unwrap_or(Err(ReadError::Stopped.into()))?;
@@ -86,7 +99,12 @@ impl Member {
         Ok(turn)
     }
 
-    /// What a client reads in this member's state as it is.
+    /// Refuses whoever may not read a line.
+    pub(super) async fn may_see(&self, who: &Credential, line: &Line) -> Result<(), TurnError> {
+        Ok(self.admit(who, |state, caller| state.auth().check_read(caller, &line.keys())).await??)
+    }
+
+    /// What a client reads.
     pub(super) async fn look(
         &self,
         who: &Credential,
@@ -100,85 +118,78 @@ impl Member {
 
 impl Call {
     async fn run(mut self, mut answer: oneshot::Sender<Told>) {
-        let (place, at) = match self.take().await {
-            Ok(taken) => taken,
-            Err(error) => return self.fail(None, error, answer).await,
+        let turn = match self.take().await {
+            Err(error) => Some(Err(error)),
+            Ok((place, at)) => tokio::select! {
+                biased;
+                waited = self.wait(&place, at) => Some(waited.map(|revision| Turn { place, revision })),
+                () = answer.closed() => None,
+            },
         };
-        let waited = tokio::select! {
-            biased;
-            waited = self.wait(&place, at) => Some(waited),
-            () = answer.closed() => None,
-        };
-        let revision = match waited {
-            Some(Ok(revision)) => revision,
-            Some(Err(error)) => return self.fail(Some(&place), error, answer).await,
+        let gone = match turn {
+            Some(Ok(turn)) => {
+                let (take, taken) = oneshot::channel();
+                answer.send(Ok((turn, take))).is_err() || taken.await.is_err()
+            }
+            Some(Err(error)) => {
+                // A client that comes again at once writes its place, which is then no longer this call's to give up.
+                drop(answer.send(Err(error)));
+                // What is gone needs no giving up.
+                error != TurnError::PlaceGone || self.owns_lease
+            }
             None => {
                 crate::sometimes!("a client went away while it stood in line");
-                return self.leave(Some(&place)).await;
+                true
             }
         };
-        let (take, taken) = oneshot::channel();
-        let turn = Turn { place: place.clone(), revision };
-        let missed = answer.send(Ok((turn, take))).is_err() || taken.await.is_err();
-        if missed {
-            crate::sometimes!("a client went away just when its turn came");
-            self.leave(Some(&place)).await;
+        if gone {
+            self.leave().await;
         }
-    }
-
-    /// Gives up what there is, and then says why: whoever hears it may come again at once.
-    async fn fail(&self, place: Option<&Place>, error: TurnError, answer: oneshot::Sender<Told>) {
-        self.leave(place).await;
-        // Nobody may be there any more.
-        drop(answer.send(Err(error)));
     }
 
     /// Takes a place, or finds the client's own; with the revision at which it stood.
     async fn take(&mut self) -> Result<(Place, Revision), TurnError> {
         let Wanted { who, line, lease, value } = &mut self.wanted;
-        // Who may not see the line must leave nothing in it.
-        self.member.admit(who, |state, caller| state.auth().check_read(caller, &line.keys())).await??;
         if !lease.is_some() {
-            match granted(self.member.lease_grant(who, *lease, OWN_LEASE_TTL).await?)? {
-                (_, Reply::LeaseGrant { id, .. }) => *lease = id,
-                _ => return Err(ProposeError::AnswerLost.into()),
-            }
+            *lease = self.member.unused_lease();
             self.owns_lease = true;
+            let answer = self.member.lease_grant(who, *lease, OWN_LEASE_TTL).await?;
+            if let Err(refused) = answer.result {
+                // Whoever has that id now does not lose it.
+                self.owns_lease = false;
+                return Err(refused.into());
+            }
         }
         let key = line.key(*lease);
-        let answer = self
-            .member
-            .propose_for(who, Command::Txn(take(&key, *lease, value.clone().unwrap_or_default())))
-            .await?;
+        let answer = self.member.propose_for(who, Command::Txn(take(&key, *lease, value.take()))).await?;
         let (revision, Reply::Txn(reply)) = granted(answer)? else {
             return Err(ProposeError::AnswerLost.into());
         };
         if reply.succeeded {
-            return Ok((Place { key, created: revision, lease: *lease }, revision));
+            let place = Place { key, created: revision, lease: *lease };
+            self.made = Some(place.clone());
+            return Ok((place, revision));
         }
         let found = reply.replies.into_iter().find_map(|(_, reply)| match reply {
-            Reply::Range(range) => range.kvs.into_iter().next(),
+            Reply::Put { prev_kv } => prev_kv,
             _ => None,
         });
-        let Some(KeyValue { create_revision, value: says, .. }) = found else {
-            return Err(TurnError::PlaceGone);
-        };
-        let place = Place { key, created: create_revision, lease: *lease };
-        let revision = match value.as_ref().filter(|value| **value != says) {
-            Some(value) => self.member.rewrite(who, &place, value.clone()).await?,
-            None => revision,
-        };
-        Ok((place, revision))
+        let found = found.ok_or(TurnError::PlaceGone)?;
+        Ok((Place { key, created: found.create_revision, lease: *lease }, revision))
     }
 
     /// Waits until nobody stands before `place`, which stood at revision `at`; a revision at which that is so.
     async fn wait(&self, place: &Place, at: Revision) -> Result<Revision, TurnError> {
         let mut as_of = at;
+        let mut own = None;
         loop {
             match self.ahead(place, as_of).await {
                 Ok(None) if as_of == at => return Ok(at),
                 Ok(None) => break,
-                Ok(Some((key, from))) => self.until_gone(key, from).await?,
+                Ok(Some((key, from))) => {
+                    let own = own.get_or_insert_with(|| self.deletions(&place.key, at.next()));
+                    self.until_gone(self.deletions(&key, from), place, own).await?;
+                }
                 Err(TurnError::Refused(CommandError::Compacted(_))) if as_of == at => {
                     crate::sometimes!("a line was compacted away before it was looked at");
                 }
@@ -195,9 +206,7 @@ impl Call {
             return Ok(self.member.revision());
         }
         crate::disturb!("a turn is about to be given", &*self.member.env.clock);
-        let (revision, own) = self.member.look(&self.wanted.who, look(&place.key), true).await?;
-        let stands = own.kvs.first().is_some_and(|kv| kv.create_revision == place.created);
-        if stands { Ok(revision) } else { Err(TurnError::PlaceGone) }
+        self.stands(place).await
     }
 
     /// The key just before a place as of a revision, and from where on to watch it.
@@ -209,52 +218,93 @@ impl Call {
         Ok(found.kvs.into_iter().next().map(|kv| (kv.key, seen.next())))
     }
 
-    /// Waits until a key that was there just before `from` is deleted, or until it is time to look anew.
-    async fn until_gone(&self, key: Bytes, from: Revision) -> Result<(), TurnError> {
-        let Wanted { who, line, .. } = &self.wanted;
-        let mut watched = self.member.watched(KeyRange::single(key), from, true);
+    /// Waits until what `ahead` watches is deleted, or may have been. `own` watches the call's own place, which may go first.
+    async fn until_gone(
+        &self,
+        mut ahead: Watched,
+        place: &Place,
+        own: &mut Watched,
+    ) -> Result<(), TurnError> {
+        enum Heard {
+            Own(Said),
+            Ahead(Said),
+        }
         loop {
-            match within(&*self.member.env.clock, ASKED_ANEW_AFTER, watched.next()).await {
-                Some(Said::Event(Event::Delete { .. }) | Said::Ended) => return Ok(()),
-                Some(Said::Event(Event::Put(_))) => {}
-                Some(Said::Stopped) => return Err(ReadError::Stopped.into()),
-                None => {
-                    let check =
-                        self.member.admit(who, |state, caller| state.auth().check_read(caller, &line.keys()));
-                    check.await??;
+            let heard = async {
+                tokio::select! {
+                    biased;
+                    said = own.next() => Heard::Own(said),
+                    said = ahead.next() => Heard::Ahead(said),
                 }
+            };
+            let asked_anew_after = if crate::buggify!("who waits in line is soon asked anew") {
+                QUORUM_PAUSE
+            } else {
+                ASKED_ANEW_AFTER
+            };
+            match within(&*self.member.env.clock, asked_anew_after, heard).await {
+                Some(Heard::Own(Said::Event(Event::Delete { .. }))) => return Err(TurnError::PlaceGone),
+                Some(Heard::Own(Said::Ended)) => {
+                    let revision = self.stands(place).await?;
+                    *own = self.deletions(&place.key, revision.next());
+                }
+                Some(Heard::Ahead(Said::Event(Event::Delete { .. }) | Said::Ended)) => return Ok(()),
+                Some(Heard::Own(Said::Stopped) | Heard::Ahead(Said::Stopped)) => {
+                    return Err(ReadError::Stopped.into());
+                }
+                Some(Heard::Own(Said::Event(Event::Put(_))) | Heard::Ahead(Said::Event(Event::Put(_)))) => {}
+                None => self.member.may_see(&self.wanted.who, &self.wanted.line).await?,
             }
         }
     }
 
-    /// Gives up a place, and the lease if it was made for it. The member does so by itself: the client's right to be there
-    /// may have gone meanwhile. Where that fails the lease ends in its time.
-    async fn leave(&self, place: Option<&Place>) {
-        let command = if self.owns_lease {
-            Command::LeaseRevoke { id: self.wanted.lease }
-        } else if let Some(place) = place {
-            Command::Txn(give_up(place))
-        } else {
-            return;
-        };
-        let left = after_it(self.member.propose(Caller::Member, command)).await;
-        if let Err(error) = left {
-            tracing::warn!(%error, lease = %self.wanted.lease, "a place in line was not given up, and stays until its lease ends");
+    /// A revision at which a place stands, and no older than the question.
+    async fn stands(&self, place: &Place) -> Result<Revision, TurnError> {
+        loop {
+            match self.member.look(&self.wanted.who, look(&place.key), true).await {
+                Ok((revision, own)) => {
+                    let stands = own.kvs.first().is_some_and(|kv| kv.create_revision == place.created);
+                    return if stands { Ok(revision) } else { Err(TurnError::PlaceGone) };
+                }
+                // Whoever has come so far goes on waiting: how long is for its client to say.
+                Err(TurnError::Read(ReadError::Timeout | ReadError::Replaced)) => {
+                    self.member.env.clock.sleep(QUORUM_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
-}
 
-impl Member {
-    /// Makes a place say something else.
-    pub(super) async fn rewrite(
-        &self,
-        who: &Credential,
-        place: &Place,
-        value: Bytes,
-    ) -> Result<Revision, TurnError> {
-        match granted(self.propose_for(who, Command::Txn(rewrite(place, value))).await?)? {
-            (revision, Reply::Txn(reply)) if reply.succeeded => Ok(revision),
-            _ => Err(TurnError::PlaceGone),
+    /// The deletions of a key from a revision on.
+    fn deletions(&self, key: &Bytes, from: Revision) -> Watched {
+        let filters = Filters { no_put: true, ..Filters::default() };
+        self.member.watched(KeyRange::single(key.clone()), from, filters)
+    }
+
+    /// Gives up the place that this call made, or the lease that was made for it. The member does so by itself: the client's
+    /// right to be there may have gone meanwhile.
+    async fn leave(&self) {
+        let command = match &self.made {
+            _ if self.owns_lease => Command::LeaseRevoke { id: self.wanted.lease },
+            Some(place) => Command::Txn(give_up_untouched(place)),
+            None => return,
+        };
+        let mut pauses = LEAVE_PAUSES.iter();
+        for nth in 0.. {
+            let left = after_it(nth, self.member.propose(Caller::Member, command.clone())).await;
+            let why = match left {
+                // What is gone needs no giving up.
+                Ok(Answer { result: Ok(_) | Err(CommandError::LeaseNotFound), .. }) => return,
+                Ok(Answer { result: Err(refused), .. }) => refused.to_string(),
+                Err(ProposeError::Stopped) => return,
+                Err(error) => error.to_string(),
+            };
+            let Some(pause) = pauses.next() else {
+                let lease = self.wanted.lease;
+                tracing::warn!(why, %lease, "a place in line was not given up, and stays until its lease ends");
+                return;
+            };
+            self.member.env.clock.sleep(*pause).await;
         }
     }
 }

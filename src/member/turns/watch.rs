@@ -8,8 +8,8 @@ use crate::member::Member;
 use crate::raft::watch_stream::WatchStream;
 use crate::types::{KeyRange, Revision};
 
-/// Responses taken from the hub at a time.
-const RESPONSES_PER_TURN: usize = 4;
+/// Responses taken from the hub at a time; what they say is all that is kept here.
+const RESPONSES_TAKEN_MAX: usize = 1;
 
 /// What there is to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,10 +29,9 @@ pub(super) struct Watched {
 }
 
 impl Member {
-    /// What happens to `range` from `start` on; only deletions, or everything.
-    pub(super) fn watched(&self, range: KeyRange, start: Revision, deletions_only: bool) -> Watched {
+    /// What happens to `range` from `start` on.
+    pub(super) fn watched(&self, range: KeyRange, start: Revision, filters: Filters) -> Watched {
         let stream = self.watch();
-        let filters = Filters { no_put: deletions_only, no_delete: false };
         let options = EventOptions { filters, prev_kv: false };
         // The first response is what it comes to.
         stream.create(WatchSpec { start, options, ..WatchSpec::new(range) });
@@ -47,7 +46,7 @@ impl Watched {
             if let Some(said) = self.said.pop_front() {
                 return said;
             }
-            let responses = self.stream.next(RESPONSES_PER_TURN).await;
+            let responses = self.stream.next(RESPONSES_TAKEN_MAX).await;
             if responses.is_empty() {
                 return Said::Stopped;
             }

@@ -29,7 +29,7 @@ pub struct Contender {
     pub prefix: Bytes,
     /// The contender's own key.
     pub key: Bytes,
-    /// Its create revision, which fences what is done under the lock.
+    /// Its create revision, which fences what is done under the lock; 0 when nobody could tell the contender.
     pub created: Revision,
     /// When it came to hold, if it did.
     #[serde(default, skip_serializing_if = "is_default")]

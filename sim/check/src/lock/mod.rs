@@ -74,7 +74,7 @@ impl Judge<'_, '_> {
         }
         let tenures = self.tenures.get(&contender.prefix)?;
         match tenures.holder(granted.revision) {
-            Some(holder) if holder.key == *key && holder.created == *created => {}
+            Some(holder) if holder.key == *key && (holder.created == *created || created.0 == 0) => {}
             Some(holder) => {
                 return broken(format!(
                     "was granted at revision {}, while {} held, created at {}",
@@ -106,7 +106,7 @@ impl Judge<'_, '_> {
 
     /// A revision above this one that was acknowledged before a moment.
     fn acknowledged_before(&self, moment: Nanos, above: Revision) -> Option<Revision> {
-        let mut later = self.replayed.causes.range(above.next()..);
+        let mut later = self.replayed.causes.range(above.next()..self.unsure);
         later.find_map(|(revision, cause)| match cause {
             Cause::Answered(operation) if operation.returned < moment => Some(*revision),
             _ => None,
@@ -180,12 +180,12 @@ impl Judge<'_, '_> {
                 return say(format!("after one created at {created} had led at revision {revision}"));
             }
             last = Some((seen.revision, seen.created));
+            if seen.revision >= self.unsure {
+                continue;
+            }
             if let Some(missed) = seen.asked.and_then(|asked| self.acknowledged_before(asked, seen.revision))
             {
                 return say(format!("though revision {missed} had been acknowledged before it asked"));
-            }
-            if seen.revision >= self.unsure {
-                continue;
             }
             match tenures.holder(seen.revision) {
                 Some(holder) if holder.key != seen.key || holder.created != seen.created => {

@@ -62,12 +62,13 @@ impl Attempt<'_, '_> {
                 (created, self.wait(created).await)
             }
             Keeper::LockService | Keeper::ElectionService => {
-                let Some((created, granted)) = self.turn().await else {
+                let Some(turn) = self.turn().await else {
                     // Whatever stands there is nobody's.
                     self.release().await;
                     return None;
                 };
-                (created, Some(granted))
+                self.key = turn.key;
+                (turn.created, Some(turn.granted))
             }
         };
         let contender = Contender {
@@ -83,7 +84,7 @@ impl Attempt<'_, '_> {
 
     /// Does what is to be done under the lock, and lets it go.
     async fn use_it(&mut self, mut contender: Contender) -> Contender {
-        if contender.granted.is_some() {
+        if contender.granted.is_some() && contender.created > Revision(0) {
             for _ in 0..self.hold.guarded.min(GUARDED_MAX) {
                 self.session.time.sleep(Duration::from_millis(self.hold.pause_ms)).await;
                 contender.guarded.extend(self.write_guarded(contender.created).await);
@@ -96,26 +97,21 @@ impl Attempt<'_, '_> {
     /// Writes the key if it is not there; its create revision.
     async fn create(&mut self) -> Option<Revision> {
         let name = self.name();
-        match self.ask_named(name, self.creation(value_of(name))).await {
+        let creation = self.creation(value_of(name), TxnOp::Range(self.own()));
+        match self.ask_named(name, creation).await {
             Some((header, Response::Txn(answer))) if answer.succeeded => Some(header.revision),
             // It may stand all the same.
             _ => self.look().await,
         }
     }
 
-    /// Takes the place if it is not there.
-    fn creation(&self, value: Bytes) -> Request {
-        let compare = Compare {
-            key: self.key.clone(),
-            range_end: Bytes::default(),
-            result: CompareResult::Equal,
-            target: CompareTarget::Create(Revision(0)),
-        };
+    /// Takes the place if it is not there, and otherwise does something else.
+    fn creation(&self, value: Bytes, otherwise: TxnOp) -> Request {
         let put = Put { key: self.key.clone(), value, lease: self.lease, ..Put::default() };
         Request::Txn(Txn {
-            compare: vec![compare],
+            compare: vec![self.fence(Revision(0))],
             success: vec![TxnOp::Put(put)],
-            failure: vec![TxnOp::Range(self.own())],
+            failure: vec![otherwise],
         })
     }
 
@@ -165,17 +161,25 @@ impl Attempt<'_, '_> {
 
     /// One write that holds only as long as the lock does; its name, if it was sent.
     async fn write_guarded(&mut self, created: Revision) -> Option<OpId> {
+        if self.hold.keeper == Keeper::ElectionService {
+            return self.proclaim(created).await;
+        }
         let name = self.name();
-        let compare = Compare {
-            key: self.key.clone(),
-            range_end: Bytes::default(),
-            result: CompareResult::Equal,
-            target: CompareTarget::Create(created),
-        };
+        let compare = self.fence(created);
         let key = Bytes::from(format!("under-lock{}", self.hold.lock).as_str());
         let put = Put { key, value: value_of(name), ..Put::default() };
         let txn = Txn { compare: vec![compare], success: vec![TxnOp::Put(put)], failure: Vec::new() };
         self.ask_named(name, Request::Txn(txn)).await.map(|_| name)
+    }
+
+    /// Holds while the place is the one that was created then.
+    fn fence(&self, created: Revision) -> Compare {
+        Compare {
+            key: self.key.clone(),
+            range_end: Bytes::default(),
+            result: CompareResult::Equal,
+            target: CompareTarget::Create(created),
+        }
     }
 
     async fn release(&mut self) {

@@ -15,7 +15,7 @@ use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::lease_client::LeaseClient;
 use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::pb::v3electionpb::election_client::ElectionClient;
-use quorate::pb::v3electionpb::{CampaignRequest, LeaderRequest};
+use quorate::pb::v3electionpb::{CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest};
 use quorate::pb::v3lockpb::LockRequest;
 use quorate::pb::v3lockpb::lock_client::LockClient;
 use quorate_check::bytes::Bytes;
@@ -26,7 +26,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{IntoRequest, Status};
 
-use super::api::{Api, Reply, Turn, TurnAsk};
+use super::api::{Api, Office, Reply, Turn, TurnAsk};
 use crate::plan::MemberIndex;
 use crate::world::network::{CALL_NAME, REFUSED};
 use crate::world::{World, product};
@@ -94,6 +94,23 @@ impl Api for Wire {
             let call = Call { member, name: format!("{}.0", id.0) };
             match call.turn(ask).await {
                 Ok(Some(turn)) => Ok(turn),
+                Ok(None) => Err(Reply::Unknown("an answer that says too little".to_owned())),
+                Err(status) => Err(failed(&status)),
+            }
+        })
+    }
+
+    fn proclaim(
+        &self,
+        member: MemberIndex,
+        id: OpId,
+        office: Office,
+        value: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Result<Header, Reply>> + Send>> {
+        Box::pin(async move {
+            let call = Call { member, name: format!("{}.0", id.0) };
+            match call.proclaim(&office, &value).await {
+                Ok(Some(header)) => Ok(header),
                 Ok(None) => Err(Reply::Unknown("an answer that says too little".to_owned())),
                 Err(status) => Err(failed(&status)),
             }
@@ -223,6 +240,18 @@ impl Call {
             key: Bytes::from(leader.key.as_ref()),
             created: Some(Revision(leader.rev)),
         }))
+    }
+
+    async fn proclaim(&self, office: &Office, value: &Bytes) -> Result<Option<Header>, Status> {
+        let leader = LeaderKey {
+            name: office.line.clone().into(),
+            key: ask::bytes(&office.key),
+            rev: office.created.0,
+            lease: office.lease.0,
+        };
+        let ask = ProclaimRequest { leader: Some(leader), value: ask::bytes(value) };
+        let mut client = ElectionClient::new(channel(self.member)?);
+        Ok(answer::header(client.proclaim(self.named(ask)).await?.into_inner().header))
     }
 
     async fn keys(&self, request: &Request) -> Answer {

@@ -1,82 +1,134 @@
 //! A wait for a turn that a member does, by its lock service or its election service.
 //!
-//! What the member writes for it is written down as operations of the client: the key that takes the place, and the
-//! deletion that gives it up when the call comes to nothing. What became of them the services say only in part.
+//! What the member writes for it is written down as operations of the client: the transaction that takes the place, and the
+//! deletions that give it up when the call comes to nothing. What became of them the services say only in part. A call that
+//! comes to nothing is followed by another at the next member, on the same lease, while the first may still be giving up.
 
 use std::time::Duration;
 
+use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    DeleteRange, Granted, Header, InnerResponse, MemberAsked, Operation, Outcome, PutResponse, Request,
-    Response, TxnResponse,
+    DeleteRange, Granted, Header, InnerResponse, MemberAsked, Operation, Outcome, Put, PutResponse, Request,
+    Response, Txn, TxnOp, TxnResponse,
 };
 use quorate_check::types::{OpId, Revision};
 
 use super::Attempt;
-use crate::client::api::{Reply, Turn, TurnAsk};
+use crate::client::api::{Office, Reply, Turn, TurnAsk};
 use crate::client::resolve::{lock_name, value_of};
+use crate::plan::MemberIndex;
 use crate::plan::operation::Keeper;
 
+/// Calls for one turn.
+const CALLS: u8 = 2;
+/// How often a member tries to give a place up; each is an operation of its own.
+const LEAVES: u64 = 4;
+
+/// A turn that came.
+pub(super) struct Given {
+    /// The key in the line, as it was told.
+    pub(super) key: Bytes,
+    /// The revision that created it; 0 when nobody could tell any more.
+    pub(super) created: Revision,
+    pub(super) granted: Granted,
+}
+
 impl Attempt<'_, '_> {
-    /// Waits for the turn; the create revision of the place, and when it was the first. `None` when it did not come, or
-    /// had passed before anybody could look.
-    pub(super) async fn turn(&mut self) -> Option<(Revision, Granted)> {
-        let (placed, left) = (self.name(), self.name());
-        let proclaims = (self.hold.keeper == Keeper::ElectionService).then(|| value_of(placed));
-        self.sent(placed, self.creation(proclaims.clone().unwrap_or_default()));
-        self.sent(
-            left,
-            Request::DeleteRange(DeleteRange { key: self.key.clone(), ..DeleteRange::default() }),
-        );
-        let timeout = Duration::from_millis(self.op.timeout_ms);
-        let ask = TurnAsk { line: lock_name(self.hold.lock), lease: self.lease, proclaims, timeout };
-        let call = self.session.api.turn(self.op.member, placed, ask);
-        let answer = madsim::time::timeout(timeout, call).await;
-        let answer = answer.unwrap_or_else(|_| Err(Reply::Unknown("no answer in time".to_owned())));
-        match answer {
-            Ok(turn) => self.given(placed, left, turn).await,
-            Err(Reply::NotSent) => {
-                self.ended(placed, None);
-                self.ended(left, None);
-                None
+    /// Waits for the turn; `None` when it did not come.
+    pub(super) async fn turn(&mut self) -> Option<Given> {
+        for call in 0..CALLS {
+            let members = self.session.api.members();
+            let member = MemberIndex((self.op.member.0 + call) % members);
+            if let Some(turn) = self.call_for_turn(member, call == 0).await {
+                return self.given(turn).await;
             }
-            Err(reply) => {
-                let reason = format!("{reply:?}");
-                self.ended(placed, Some(Outcome::Unknown { reason: reason.clone() }));
-                self.ended(left, Some(Outcome::Unknown { reason }));
-                None
+            if self.session.record.is_over() {
+                break;
             }
         }
+        None
     }
 
-    async fn given(&mut self, placed: OpId, left: OpId, turn: Turn) -> Option<(Revision, Granted)> {
-        let Turn { header, key, created } = turn;
-        let granted = Granted { at: self.session.time.now(), revision: header.revision };
-        // Whoever has the turn has not been given up.
-        self.ended(left, None);
-        let outcome = created.map_or_else(
-            || Outcome::Unknown { reason: "the lock service does not say".to_owned() },
-            |created| Outcome::Ok {
-                header: Header { revision: created, ..header },
-                response: Response::Txn(TxnResponse {
-                    succeeded: true,
-                    responses: vec![InnerResponse {
-                        revision: None,
-                        response: Response::Put(PutResponse::default()),
-                    }],
-                }),
-            },
-        );
-        self.ended(placed, Some(outcome));
-        assert_eq!(key, self.key, "a place is named after its lease");
-        let created = match created {
-            Some(created) => Some(created),
-            None => self.look().await,
+    async fn call_for_turn(&mut self, member: MemberIndex, first: bool) -> Option<Turn> {
+        let placed = self.name();
+        let proclaims = (self.hold.keeper == Keeper::ElectionService).then(|| value_of(placed));
+        let again = Put {
+            key: self.key.clone(),
+            value: proclaims.clone().unwrap_or_default(),
+            ignore_value: proclaims.is_none(),
+            lease: self.lease,
+            prev_kv: true,
+            ..Put::default()
         };
-        created.map(|created| (created, granted))
+        self.sent(member, placed, self.creation(proclaims.clone().unwrap_or_default(), TxnOp::Put(again)));
+        // Named after the one before, as what a member does after a call is.
+        let leaves: Vec<OpId> = (0..LEAVES).map(|_| self.name()).collect();
+        for leave in &leaves {
+            let delete = DeleteRange { key: self.key.clone(), ..DeleteRange::default() };
+            self.sent(member, *leave, Request::DeleteRange(delete));
+        }
+        let timeout = Duration::from_millis(self.op.timeout_ms / u64::from(CALLS));
+        let ask = TurnAsk { line: lock_name(self.hold.lock), lease: self.lease, proclaims, timeout };
+        let call = self.session.api.turn(member, placed, ask);
+        let answer = madsim::time::timeout(timeout, call).await;
+        let answer = answer.unwrap_or_else(|_| Err(Reply::Unknown("no answer in time".to_owned())));
+        let (turn, outcome, left) = match answer {
+            Ok(turn) => {
+                // Who has the turn is not given up. The lock service does not say what it did, nor does any whether it
+                // made the place; but nobody else can have made it before the first call.
+                let made = turn.created.filter(|_| first);
+                let outcome = made
+                    .map_or_else(|| unknown("not told what was done"), |created| was_made(&turn, created));
+                (Some(turn), Some(outcome), None)
+            }
+            Err(Reply::NotSent) => (None, None, None),
+            Err(reply) => {
+                let reason = format!("{reply:?}");
+                (None, Some(unknown(&reason)), Some(unknown(&reason)))
+            }
+        };
+        self.ended(placed, outcome);
+        for leave in leaves {
+            self.ended(leave, left.clone());
+        }
+        turn
     }
 
-    fn sent(&self, id: OpId, request: Request) {
-        let (session, member) = (&self.session, self.op.member);
+    async fn given(&mut self, turn: Turn) -> Option<Given> {
+        let granted = Granted { at: self.session.time.now(), revision: turn.header.revision };
+        let created = match turn.created {
+            Some(created) => created,
+            None => self.look().await.unwrap_or_default(),
+        };
+        Some(Given { key: turn.key, created, granted })
+    }
+
+    /// Proclaims something in the office; its name, if it was sent.
+    pub(super) async fn proclaim(&mut self, created: Revision) -> Option<OpId> {
+        let (name, member) = (self.name(), self.op.member);
+        let value = value_of(name);
+        let put = Put { key: self.key.clone(), value: value.clone(), lease: self.lease, ..Put::default() };
+        let txn =
+            Txn { compare: vec![self.fence(created)], success: vec![TxnOp::Put(put)], failure: Vec::new() };
+        self.sent(member, name, Request::Txn(txn));
+        let office =
+            Office { line: lock_name(self.hold.lock), key: self.key.clone(), created, lease: self.lease };
+        let call = self.session.api.proclaim(member, name, office, value);
+        let answer = madsim::time::timeout(Duration::from_millis(self.op.timeout_ms), call).await;
+        let outcome = match answer {
+            Ok(Ok(header)) => Some(wrote(header)),
+            Ok(Err(Reply::NotSent)) => None,
+            // That the place is gone is no answer of the transaction's.
+            Ok(Err(reply)) => Some(unknown(&format!("{reply:?}"))),
+            Err(_) => Some(unknown("no answer in time")),
+        };
+        let sent = outcome.is_some();
+        self.ended(name, outcome);
+        sent.then_some(name)
+    }
+
+    fn sent(&self, member: MemberIndex, id: OpId, request: Request) {
+        let session = &self.session;
         let invoked = session.time.now();
         session.record.sent(Operation {
             id,
@@ -85,11 +137,26 @@ impl Attempt<'_, '_> {
             invoked,
             returned: invoked,
             request,
-            outcome: Outcome::Unknown { reason: "no answer yet".to_owned() },
+            outcome: unknown("no answer yet"),
         });
     }
 
     fn ended(&self, id: OpId, outcome: Option<Outcome>) {
         self.session.record.ended(id, self.session.time.now(), outcome);
     }
+}
+
+fn unknown(reason: &str) -> Outcome {
+    Outcome::Unknown { reason: reason.to_owned() }
+}
+
+/// What the transaction that made the place answered.
+fn was_made(turn: &Turn, created: Revision) -> Outcome {
+    wrote(Header { revision: created, ..turn.header.clone() })
+}
+
+/// What a transaction answers whose conditions held, and that wrote.
+fn wrote(header: Header) -> Outcome {
+    let put = InnerResponse { revision: None, response: Response::Put(PutResponse::default()) };
+    Outcome::Ok { header, response: Response::Txn(TxnResponse { succeeded: true, responses: vec![put] }) }
 }
