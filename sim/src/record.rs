@@ -9,8 +9,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    AskedBy, Asker, Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer, Operation,
-    Outcome, Request, RightsAre, RightsChange, Settled, Watch, WatchEnd, WatchReceived,
+    AskedBy, Asker, CompareTarget, Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer,
+    Operation, Outcome, Request, RightsAre, RightsChange, Settled, Watch, WatchEnd, WatchReceived,
 };
 use quorate_check::types::{ClientId, MemberId, Nanos, OpId, Revision, WatchNo};
 use quorate_check::verdict::Class;
@@ -41,6 +41,8 @@ struct Inner {
     findings: Vec<Finding>,
     figures: Figures,
     timeline: Timeline,
+    /// Operations that give up a place, with the one that took it.
+    given_up: BTreeMap<OpId, OpId>,
 }
 
 /// What a run leaves behind.
@@ -90,6 +92,28 @@ impl Inner {
         self.last = self.last.max(at);
         self.trace.note(at.0, text);
     }
+
+    /// Writes into what gives up a place which one that is: no client knew, the log does.
+    fn name_places(&mut self) {
+        let taken: BTreeMap<OpId, Revision> = self
+            .history
+            .log
+            .iter()
+            .filter_map(|logged| Some((logged.operation?, logged.revision)))
+            .filter(|(operation, _)| self.given_up.values().any(|placed| placed == operation))
+            .collect();
+        for operation in &mut self.history.operations {
+            let taken = self.given_up.get(&operation.id).and_then(|placed| taken.get(placed));
+            if let (Some(revision), Request::Txn(txn)) = (taken, &mut operation.request) {
+                for compare in &mut txn.compare {
+                    match &mut compare.target {
+                        CompareTarget::Create(at) | CompareTarget::Mod(at) => *at = *revision,
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl Record {
@@ -135,6 +159,11 @@ impl Record {
             }
             inner.history.operations.push(Operation { returned: at, outcome, ..operation });
         }
+    }
+
+    /// Writes down that an operation gives up the place that another has taken: it means the revision at which that was.
+    pub fn gives_up(&self, leave: OpId, placed: OpId) {
+        self.inner().given_up.insert(leave, placed);
     }
 
     /// Writes down that who may do what is about to be changed; its place, for when more is known.
@@ -370,6 +399,7 @@ impl Record {
             outcome: Outcome::Unknown { reason: "the run ended".to_owned() },
             ..operation
         }));
+        inner.name_places();
         inner.history.rights = std::mem::take(&mut inner.rights).into_iter().flatten().collect();
         let live = std::mem::take(&mut inner.watches).into_values();
         inner.history.watches.extend(live);

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    DeleteRange, Granted, Header, InnerResponse, MemberAsked, Operation, Outcome, Put, PutResponse, Request,
-    Response, Txn, TxnOp, TxnResponse,
+    Compare, CompareTarget, DeleteRange, Granted, Header, InnerResponse, MemberAsked, Operation, Outcome,
+    Put, PutResponse, Request, Response, Txn, TxnOp, TxnResponse,
 };
 use quorate_check::types::{OpId, Revision};
 
@@ -64,8 +64,8 @@ impl Attempt<'_, '_> {
         // Named after the one before, as what a member does after a call is.
         let leaves: Vec<OpId> = (0..LEAVES).map(|_| self.name()).collect();
         for leave in &leaves {
-            let delete = DeleteRange { key: self.key.clone(), ..DeleteRange::default() };
-            self.sent(member, *leave, Request::DeleteRange(delete));
+            self.sent(member, *leave, self.giving_up());
+            self.session.record.gives_up(*leave, placed);
         }
         let timeout = Duration::from_millis(self.op.timeout_ms / u64::from(CALLS));
         let ask = TurnAsk { line: lock_name(self.hold.lock), lease: self.lease, proclaims, timeout };
@@ -125,6 +125,19 @@ impl Attempt<'_, '_> {
         let sent = outcome.is_some();
         self.ended(name, outcome);
         sent.then_some(name)
+    }
+
+    /// Deletes the key that one call has taken, if nobody has written it since. Which revision that was the record knows once
+    /// the run is over.
+    fn giving_up(&self) -> Request {
+        let not_known = Revision(0);
+        let untouched = Compare { target: CompareTarget::Mod(not_known), ..self.fence(not_known) };
+        let delete = DeleteRange { key: self.key.clone(), ..DeleteRange::default() };
+        Request::Txn(Txn {
+            compare: vec![self.fence(not_known), untouched],
+            success: vec![TxnOp::DeleteRange(delete)],
+            failure: Vec::new(),
+        })
     }
 
     fn sent(&self, member: MemberIndex, id: OpId, request: Request) {
