@@ -201,11 +201,11 @@ impl Call {
                 break;
             }
         }
+        crate::disturb!("a turn is about to be given", &*self.member.env.clock);
         // The planted bug believes that the client has kept its lease alive.
         if crate::mutant!("turn-of-a-place-that-is-gone") {
             return Ok(self.member.revision());
         }
-        crate::disturb!("a turn is about to be given", &*self.member.env.clock);
         self.stands(place).await
     }
 
