@@ -18,6 +18,8 @@ pub mod url;
 
 /// The level of the API that is served, as clients are told: they switch features on it.
 pub const API_VERSION: &str = "3.7.1";
+/// The level of what is stored, as clients are told: the API's, without the number of its fixes.
+pub const STORAGE_VERSION: &str = "3.7.0";
 
 pub use error::ConfigError;
 pub use initial_cluster::InitialCluster;

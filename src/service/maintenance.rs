@@ -6,7 +6,7 @@ use std::pin::Pin;
 use futures_util::stream::{Stream, StreamExt as _, unfold};
 use tonic::{Request, Response, Status};
 
-use crate::config::API_VERSION;
+use crate::config::{API_VERSION, STORAGE_VERSION};
 use crate::machine::command::{AlarmKind, Command};
 use crate::machine::effects::RecordsError;
 use crate::member::{Credential, Member};
@@ -59,7 +59,7 @@ impl MaintenanceService {
             errors,
             db_size_in_use: bytes(size.in_use_bytes),
             is_learner: status.raft.is_learner,
-            storage_version: API_VERSION.to_owned(),
+            storage_version: STORAGE_VERSION.to_owned(),
             db_size_quota: member.config().knobs.quota_bytes.map_or(0, bytes),
             downgrade_info: Some(pb::DowngradeInfo::default()),
         })

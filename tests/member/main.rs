@@ -1,5 +1,5 @@
 //! Real members in one process, through the same start as production: what watches deliver, how leases live, and
-//! what clients of the API are told (`api`, at a member's limits `limits`), how clusters change (`membership`), and what
+//! what clients of the API are told (`api`, at a member's limits `limits`, of its state `maintenance`), how clusters change (`membership`), and what
 //! each engine brings back after an end of any kind (`restarts`).
 
 #![cfg(not(madsim))]
@@ -17,6 +17,7 @@ mod auth;
 mod cluster;
 mod image;
 mod limits;
+mod maintenance;
 mod membership;
 mod raw;
 mod refusal;
