@@ -92,6 +92,16 @@ pub enum StartError {
         /// The data directory.
         dir: String,
     },
+    /// Its state is not what other members have.
+    #[error(
+        "member {member} is corrupt: {what}; remove it from the cluster and add it anew, or start it without the check"
+    )]
+    Differs {
+        /// This member.
+        member: MemberId,
+        /// What was compared, and with whom.
+        what: String,
+    },
     /// The consensus core refused.
     #[error("consensus: {0}")]
     Core(String),
@@ -279,6 +289,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         read_timeout: attempt_timeout,
         log: wal.clone(),
         gate: AppendGate::default(),
+        checksums: tokio::sync::Mutex::default(),
     };
     serve_peers(&config, &env, front)
         .await
@@ -299,6 +310,10 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     let listen = config.client_listen.clone();
     let member =
         Member::start(Parts { config, env: env.clone(), raft, replica, proposer, reads, leases, wal, peers });
+    if let Err(what) = member.check_at_start().await {
+        member.stop().await;
+        return Err(StartError::Differs { member: member.config().member, what });
+    }
     for address in listen {
         service::serve(member.clone(), &env, address)
             .await

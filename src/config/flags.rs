@@ -50,8 +50,18 @@ pub struct Flag {
 impl Flag {
     /// The environment variable that says the same.
     pub fn variable(&self) -> String {
-        format!("ETCD_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+        variable(self.name)
     }
+}
+
+/// The environment variable that says the same as a flag.
+pub fn variable(name: &str) -> String {
+    format!("ETCD_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// What this name stood for at an earlier level.
+pub fn earlier(name: &str) -> Option<Earlier> {
+    EARLIER.iter().find(|(earlier, _)| *earlier == name).map(|(_, meant)| *meant)
 }
 
 /// Finds a flag by its name.
@@ -81,6 +91,25 @@ pub const LEGACY: &[&str] = &[
     "vv",
     "max-snapshots",
     "v2-deprecation",
+];
+
+/// What a name of an earlier level of the API stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// A flag with another name.
+    Flag(&'static str),
+    /// A feature gate, opened or shut by a switch.
+    Gate(&'static str),
+}
+
+/// Names of earlier levels that are heeded, because clusters in use are started with them.
+pub const EARLIER: &[(&str, Earlier)] = &[
+    ("initial-corrupt-check", Earlier::Gate("InitialCorruptCheck")),
+    ("experimental-initial-corrupt-check", Earlier::Gate("InitialCorruptCheck")),
+    ("compact-hash-check-enabled", Earlier::Gate("CompactHashCheck")),
+    ("experimental-compact-hash-check-enabled", Earlier::Gate("CompactHashCheck")),
+    ("experimental-corrupt-check-time", Earlier::Flag("corrupt-check-time")),
+    ("experimental-compact-hash-check-time", Earlier::Flag("compact-hash-check-time")),
 ];
 
 /// Environment variables that look like flags and are none.
@@ -580,15 +609,15 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
                 "corrupt-check-time",
                 Duration,
                 "0s",
-                Ignored("members are not compared with each other yet"),
+                Used,
                 "time between checks of members against each other; 0 is off",
             ),
             flag(
                 "compact-hash-check-time",
                 Duration,
                 "1m",
-                Ignored("members are not compared with each other yet"),
-                "time between checks of compaction hashes",
+                Used,
+                "time between checks of compaction hashes, if the feature gate CompactHashCheck is open",
             ),
             flag(
                 "compaction-batch-limit",

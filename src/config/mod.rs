@@ -24,7 +24,8 @@ pub const STORAGE_VERSION: &str = "3.7.0";
 pub use error::ConfigError;
 pub use initial_cluster::InitialCluster;
 pub use serve::{
-    AutoCompaction, ClusterState, Loaded, LogConfig, LogFormat, LogOutput, ServeConfig, StorageEngine,
+    AutoCompaction, ClusterState, CorruptionChecks, Loaded, LogConfig, LogFormat, LogOutput, ServeConfig,
+    StorageEngine,
 };
 pub use settings::Settings;
 pub use url::{Scheme, Url};

@@ -5,6 +5,7 @@
 
 mod auth;
 mod config;
+mod corruption;
 mod leases;
 mod maintain;
 mod membership;
@@ -122,6 +123,7 @@ impl Member {
             stopping,
         });
         tokio::spawn(member.clone().maintain());
+        member.watch_for_corruption();
         member
     }
 

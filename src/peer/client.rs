@@ -305,6 +305,33 @@ impl Peers {
         self.call(member, timeout, |mut client| async move { client.followers(request).await }).await
     }
 
+    /// Asks a peer for a checksum over its history of keys.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn checksum(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        request: pb::ChecksumRequest,
+    ) -> Result<pb::ChecksumResponse, PeerError> {
+        let request = pb::ChecksumRequest { sender: self.sender(member), ..request };
+        self.call(member, timeout, |mut client| async move { client.checksum(request).await }).await
+    }
+
+    /// Asks a peer for the hashes that it remembers of compactions.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn compaction_hashes(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+    ) -> Result<pb::CompactionHashesResponse, PeerError> {
+        let request = pb::CompactionHashesRequest { sender: self.sender(member) };
+        self.call(member, timeout, |mut client| async move { client.compaction_hashes(request).await }).await
+    }
+
     /// Asks a peer what became of this member.
     ///
     /// # Errors

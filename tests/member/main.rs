@@ -15,6 +15,7 @@
 mod api;
 mod auth;
 mod cluster;
+mod corruption;
 mod image;
 mod limits;
 mod maintenance;
