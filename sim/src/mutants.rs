@@ -16,6 +16,8 @@ pub enum Area {
     Auth,
     /// Compaction and its sweep.
     Compaction,
+    /// Members compared with each other.
+    Comparison,
     /// The state engine and the buffer before it.
     Engine,
     /// The state's hash.
@@ -50,6 +52,7 @@ impl std::fmt::Display for Area {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Area::Compaction => "compaction",
+            Area::Comparison => "comparison",
             Area::Engine => "engine",
             Area::Hash => "hash",
             Area::KeySpace => "key space",

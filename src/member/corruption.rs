@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::config::limits;
 use crate::machine::command::{AlarmKind, Caller, Command};
 use crate::machine::effects::RecordsError;
 use crate::member::Member;
@@ -56,7 +57,8 @@ impl Member {
         let pause = election.saturating_mul(START_PAUSE_TIMEOUTS_PERMILLE) / 1000;
         let begun = self.env.clock.monotonic();
         loop {
-            let compared = comparison::histories(&self.replica, &self.peers).await;
+            let compared =
+                comparison::histories(&self.replica, &self.peers, self.config.knobs.request_timeout).await;
             let compared = compared.map_err(|error| error.to_string())?;
             match compared.as_ref().map(|compared| &compared.verdict) {
                 Some(Verdict::Undecided) => {
@@ -126,7 +128,7 @@ async fn compare_histories(member: Weak<Member>, every: Duration) {
         if !member.raft.is_leader() {
             continue;
         }
-        match comparison::histories(&member.replica, &member.peers).await {
+        match comparison::histories(&member.replica, &member.peers, limits::CHECKSUM_TIMEOUT).await {
             Ok(Some(compared)) => member.act_on(&compared).await,
             Ok(None) => {}
             Err(RecordsError(why)) => return member.replica.fatal(&why),

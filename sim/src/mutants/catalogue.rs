@@ -53,6 +53,26 @@ pub const CATALOGUE: &[Mutant] = &[
         breaks: "a change of password does not end the sessions that the old one opened",
     },
     Mutant {
+        area: Area::Comparison,
+        name: "checksum-before-the-entry-is-applied",
+        breaks: "a member that lags answers what it has so far, so a comparison takes it for one that lacks something",
+    },
+    Mutant {
+        area: Area::Comparison,
+        name: "checksum-compared-with-itself",
+        breaks: "what peers answer is not looked at, so a member that has parted is never found out",
+    },
+    Mutant {
+        area: Area::Comparison,
+        name: "checksums-of-different-compactions",
+        breaks: "histories are compared though one member has compacted further, so they seem to differ",
+    },
+    Mutant {
+        area: Area::Comparison,
+        name: "checksums-of-different-revisions",
+        breaks: "each member answers for the revision that it has come to, so a comparison beside writes finds a difference",
+    },
+    Mutant {
         area: Area::Compaction,
         name: "compact-refuses-its-own-revision",
         breaks: "a read at exactly the compacted revision is refused, though that revision can still be read",
@@ -68,6 +88,11 @@ pub const CATALOGUE: &[Mutant] = &[
         name: "compact-takes-its-own-deletion",
         breaks: "the sweep takes a deletion at the compacted revision along, so a watch from there never hears of \
                  it",
+    },
+    Mutant {
+        area: Area::Comparison,
+        name: "compaction-hash-taken-when-asked",
+        breaks: "a member hashes its state when it is asked for that of a compaction, so two never agree while anything changes",
     },
     Mutant {
         area: Area::Requests,

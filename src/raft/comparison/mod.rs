@@ -13,6 +13,7 @@
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
@@ -80,11 +81,15 @@ impl Circle {
 }
 
 /// Compares the histories that members keep, up to the revision that this one has come to. `None` when nothing can be
-/// said: nobody answers, or histories are compacted faster than they can be read.
+/// said: nobody answers in `timeout`, or histories are compacted faster than they can be read.
 ///
 /// # Errors
 /// A record of this member could not be read.
-pub async fn histories(replica: &Replica, peers: &Peers) -> Result<Option<Compared>, RecordsError> {
+pub async fn histories(
+    replica: &Replica,
+    peers: &Peers,
+    timeout: Duration,
+) -> Result<Option<Compared>, RecordsError> {
     let circle = Circle::of(replica);
     if circle.peers().next().is_none() {
         return Ok(None);
@@ -110,7 +115,7 @@ pub async fn histories(replica: &Replica, peers: &Peers) -> Result<Option<Compar
             revision: if crate::mutant!("checksums-of-different-revisions") { 0 } else { revision.0 },
             compacted: compacted.0,
         };
-        let said = ask_checksums(replica, peers, &circle, &asked).await;
+        let said = ask_checksums(replica, peers, &circle, &asked, timeout).await;
         let furthest = said.iter().map(|said| said.what.1).max().unwrap_or(compacted);
         if furthest > compacted && !crate::mutant!("checksums-of-different-compactions") {
             crate::sometimes!("a comparison began anew for a compaction");
@@ -128,9 +133,10 @@ async fn ask_checksums(
     peers: &Peers,
     circle: &Circle,
     asked: &pb::ChecksumRequest,
+    timeout: Duration,
 ) -> Vec<Said<(History, Revision)>> {
     let questions = circle.peers().map(|peer| async move {
-        let answer = peers.checksum(peer, limits::CHECKSUM_TIMEOUT, asked.clone()).await;
+        let answer = peers.checksum(peer, timeout, asked.clone()).await;
         let answer = answer.inspect_err(|error| tracing::debug!(%error, "a member says nothing of itself"));
         let answer = answer.ok()?;
         let what = match Outcome::try_from(answer.outcome) {
