@@ -283,7 +283,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         member: config.member,
         raft: raft.clone(),
         replica: replica.clone(),
-        state_dir,
+        state_dir: state_dir.clone(),
         leases: keeper,
         reads: reads.clone(),
         read_timeout: attempt_timeout,
@@ -308,8 +308,18 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     steward.start();
     watch_driver::start(&env, &replica, config.knobs.watch_catch_up, config.knobs.watch_progress_interval);
     let listen = config.client_listen.clone();
-    let member =
-        Member::start(Parts { config, env: env.clone(), raft, replica, proposer, reads, leases, wal, peers });
+    let member = Member::start(Parts {
+        config,
+        env: env.clone(),
+        raft,
+        replica,
+        proposer,
+        reads,
+        leases,
+        wal,
+        peers,
+        state_dir,
+    });
     if let Err(what) = member.check_at_start().await {
         member.stop().await;
         return Err(StartError::Differs { member: member.config().member, what });

@@ -31,7 +31,9 @@ use crate::raft::proposer::Proposer;
 use crate::raft::read_index::{ReadError, ReadIndex};
 use crate::raft::replica::Replica;
 use crate::raft::watch_stream::WatchStream;
+use crate::storage::defragment::DefragmentError;
 use crate::storage::engine::{EngineSize, Reader};
+use crate::storage::state_dir::StateDir;
 use crate::storage::wal::WalHandle;
 use crate::types::{ClusterId, LogId, MemberId, Revision, Term};
 
@@ -62,6 +64,8 @@ pub struct Parts {
     pub wal: WalHandle,
     /// Its address book.
     pub peers: Peers,
+    /// Where its state lives.
+    pub state_dir: StateDir,
 }
 
 /// A running member.
@@ -76,6 +80,9 @@ pub struct Member {
     wal: WalHandle,
     peers: Peers,
     passwords: Passwords,
+    state_dir: StateDir,
+    /// Held while the state is written anew.
+    defragmenting: tokio::sync::Mutex<()>,
     /// Places of those who wait for a session that is not known yet.
     session_waits: Semaphore,
     stopping: AtomicBool,
@@ -105,7 +112,7 @@ pub struct MemberStatus {
 impl Member {
     /// Begins the member's own chores over started parts.
     pub fn start(parts: Parts) -> Arc<Member> {
-        let Parts { config, env, raft, replica, proposer, reads, leases, wal, peers } = parts;
+        let Parts { config, env, raft, replica, proposer, reads, leases, wal, peers, state_dir } = parts;
         let passwords = Passwords::new(env.clone(), config.knobs.bcrypt_cost);
         let stopping = AtomicBool::new(false);
         let member = Arc::new(Member {
@@ -119,6 +126,8 @@ impl Member {
             wal,
             peers,
             passwords,
+            state_dir,
+            defragmenting: tokio::sync::Mutex::default(),
             session_waits: Semaphore::new(limits::SESSION_WAITS_MAX),
             stopping,
         });
@@ -228,6 +237,16 @@ impl Member {
     /// See [`ReadError`].
     pub fn size(&self) -> Result<EngineSize, ReadError> {
         self.replica.store().size().map_err(|error| self.unreadable(&RecordsError(error.to_string())))
+    }
+
+    /// Has the state take no more space on the disk than it needs, while it is read and written; returns when that is
+    /// done.
+    ///
+    /// # Errors
+    /// See [`DefragmentError`].
+    pub async fn defragment(&self) -> Result<(), DefragmentError> {
+        let Ok(_alone) = self.defragmenting.try_lock() else { return Err(DefragmentError::UnderWay) };
+        self.replica.store().defragment(&self.state_dir, &self.wal).await
     }
 
     /// A view of everything that this member has applied, for as long as it is held.

@@ -1,5 +1,4 @@
-//! The state of one member: status, checksums, alarms, an image of it all, and the hand-over of leadership.
-//! Defragmentation is not offered yet.
+//! The state of one member: status, checksums, alarms, an image of it all, its space, and the hand-over of leadership.
 
 use std::pin::Pin;
 
@@ -181,7 +180,17 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
         self.calls.admit_root(request.metadata()).await?;
-        unimplemented("Defragment")
+        let member = self.calls.member().clone();
+        let defragmenting = async {
+            // Begun, it goes on to its end, whether or not its client waits for that.
+            match tokio::spawn(async move { member.defragment().await }).await {
+                Ok(done) => done.map_err(Status::from)?,
+                Err(_) => return Err(ApiError::STOPPED.into()),
+            }
+            // The API gives this answer no header.
+            Ok(pb::DefragmentResponse { header: None })
+        };
+        self.calls.unary(request.metadata(), defragmenting).await.map(Response::new)
     }
 
     type SnapshotStream = SnapshotAnswers;

@@ -9,6 +9,8 @@ use crate::machine::command::CommandError;
 use crate::member::{AuthError, ChangeError, PasswordError};
 use crate::raft::pending::ProposeError;
 use crate::raft::read_index::ReadError;
+use crate::storage::defragment::DefragmentError;
+use crate::storage::engine::EngineError;
 
 /// An error of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,6 +199,18 @@ impl From<ProposeError> for ApiError {
             ProposeError::Timeout => ApiError::TIMEOUT,
             ProposeError::AnswerLost => ApiError::TIMEOUT_LEADER_FAILED,
             ProposeError::Stopped => ApiError::STOPPED,
+        }
+    }
+}
+
+impl From<DefragmentError> for Status {
+    /// The API has no words for it: a server of the reference is never in the way of its own defragmentation.
+    fn from(error: DefragmentError) -> Status {
+        match error {
+            DefragmentError::UnderWay | DefragmentError::TooFast => Status::unavailable(error.to_string()),
+            DefragmentError::Stopped => ApiError::STOPPED.into(),
+            DefragmentError::Engine(EngineError::Refused { why, .. }) => Status::failed_precondition(why),
+            DefragmentError::Engine(error) => Status::unknown(error.to_string()),
         }
     }
 }

@@ -16,6 +16,7 @@ mod api;
 mod auth;
 mod cluster;
 mod corruption;
+mod defragment;
 mod image;
 mod limits;
 mod maintenance;
