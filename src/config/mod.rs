@@ -20,6 +20,10 @@ pub mod url;
 pub const API_VERSION: &str = "3.7.1";
 /// The level of what is stored, as clients are told: the API's, without the number of its fixes.
 pub const STORAGE_VERSION: &str = "3.7.0";
+/// The same, as a level.
+pub const API_LEVEL: ApiLevel = ApiLevel { major: 3, minor: 7 };
+
+use crate::types::ApiLevel;
 
 pub use error::ConfigError;
 pub use initial_cluster::InitialCluster;

@@ -6,6 +6,7 @@
 mod auth;
 mod config;
 mod corruption;
+mod downgrade;
 mod leases;
 mod maintain;
 mod membership;
@@ -35,10 +36,11 @@ use crate::storage::defragment::DefragmentError;
 use crate::storage::engine::{EngineSize, Reader};
 use crate::storage::state_dir::StateDir;
 use crate::storage::wal::WalHandle;
-use crate::types::{ClusterId, LogId, MemberId, Revision, Term};
+use crate::types::{ApiLevel, ClusterId, LogId, MemberId, Revision, Term};
 
 pub use auth::{AuthError, Credential};
 pub use config::{Knobs, MemberConfig};
+pub use downgrade::DowngradeError;
 pub use leases::LeaseLife;
 pub use membership::ChangeError;
 pub use passwords::PasswordError;
@@ -107,6 +109,8 @@ pub struct MemberStatus {
     pub hash: (Option<LogId>, u128),
     /// The alarms that are raised, and who raised them.
     pub alarms: Vec<(AlarmKind, MemberId)>,
+    /// The level that the cluster is prepared to go down to, if it is.
+    pub downgrade: Option<ApiLevel>,
 }
 
 impl Member {
@@ -208,6 +212,7 @@ impl Member {
             compacted: state.compacted(),
             hash: (state.applied(), state.hash()),
             alarms: state.alarms().iter().collect(),
+            downgrade: state.downgrade(),
         }
     }
 

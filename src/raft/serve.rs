@@ -9,7 +9,7 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendEr
 use openraft::{Snapshot, SnapshotMeta};
 use tonic::Status;
 
-use crate::config::limits;
+use crate::config::{STORAGE_VERSION, limits};
 use crate::env::{Observation, Witness, within};
 use crate::machine::command::CommandError;
 use crate::machine::members::Members;
@@ -397,7 +397,8 @@ impl PeerApi for PeerFront {
     async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status> {
         let removed = self.is_removed(from);
         let fate = fate(self.replica.state().members(), from, removed);
-        Ok(pb::HelloResponse { cluster: self.cluster.0, member: self.member.0, fate: fate.into() })
+        let level = STORAGE_VERSION.to_owned();
+        Ok(pb::HelloResponse { cluster: self.cluster.0, member: self.member.0, fate: fate.into(), level })
     }
 }
 

@@ -11,11 +11,12 @@ use crate::machine::effects::RecordsError;
 use crate::member::{Credential, Member};
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::alarm_request::AlarmAction;
+use crate::pb::etcdserverpb::downgrade_request::DowngradeAction;
 use crate::pb::etcdserverpb::maintenance_server::Maintenance;
 use crate::service::call::Calls;
 use crate::service::convert;
 use crate::service::image::{IMAGE_VERSION, ImageError, ImageSender, Sent};
-use crate::service::status::{ApiError, unimplemented};
+use crate::service::status::ApiError;
 use crate::types::{MemberId, Revision};
 
 /// The pieces of an image.
@@ -60,7 +61,10 @@ impl MaintenanceService {
             is_learner: status.raft.is_learner,
             storage_version: STORAGE_VERSION.to_owned(),
             db_size_quota: member.config().knobs.quota_bytes.map_or(0, bytes),
-            downgrade_info: Some(pb::DowngradeInfo::default()),
+            downgrade_info: Some(pb::DowngradeInfo {
+                enabled: status.downgrade.is_some(),
+                target_version: status.downgrade.map_or_else(String::new, |target| target.to_string()),
+            }),
         })
     }
 
@@ -93,6 +97,24 @@ impl MaintenanceService {
             header: Some(self.calls.header_now()),
             alarms: wanted.map(|(kind, member)| convert::alarm_member(kind, member)).collect(),
         })
+    }
+
+    async fn downgrades(
+        &self,
+        who: &Credential,
+        request: pb::DowngradeRequest,
+    ) -> Result<pb::DowngradeResponse, Status> {
+        let member = self.calls.member();
+        let level = match DowngradeAction::try_from(request.action) {
+            Ok(DowngradeAction::Validate) => {
+                member.check_downgrade(&request.version).await.map(|(level, _)| level)
+            }
+            Ok(DowngradeAction::Enable) => member.enable_downgrade(who, &request.version).await,
+            Ok(DowngradeAction::Cancel) => member.cancel_downgrade(who).await,
+            Err(_) => return Err(ApiError::UNKNOWN_METHOD.into()),
+        };
+        let version = level.map_err(ApiError::from)?.to_string();
+        Ok(pb::DowngradeResponse { header: Some(self.calls.header_now()), version })
     }
 
     /// Raises or clears an alarm; the alarms that this changed.
@@ -243,7 +265,8 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        self.calls.admit_root(request.metadata()).await?;
-        unimplemented("Downgrade")
+        let (metadata, _, request) = request.into_parts();
+        self.calls.admit_root(&metadata).await?;
+        self.calls.unary(&metadata, self.downgrades(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 }

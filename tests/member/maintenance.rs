@@ -6,6 +6,7 @@ use bytes::Bytes;
 use quorate::member::Knobs;
 use quorate::pb::etcdserverpb as pb;
 use quorate::pb::etcdserverpb::alarm_request::AlarmAction;
+use quorate::pb::etcdserverpb::downgrade_request::DowngradeAction;
 use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::lease_client::LeaseClient;
 use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -216,4 +217,65 @@ async fn corruption_stops_whatever_changes_keys_or_leases_and_leaves_plain_reads
     alarm(&mut maintenance, AlarmAction::Deactivate, 1, pb::AlarmType::Corrupt).await;
     kv.put(put("a", "3")).await.unwrap();
     lease.lease_revoke(pb::LeaseRevokeRequest { id: 5 }).await.unwrap();
+}
+
+async fn downgrade(
+    maintenance: &mut MaintenanceClient<Channel>,
+    action: DowngradeAction,
+    version: &str,
+) -> Result<pb::DowngradeResponse, tonic::Status> {
+    let request = pb::DowngradeRequest { action: action.into(), version: version.to_owned() };
+    maintenance.downgrade(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test]
+async fn a_cluster_is_prepared_for_the_level_below_and_for_no_other() {
+    use DowngradeAction::{Cancel, Enable, Validate};
+    let cluster = Cluster::start(3, quick()).await;
+    cluster.leader().await;
+    // Who the members are must be known before anybody can say of what level they are.
+    until("the member list", || {
+        let known = |member: &std::sync::Arc<quorate::member::Member>| {
+            member.replica().state().members().is_bootstrapped()
+        };
+        cluster.members.iter().all(known).then_some(())
+    })
+    .await;
+    let mut one = MaintenanceClient::new(cluster.connect(0).await);
+    let mut other = MaintenanceClient::new(cluster.connect(2).await);
+    let invalid = |text| error(Code::InvalidArgument, text);
+    let failed = |text| error(Code::FailedPrecondition, text);
+    for action in [Validate, Enable] {
+        for version in ["", "3", "x", "3.6.0.1", "v3.6"] {
+            let wrong = invalid("wrong downgrade target version format");
+            assert_eq!(refused(downgrade(&mut one, action, version).await), wrong, "{version:?}");
+        }
+        for version in ["3.7.0", "3.8.0", "3.5.0", "2.6.0", "3.4"] {
+            let wrong = invalid("invalid downgrade target version");
+            assert_eq!(refused(downgrade(&mut one, action, version).await), wrong, "{version:?}");
+        }
+    }
+    assert_eq!(refused(downgrade(&mut one, Cancel, "").await), failed("no inflight downgrade job"));
+    for version in ["3.6.0", "3.6", "3.6.9"] {
+        let answer = downgrade(&mut one, Validate, version).await.unwrap();
+        assert_eq!((answer.version.as_str(), answer.header.unwrap().member_id), ("3.7.0", 1), "{version:?}");
+    }
+    let nothing = Some(pb::DowngradeInfo::default());
+    assert_eq!(status(&cluster, 0).await.downgrade_info, nothing, "to ask is not to do");
+
+    assert_eq!(downgrade(&mut one, Enable, "3.6.0").await.unwrap().version, "3.7.0");
+    let busy = failed("cluster has a downgrade job in progress");
+    assert_eq!(refused(downgrade(&mut other, Enable, "3.6.0").await), busy);
+    assert_eq!(refused(downgrade(&mut other, Validate, "3.6.0").await), busy);
+    for number in 0..3 {
+        KvClient::new(cluster.connect(number).await).range(range("k")).await.unwrap();
+        let info = status(&cluster, number).await.downgrade_info.unwrap();
+        assert_eq!((info.enabled, info.target_version.as_str()), (true, "3.6.0"), "every member knows of it");
+    }
+    KvClient::new(cluster.connect(0).await).put(put("k", "v")).await.unwrap();
+    assert_eq!(downgrade(&mut other, Cancel, "").await.unwrap().version, "3.7.0");
+    assert_eq!(status(&cluster, 2).await.downgrade_info, nothing);
+    assert_eq!(refused(downgrade(&mut one, Cancel, "").await), failed("no inflight downgrade job"));
+    let unknown = pb::DowngradeRequest { action: 9, version: String::new() };
+    assert_eq!(refused(one.downgrade(unknown).await), error(Code::Unknown, "unknown method"));
 }
