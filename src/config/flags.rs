@@ -59,11 +59,6 @@ pub fn variable(name: &str) -> String {
     format!("ETCD_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
-/// What this name stood for at an earlier level.
-pub fn earlier(name: &str) -> Option<Earlier> {
-    EARLIER.iter().find(|(earlier, _)| *earlier == name).map(|(_, meant)| *meant)
-}
-
 /// Finds a flag by its name.
 pub fn find(name: &str) -> Option<&'static Flag> {
     SECTIONS.iter().flat_map(|(_, flags)| flags.iter()).find(|flag| flag.name == name)
@@ -91,25 +86,6 @@ pub const LEGACY: &[&str] = &[
     "vv",
     "max-snapshots",
     "v2-deprecation",
-];
-
-/// What a name of an earlier level of the API stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Earlier {
-    /// A flag with another name.
-    Flag(&'static str),
-    /// A feature gate, opened or shut by a switch.
-    Gate(&'static str),
-}
-
-/// Names of earlier levels that are heeded, because clusters in use are started with them.
-pub const EARLIER: &[(&str, Earlier)] = &[
-    ("initial-corrupt-check", Earlier::Gate("InitialCorruptCheck")),
-    ("experimental-initial-corrupt-check", Earlier::Gate("InitialCorruptCheck")),
-    ("compact-hash-check-enabled", Earlier::Gate("CompactHashCheck")),
-    ("experimental-compact-hash-check-enabled", Earlier::Gate("CompactHashCheck")),
-    ("experimental-corrupt-check-time", Earlier::Flag("corrupt-check-time")),
-    ("experimental-compact-hash-check-time", Earlier::Flag("compact-hash-check-time")),
 ];
 
 /// Environment variables that look like flags and are none.

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::earlier::{EARLIER, Earlier, earlier};
 use crate::config::error::ConfigError;
-use crate::config::flags::{self, Earlier, Flag, Kind};
+use crate::config::flags::{self, Flag, Kind};
 
 /// Options that were set, as texts, and what is to be said about them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl Settings {
                 settings.warnings.push(format!("flag --{name} is of long ago and has no effect"));
                 continue;
             }
-            if let Some(Earlier::Gate(gate)) = flags::earlier(name) {
+            if let Some(Earlier::Gate(gate)) = earlier(name) {
                 settings.gates.push(format!("{gate}={}", value.as_deref().unwrap_or("true")));
                 continue;
             }
@@ -63,14 +64,14 @@ impl Settings {
             if flags::OTHER_VARIABLES.contains(&variable.as_str()) {
                 continue;
             }
-            let earlier = flags::EARLIER.iter().find(|(name, _)| flags::variable(name) == *variable);
-            if let Some((_, Earlier::Gate(gate))) = earlier {
+            let before = EARLIER.iter().find(|(name, _)| flags::variable(name) == *variable);
+            if let Some((_, Earlier::Gate(gate))) = before {
                 if !value.is_empty() {
                     self.gates.push(format!("{gate}={value}"));
                 }
                 continue;
             }
-            let flag = match earlier {
+            let flag = match before {
                 Some((name, _)) => find(name),
                 None => by_variable.get(variable).copied(),
             };
@@ -95,7 +96,7 @@ impl Settings {
     /// # Errors
     /// The name is unknown.
     pub fn set(&mut self, name: &str, value: impl Into<String>) -> Result<(), ConfigError> {
-        if let Some(Earlier::Gate(gate)) = flags::earlier(name) {
+        if let Some(Earlier::Gate(gate)) = earlier(name) {
             self.gates.push(format!("{gate}={}", value.into()));
             return Ok(());
         }
@@ -122,7 +123,7 @@ impl Settings {
 
 /// The flag of this name, or of the one that an earlier level gave it.
 fn find(name: &str) -> Option<&'static Flag> {
-    match flags::earlier(name) {
+    match earlier(name) {
         Some(Earlier::Flag(now)) => flags::find(now),
         Some(Earlier::Gate(_)) => None,
         None => flags::find(name),

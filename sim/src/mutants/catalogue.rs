@@ -111,6 +111,21 @@ pub const CATALOGUE: &[Mutant] = &[
                  applied twice",
     },
     Mutant {
+        area: Area::Engine,
+        name: "defragment-ahead-of-the-log",
+        breaks: "a state that is written anew becomes durable before the log entries that it has applied",
+    },
+    Mutant {
+        area: Area::Engine,
+        name: "defragment-leaves-out-the-last-changes",
+        breaks: "what was applied while the last changes were carried over is missing in the file that takes the live one's place",
+    },
+    Mutant {
+        area: Area::Engine,
+        name: "defragment-name-not-durable",
+        breaks: "a state that was written anew is used before its name is durable, so a power loss brings back the file before it",
+    },
+    Mutant {
         area: Area::Membership,
         name: "discover-answered-from-behind",
         breaks: "a newcomer is told the member list of a member that lags, and takes the id of the member before it \
