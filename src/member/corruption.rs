@@ -22,8 +22,8 @@ use crate::types::{LogId, MemberId};
 
 /// Election timeouts that a starting member gives its peers to answer.
 const START_PATIENCE_TIMEOUTS: u32 = 3;
-/// Election timeouts between two attempts to hear them.
-const START_PAUSE_TIMEOUTS_PERMILLE: u32 = 250;
+/// How often in such a time it tries to hear them.
+const START_ATTEMPTS_PER_TIMEOUT: u32 = 4;
 
 /// Who the alarm is of when nobody knows whose.
 const NOBODY: MemberId = MemberId(0);
@@ -53,30 +53,13 @@ impl Member {
             return Ok(());
         }
         let election = self.config.knobs.election_timeout;
-        let patience = election.saturating_mul(START_PATIENCE_TIMEOUTS);
-        let pause = election.saturating_mul(START_PAUSE_TIMEOUTS_PERMILLE) / 1000;
+        let (patience, pause) = (election * START_PATIENCE_TIMEOUTS, election / START_ATTEMPTS_PER_TIMEOUT);
         let begun = self.env.clock.monotonic();
         loop {
-            let compared =
-                comparison::histories(&self.replica, &self.peers, self.config.knobs.request_timeout).await;
-            let compared = compared.map_err(|error| error.to_string())?;
-            match compared.as_ref().map(|compared| &compared.verdict) {
-                Some(Verdict::Undecided) => {
-                    return Err(format!(
-                        "{}, and no majority says which is right",
-                        differs(compared.as_ref())
-                    ));
-                }
-                Some(Verdict::Differ(odd)) if odd.contains(&self.config.member) => {
-                    return Err(format!("{}, and they are a majority", differs(compared.as_ref())));
-                }
-                Some(Verdict::Differ(odd)) => {
-                    let odd = listed(odd);
-                    tracing::error!(members = %odd, "members differ from this one and from a majority");
-                    return Ok(());
-                }
-                Some(Verdict::Agreed) => return Ok(()),
-                None => {}
+            let timeout = self.config.knobs.request_timeout;
+            let compared = comparison::histories(&self.replica, &self.peers, timeout).await;
+            if let Some(compared) = compared.map_err(|error| error.to_string())? {
+                return self.may_start(&compared);
             }
             let waited = self.env.clock.monotonic().saturating_sub(begun);
             if waited >= patience || self.is_stopping() {
@@ -84,6 +67,22 @@ impl Member {
                 return Ok(());
             }
             self.env.clock.sleep(pause).await;
+        }
+    }
+
+    fn may_start(&self, compared: &Compared) -> Result<(), String> {
+        let Compared { what, heard, verdict } = compared;
+        let differs = || format!("its {what}, is not what others have (heard: {})", listed(heard));
+        match verdict {
+            Verdict::Agreed => Ok(()),
+            Verdict::Undecided => Err(format!("{}, and no majority says which is right", differs())),
+            Verdict::Differ(odd) if odd.contains(&self.config.member) => {
+                Err(format!("{}, and they are a majority", differs()))
+            }
+            Verdict::Differ(odd) => {
+                tracing::error!(members = %listed(odd), "members differ from this one and from a majority");
+                Ok(())
+            }
         }
     }
 
@@ -116,11 +115,6 @@ impl Member {
 
 fn listed(members: &BTreeSet<MemberId>) -> String {
     members.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn differs(compared: Option<&Compared>) -> String {
-    let (what, heard) = compared.map(|c| (c.what.clone(), listed(&c.heard))).unwrap_or_default();
-    format!("its {what}, is not what others have (heard: {heard})")
 }
 
 async fn compare_histories(member: Weak<Member>, every: Duration) {

@@ -251,7 +251,15 @@ impl Member {
     /// See [`DefragmentError`].
     pub async fn defragment(&self) -> Result<(), DefragmentError> {
         let Ok(_alone) = self.defragmenting.try_lock() else { return Err(DefragmentError::UnderWay) };
-        self.replica.store().defragment(&self.state_dir, &self.wal).await
+        let before = self.replica.store().size()?;
+        self.replica.store().defragment(&self.state_dir, &self.wal).await?;
+        let after = self.replica.store().size()?;
+        tracing::info!(
+            before_bytes = before.file_bytes,
+            after_bytes = after.file_bytes,
+            "space was given back"
+        );
+        Ok(())
     }
 
     /// A view of everything that this member has applied, for as long as it is held.

@@ -23,7 +23,7 @@ use crate::storage::wal::WalHandle;
 const LAST_CHANGES_MAX: usize = 1_000;
 /// Rounds after which a state that goes on changing is given up.
 const ROUNDS_MAX: u32 = 20;
-/// Noted changes beyond which it is given up, too: they are kept in memory.
+/// Changes noted while it is copied beyond which it is given up, too: they are kept in memory.
 const NOTED_CHANGES_MAX: usize = 4_000_000;
 
 /// Why space was not given back. The member is as it was.
@@ -76,6 +76,10 @@ impl Store {
             if self.is_closed() {
                 return Err(DefragmentError::Stopped);
             }
+            if self.noted() > NOTED_CHANGES_MAX {
+                copying.discard().await;
+                return Err(DefragmentError::TooFast);
+            }
             match copying.step().await? {
                 Step::More(more) => copying = more,
                 Step::Copied(rewriting, engine) => break (rewriting, engine),
@@ -103,9 +107,6 @@ impl Store {
     ) -> Result<Rounds, EngineError> {
         for _ in 0..ROUNDS_MAX {
             let Some(changes) = self.changes(live).await else { return Ok(Rounds::Replaced(rewriting)) };
-            if changes.len() > NOTED_CHANGES_MAX {
-                break;
-            }
             if changes.len() <= LAST_CHANGES_MAX {
                 return Ok(Rounds::Few(rewriting, changes));
             }

@@ -452,6 +452,11 @@ impl Store {
         self.read().engine.clone()
     }
 
+    /// How many keys have been noted since they were last asked for.
+    pub(super) fn noted(&self) -> usize {
+        self.read().changed.as_ref().map_or(0, BTreeSet::len)
+    }
+
     /// Notes changes no longer.
     pub(super) fn forget_changes(&self) {
         self.write().changed = None;

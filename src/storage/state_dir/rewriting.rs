@@ -107,6 +107,13 @@ impl Copying {
             .await
     }
 
+    /// Removes the file: it is not needed.
+    pub async fn discard(self) {
+        let Copying { rewriting, builder, .. } = self;
+        drop(builder);
+        rewriting.discard().await;
+    }
+
     /// Copies a page; whether there is more.
     fn copy(&mut self) -> Result<bool, EngineError> {
         let Some((bucket, from)) = self.next.take() else { return Ok(false) };
