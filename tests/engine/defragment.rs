@@ -81,7 +81,7 @@ async fn what_is_written_meanwhile_is_in_the_new_file_too() {
     store.flush(&wal).await.unwrap();
     disk.power_loss(7);
     assert_eq!(reopened(&disk).await, expected(LAST), "and after a power loss");
-    assert_eq!(place.witness.said(), [] as [String; 0]);
+    assert_eq!(place.witness.said(), Vec::<String>::new());
     assert!(incoming(&*disk.mount()).is_empty());
 }
 
@@ -176,7 +176,7 @@ async fn a_full_disk_is_an_answer_and_the_member_goes_on() {
     let refused = store.defragment(&place.state, &wal).await;
     assert!(matches!(&refused, Err(DefragmentError::Engine(EngineError::Io { .. }))), "{refused:?}");
     disk.clear_faults();
-    assert_eq!(place.witness.said(), [] as [String; 0], "nothing was lost");
+    assert_eq!(place.witness.said(), Vec::<String>::new(), "nothing was lost");
     place.apply(&store, BEFORE + 1..=LAST);
     store.flush(&wal).await.unwrap();
     assert_eq!(read(&store), expected(LAST));

@@ -136,7 +136,7 @@ async fn ask_checksums(
     timeout: Duration,
 ) -> Vec<Said<(History, Revision)>> {
     let questions = circle.peers().map(|peer| async move {
-        let answer = peers.checksum(peer, timeout, asked.clone()).await;
+        let answer = peers.checksum(peer, timeout, *asked).await;
         let answer = answer.inspect_err(|error| tracing::debug!(%error, "a member says nothing of itself"));
         let answer = answer.ok()?;
         let what = match Outcome::try_from(answer.outcome) {
