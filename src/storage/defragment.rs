@@ -124,6 +124,7 @@ impl Store {
         mut last: BTreeSet<Place>,
         wal: &WalHandle,
     ) -> Result<(), DefragmentError> {
+        crate::disturb!("the last changes are carried over late", &*self.env().clock);
         let _exchange = self.exclusively().await;
         let held = self.hold().await;
         let Some(later) = self.changes(&live).await else {
