@@ -92,6 +92,16 @@ pub enum StartError {
         /// The data directory.
         dir: String,
     },
+    /// Its state is not what other members have.
+    #[error(
+        "member {member} is corrupt: {what}; remove it from the cluster and add it anew, or start it without the check"
+    )]
+    Differs {
+        /// This member.
+        member: MemberId,
+        /// What was compared, and with whom.
+        what: String,
+    },
     /// The consensus core refused.
     #[error("consensus: {0}")]
     Core(String),
@@ -273,12 +283,13 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         member: config.member,
         raft: raft.clone(),
         replica: replica.clone(),
-        state_dir,
+        state_dir: state_dir.clone(),
         leases: keeper,
         reads: reads.clone(),
         read_timeout: attempt_timeout,
         log: wal.clone(),
         gate: AppendGate::default(),
+        checksums: tokio::sync::Mutex::default(),
     };
     serve_peers(&config, &env, front)
         .await
@@ -297,8 +308,22 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     steward.start();
     watch_driver::start(&env, &replica, config.knobs.watch_catch_up, config.knobs.watch_progress_interval);
     let listen = config.client_listen.clone();
-    let member =
-        Member::start(Parts { config, env: env.clone(), raft, replica, proposer, reads, leases, wal, peers });
+    let member = Member::start(Parts {
+        config,
+        env: env.clone(),
+        raft,
+        replica,
+        proposer,
+        reads,
+        leases,
+        wal,
+        peers,
+        state_dir,
+    });
+    if let Err(what) = member.check_at_start().await {
+        member.stop().await;
+        return Err(StartError::Differs { member: member.config().member, what });
+    }
     for address in listen {
         service::serve(member.clone(), &env, address)
             .await

@@ -22,7 +22,9 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use quorate::config::{Url, ids};
-use quorate::pb::etcdserverpb::MemberAddResponse;
+use quorate::pb::etcdserverpb::alarm_request::AlarmAction;
+use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
+use quorate::pb::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType, MemberAddResponse};
 use quorate_jepsen::ports;
 use quorate_jepsen::program::skip;
 
@@ -309,7 +311,9 @@ impl<'a> Transcript<'a> {
 
 /// The reference logs to standard error too; only lines for people are compared.
 fn is_for_people(line: &str) -> bool {
-    ["Error: ", "watch was canceled", "Failed to get"].iter().any(|start| line.starts_with(start))
+    ["Error: ", "watch was canceled", "Failed to get", "Failed to defragment"]
+        .iter()
+        .any(|start| line.starts_with(start))
         || line.contains(" is unhealthy: ")
 }
 
@@ -329,6 +333,12 @@ fn later_spelling(text: &str) -> String {
         .replace("\"response_range\"", "\"ResponseRange\"")
         .replace("\"response_delete_range\"", "\"ResponseDeleteRange\"")
         .replace("added as learner to cluster", "added to cluster")
+        .lines()
+        .map(|line| match line.split_once("]. took ") {
+            Some((member, _)) if line.starts_with("Finished defragmenting") => format!("{member}]\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect()
 }
 
 /// Replaces the time that something took.
@@ -603,6 +613,58 @@ fn a_second_member_joins_leads_and_goes_alike() {
     let theirs = transcript(&Client::etcdctl(&reference, ports));
     assert!(theirs.contains("Leadership transferred from"), "{theirs}");
     assert_same(&theirs, &transcript(&Client::ours(ports)));
+}
+
+/// Alarms come, are listed, and go; the file is written anew.
+fn upkeep(reference: &Path, ports: Ports, client: &Client) -> String {
+    let _server = Server::start(reference, ports);
+    let mut t = Transcript::new(client);
+    for w in FORMATS {
+        t.step(&["-w", w, "alarm", "list"]);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let endpoint = format!("http://{}", ports.endpoint());
+        let mut maintenance = MaintenanceClient::connect(endpoint).await.unwrap();
+        for (member_id, alarm) in [(7, AlarmType::Nospace), (8, AlarmType::Nospace), (7, AlarmType::Corrupt)]
+        {
+            let raise = AlarmRequest { action: AlarmAction::Activate.into(), member_id, alarm: alarm.into() };
+            let raised = maintenance.alarm(raise).await.unwrap().into_inner();
+            assert_eq!(raised.alarms, [AlarmMember { member_id, alarm: alarm.into() }]);
+        }
+    });
+    // In which order the reference names them is left to chance.
+    let listed = client.run(&["alarm", "list"], "");
+    let mut lines: Vec<&str> = std::str::from_utf8(&listed.stdout).unwrap().lines().collect();
+    lines.sort_unstable();
+    t.note(&["alarm", "list"], &lines.join("\n"));
+    t.step(&["put", "a", "b"]);
+    t.step(&["get", "a"]);
+    t.step(&["endpoint", "health", "--dial-timeout=1s"]);
+    let cleared = client.run(&["alarm", "disarm"], "");
+    let mut lines: Vec<&str> = std::str::from_utf8(&cleared.stdout).unwrap().lines().collect();
+    lines.sort_unstable();
+    t.note(&["alarm", "disarm"], &lines.join("\n"));
+    t.step(&["alarm", "list"]);
+    t.step(&["-w", "json", "alarm", "disarm"]);
+    t.step(&["alarm", "list", "x"]);
+    t.step(&["alarm", "disarm", "x"]);
+    t.step(&["-w", "table", "alarm", "list"]);
+    t.step(&["-w", "protobuf", "alarm", "list"]);
+    t.step(&["put", "a", "b"]);
+    t.step(&["defrag"]);
+    t.step(&["-w", "json", "defrag", "--cluster"]);
+    t.step(&["--endpoints=127.0.0.1:1", "--dial-timeout=100ms", "--command-timeout=300ms", "defrag"]);
+    t.text
+}
+
+#[test]
+fn alarms_and_defragmentation_read_the_same() {
+    let Some(reference) = reference() else { return };
+    let ports = Ports::free();
+    let theirs = upkeep(&reference, ports, &Client::etcdctl(&reference, ports));
+    assert!(theirs.contains("memberID:7 alarm:NOSPACE") && theirs.contains("corrupt cluster"), "{theirs}");
+    assert_same(&theirs, &upkeep(&reference, ports, &Client::ours(ports)));
 }
 
 #[test]

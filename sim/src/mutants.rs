@@ -16,6 +16,8 @@ pub enum Area {
     Auth,
     /// Compaction and its sweep.
     Compaction,
+    /// Members compared with each other.
+    Comparison,
     /// The state engine and the buffer before it.
     Engine,
     /// The state's hash.
@@ -52,6 +54,7 @@ impl std::fmt::Display for Area {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Area::Compaction => "compaction",
+            Area::Comparison => "comparison",
             Area::Engine => "engine",
             Area::Hash => "hash",
             Area::KeySpace => "key space",
@@ -88,6 +91,9 @@ pub struct Mutant {
 /// owed a quicker catch: a richer workload, a fault that is missing, or an oracle that sees more.
 pub const UNCAUGHT: &[&str] = &[
     "auth-old-finding-accepted",
+    "defragment-ahead-of-the-log",
+    "defragment-leaves-out-the-last-changes",
+    "defragment-name-not-durable",
     "engine-fed-during-a-flush",
     "engine-header-read-by-halves",
     "engine-pages-not-verified-when-read",

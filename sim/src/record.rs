@@ -43,6 +43,18 @@ struct Inner {
     timeline: Timeline,
     /// Operations that give up a place, with the one that took it.
     given_up: BTreeMap<OpId, OpId>,
+    /// What is judged, once the books are closed.
+    closed: Option<Closed>,
+}
+
+/// A history as it stood when the books were closed.
+#[derive(Debug)]
+struct Closed {
+    history: History,
+    open: BTreeMap<OpId, Operation>,
+    watches: BTreeMap<WatchNo, Watch>,
+    rights: Vec<Option<RightsChange>>,
+    last: Nanos,
 }
 
 /// What a run leaves behind.
@@ -388,10 +400,28 @@ impl Record {
         compacted.max().unwrap_or_default()
     }
 
+    /// Closes the books: what comes later is in the trace, and no part of the history any more.
+    pub fn close(&self) {
+        let mut inner = self.inner();
+        let closed = Closed {
+            history: inner.history.clone(),
+            open: inner.open.clone(),
+            watches: inner.watches.clone(),
+            rights: inner.rights.clone(),
+            last: inner.last,
+        };
+        inner.closed.get_or_insert(closed);
+    }
+
     /// Takes everything out.
     pub fn take(&self) -> Written {
         let mut inner = std::mem::take(&mut *self.inner());
         inner.trace.flush();
+        inner.figures.simulated_ms = inner.last.0 / 1_000_000;
+        if let Some(closed) = inner.closed.take() {
+            (inner.history, inner.open, inner.watches) = (closed.history, closed.open, closed.watches);
+            (inner.rights, inner.last) = (closed.rights, closed.last);
+        }
         let last = inner.last;
         let open = std::mem::take(&mut inner.open).into_values();
         inner.history.operations.extend(open.map(|operation| Operation {
@@ -403,7 +433,6 @@ impl Record {
         inner.history.rights = std::mem::take(&mut inner.rights).into_iter().flatten().collect();
         let live = std::mem::take(&mut inner.watches).into_values();
         inner.history.watches.extend(live);
-        inner.figures.simulated_ms = last.0 / 1_000_000;
         Written {
             history: inner.history,
             findings: inner.findings,
@@ -468,6 +497,21 @@ mod tests {
             .collect();
         assert_eq!(seen, [(1, 8), (3, 9)], "operation 2 was never sent");
         assert!(written.history.operations.iter().all(Operation::is_unknown));
+    }
+
+    #[test]
+    fn what_comes_after_the_books_are_closed_is_not_judged() {
+        let record = Record::default();
+        (1..=2).for_each(|id| record.sent(operation(id, id)));
+        record.close();
+        record.sent(operation(3, 5));
+        for id in 1..=3 {
+            record.ended(OpId(id), Nanos(9), Some(Outcome::Unknown { reason: String::new() }));
+        }
+        record.close();
+        let seen = record.take().history.operations;
+        let seen: Vec<_> = seen.iter().map(|operation| (operation.id.0, operation.returned.0)).collect();
+        assert_eq!(seen, [(1, 2), (2, 2)], "both were under way");
     }
 
     #[test]

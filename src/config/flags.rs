@@ -50,8 +50,13 @@ pub struct Flag {
 impl Flag {
     /// The environment variable that says the same.
     pub fn variable(&self) -> String {
-        format!("ETCD_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+        variable(self.name)
     }
+}
+
+/// The environment variable that says the same as a flag.
+pub fn variable(name: &str) -> String {
+    format!("ETCD_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// Finds a flag by its name.
@@ -580,15 +585,15 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
                 "corrupt-check-time",
                 Duration,
                 "0s",
-                Ignored("members are not compared with each other yet"),
+                Used,
                 "time between checks of members against each other; 0 is off",
             ),
             flag(
                 "compact-hash-check-time",
                 Duration,
                 "1m",
-                Ignored("members are not compared with each other yet"),
-                "time between checks of compaction hashes",
+                Used,
+                "time between checks of compaction hashes, if the feature gate CompactHashCheck is open",
             ),
             flag(
                 "compaction-batch-limit",

@@ -112,6 +112,15 @@ pub const SNAPSHOT_CATCHUP_ENTRIES: u64 = 500;
 /// Default: learners in a cluster.
 pub const LEARNERS_MAX: u32 = 1;
 
+// Members compared with each other.
+
+/// Compactions of which a member remembers the state's hash.
+pub const COMPACTION_HASHES_MAX: usize = 10;
+/// How long a peer may take over a checksum: it reads all of its history. One that takes longer says nothing.
+pub const CHECKSUM_TIMEOUT: Duration = Duration::from_secs(60);
+/// How often one comparison begins anew because a member has compacted its history meanwhile; the next one is due soon.
+pub const COMPARISON_ATTEMPTS_MAX: u32 = 4;
+
 // Compaction.
 
 /// Default: revisions removed in one step.

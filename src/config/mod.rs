@@ -5,6 +5,7 @@
 //! reading files and the environment is the caller's work, so that all of it can be tested as tables.
 
 pub mod duration;
+pub mod earlier;
 pub mod error;
 #[cfg(not(madsim))]
 pub mod file;
@@ -18,11 +19,18 @@ pub mod url;
 
 /// The level of the API that is served, as clients are told: they switch features on it.
 pub const API_VERSION: &str = "3.7.1";
+/// The level of what is stored, as clients are told: the API's, without the number of its fixes.
+pub const STORAGE_VERSION: &str = "3.7.0";
+/// The same, as a level.
+pub const API_LEVEL: ApiLevel = ApiLevel { major: 3, minor: 7 };
+
+use crate::types::ApiLevel;
 
 pub use error::ConfigError;
 pub use initial_cluster::InitialCluster;
 pub use serve::{
-    AutoCompaction, ClusterState, Loaded, LogConfig, LogFormat, LogOutput, ServeConfig, StorageEngine,
+    AutoCompaction, ClusterState, CorruptionChecks, Loaded, LogConfig, LogFormat, LogOutput, ServeConfig,
+    StorageEngine,
 };
 pub use settings::Settings;
 pub use url::{Scheme, Url};

@@ -91,7 +91,7 @@ pub struct LogConfig {
 }
 
 /// Checks of members against each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CorruptionChecks {
     /// Once before the member serves.
     pub initial: bool,
@@ -565,14 +565,11 @@ impl Reader<'_> {
 
     fn feature_gates(&self, warnings: &mut Vec<String>) -> Result<Gates, ConfigError> {
         let mut gates = Gates::default();
-        for item in self.list("feature-gates") {
+        for item in self.list("feature-gates").into_iter().chain(self.0.gates.iter().cloned()) {
             let parsed = item.split_once('=').and_then(|(name, value)| Some((name, parse_switch(value)?)));
             let Some((name, on)) = parsed else {
                 return self.refuse("feature-gates", format!("want Name=true or Name=false, found {item:?}"));
             };
-            if on && ["InitialCorruptCheck", "CompactHashCheck", "AllAlpha"].contains(&name) {
-                warnings.push(format!("feature gate {name} has no effect: members are not compared yet"));
-            }
             match name {
                 "InitialCorruptCheck" => gates.initial_corrupt_check = on,
                 "CompactHashCheck" => gates.compact_hash_check = on,

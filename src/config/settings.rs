@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::earlier::{EARLIER, Earlier, earlier};
 use crate::config::error::ConfigError;
 use crate::config::flags::{self, Flag, Kind};
 
@@ -12,6 +13,8 @@ use crate::config::flags::{self, Flag, Kind};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     values: BTreeMap<&'static str, String>,
+    /// Feature gates that switches of an earlier level opened or shut, as `Name=value`.
+    pub gates: Vec<String>,
     /// One line each, for the log.
     pub warnings: Vec<String>,
 }
@@ -36,7 +39,11 @@ impl Settings {
                 settings.warnings.push(format!("flag --{name} is of long ago and has no effect"));
                 continue;
             }
-            let known = flags::find(name)
+            if let Some(Earlier::Gate(gate)) = earlier(name) {
+                settings.gates.push(format!("{gate}={}", value.as_deref().unwrap_or("true")));
+                continue;
+            }
+            let known = find(name)
                 .ok_or_else(|| ConfigError::Usage(format!("flag provided but not defined: -{name}")))?;
             if known.kind == Kind::Switch {
                 value = value.or_else(|| Some("true".to_owned()));
@@ -57,7 +64,18 @@ impl Settings {
             if flags::OTHER_VARIABLES.contains(&variable.as_str()) {
                 continue;
             }
-            let Some(flag) = by_variable.get(variable) else {
+            let before = EARLIER.iter().find(|(name, _)| flags::variable(name) == *variable);
+            if let Some((_, Earlier::Gate(gate))) = before {
+                if !value.is_empty() {
+                    self.gates.push(format!("{gate}={value}"));
+                }
+                continue;
+            }
+            let flag = match before {
+                Some((name, _)) => find(name),
+                None => by_variable.get(variable).copied(),
+            };
+            let Some(flag) = flag else {
                 self.warnings.push(format!("unrecognized environment variable {variable}={value}"));
                 continue;
             };
@@ -78,8 +96,11 @@ impl Settings {
     /// # Errors
     /// The name is unknown.
     pub fn set(&mut self, name: &str, value: impl Into<String>) -> Result<(), ConfigError> {
-        let flag =
-            flags::find(name).ok_or_else(|| ConfigError::Usage(format!("there is no option {name:?}")))?;
+        if let Some(Earlier::Gate(gate)) = earlier(name) {
+            self.gates.push(format!("{gate}={}", value.into()));
+            return Ok(());
+        }
+        let flag = find(name).ok_or_else(|| ConfigError::Usage(format!("there is no option {name:?}")))?;
         self.values.insert(flag.name, value.into());
         Ok(())
     }
@@ -97,6 +118,15 @@ impl Settings {
     /// The options that were set, in order of name.
     pub fn all_given(&self) -> impl Iterator<Item = (&'static Flag, &str)> {
         self.values.iter().filter_map(|(name, value)| flags::find(name).map(|flag| (flag, value.as_str())))
+    }
+}
+
+/// The flag of this name, or of the one that an earlier level gave it.
+fn find(name: &str) -> Option<&'static Flag> {
+    match earlier(name) {
+        Some(Earlier::Flag(now)) => flags::find(now),
+        Some(Earlier::Gate(_)) => None,
+        None => flags::find(name),
     }
 }
 
@@ -139,6 +169,27 @@ mod tests {
         );
         assert_eq!(error.exit_code(), 1);
         assert!(read(&["--name=a"], &[("ETCD_NAME", "")]).is_ok(), "an empty variable is an unset one");
+    }
+
+    #[test]
+    fn names_of_an_earlier_level_are_heeded_wherever_they_stand() {
+        let variables = [
+            ("ETCD_EXPERIMENTAL_INITIAL_CORRUPT_CHECK", "true"),
+            ("ETCD_EXPERIMENTAL_CORRUPT_CHECK_TIME", "2h"),
+        ];
+        let settings = read(&[], &variables).unwrap();
+        assert_eq!(settings.gates, ["InitialCorruptCheck=true"]);
+        assert_eq!(settings.value("corrupt-check-time"), "2h");
+        let mut file = Settings::default();
+        file.set("experimental-compact-hash-check-enabled", "true").unwrap();
+        file.set("experimental-compact-hash-check-time", "9s").unwrap();
+        assert_eq!(
+            (file.gates.as_slice(), file.value("compact-hash-check-time")),
+            (&["CompactHashCheck=true".to_owned()][..], "9s")
+        );
+        assert_eq!((settings.warnings.len(), file.warnings.len()), (0, 0));
+        let both = read(&["--experimental-corrupt-check-time=1h"], &[("ETCD_CORRUPT_CHECK_TIME", "2h")]);
+        assert!(matches!(both, Err(ConfigError::Shadowed { .. })), "one setting, said twice");
     }
 
     #[test]

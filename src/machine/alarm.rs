@@ -87,6 +87,7 @@ impl Alarms {
             | Command::ChangeMembers(_)
             | Command::ChangeAuth(_)
             | Command::Authenticate { .. }
+            | Command::Downgrade(_)
             | Command::Noop => false,
         };
         if touches_keys && self.is_active(AlarmKind::Corrupt) {

@@ -140,6 +140,7 @@ impl State {
             Command::Authenticate { user, auth_revision, token } => {
                 Ok(self.authenticate(effects, log_id, user, *auth_revision, token))
             }
+            Command::Downgrade(change) => Ok(self.change_downgrade(effects, *change)),
             Command::Noop => Ok(Ok(Reply::Done)),
         }
     }

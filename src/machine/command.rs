@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::machine::auth::change::AuthChange;
-use crate::types::{Incarnation, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
+use crate::machine::downgrade::DowngradeChange;
+use crate::types::{ApiLevel, Incarnation, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
 
 /// One log entry's worth of requests, all taken by one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +126,8 @@ pub enum Command {
         /// What the session's token begins with: random, chosen by the sender.
         token: String,
     },
+    /// Prepare the cluster for members of a lower level of the API, or no longer.
+    Downgrade(DowngradeChange),
     /// Does nothing: used to learn that the log moves.
     Noop,
 }
@@ -500,6 +503,12 @@ pub enum CommandError {
     /// One key is written twice in a branch.
     #[error("duplicate key given in txn request")]
     DuplicateKey,
+    /// The cluster is prepared for a downgrade already.
+    #[error("cluster has a downgrade job in progress")]
+    DowngradeInProgress,
+    /// It is prepared for none.
+    #[error("no inflight downgrade job")]
+    NoDowngrade,
 }
 
 impl Caller {
@@ -540,6 +549,7 @@ impl Command {
                 | Command::LeaseRevoke { .. }
                 | Command::ChangeMembers(_)
                 | Command::ChangeAuth(_)
+                | Command::Downgrade(_)
         )
     }
 
@@ -563,6 +573,7 @@ impl Command {
             Command::ChangeMembers(change) => change.size_bytes(),
             Command::ChangeAuth(change) => change.size_bytes(),
             Command::Authenticate { user, token, .. } => user.len() + token.len(),
+            Command::Downgrade(_) => size_of::<ApiLevel>(),
             Command::Compact(_)
             | Command::LeaseGrant { .. }
             | Command::LeaseRevoke { .. }

@@ -12,6 +12,7 @@ use crate::machine::auth::UserKey;
 use crate::machine::codec::auth::{decode_auth_status, decode_role, decode_user};
 use crate::machine::codec::items::decode_member;
 use crate::machine::dedupe::{Sender, parse_dedupe_key};
+use crate::machine::downgrade::decode_level;
 use crate::machine::effects::{Event, Tally};
 use crate::machine::lease::{Lease, parse_lease_key};
 use crate::machine::members::MemberKey;
@@ -129,6 +130,9 @@ impl State {
                     self.members.put(decode_member(value).map_err(bad_value)?);
                 }
                 MemberKey::Removed(id) => self.members.restore_removed(id),
+                MemberKey::Downgrade => {
+                    self.members.set_downgrade(Some(decode_level(value).map_err(bad_value)?));
+                }
             },
             Bucket::Dedupe => {
                 let (member, incarnation) = parse_dedupe_key(key).ok_or_else(bad_key)?;

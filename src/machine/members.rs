@@ -7,16 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::machine::command::{CommandError, Member};
-use crate::types::MemberId;
+use crate::types::{ApiLevel, MemberId};
 
 const PRESENT: u8 = 0;
 const REMOVED: u8 = 1;
+const DOWNGRADE: u8 = 2;
 
 /// The members, and those removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
     by_id: BTreeMap<MemberId, Member>,
     removed: BTreeSet<MemberId>,
+    /// The level that they are prepared to go down to.
+    downgrade: Option<ApiLevel>,
 }
 
 /// What a members bucket's key names.
@@ -26,6 +29,8 @@ pub enum MemberKey {
     Present(MemberId),
     /// An id that was removed; the value is empty.
     Removed(MemberId),
+    /// The value is the level that the cluster is prepared to go down to.
+    Downgrade,
 }
 
 impl MemberKey {
@@ -34,6 +39,7 @@ impl MemberKey {
         let (kind, id) = match self {
             MemberKey::Present(id) => (PRESENT, id),
             MemberKey::Removed(id) => (REMOVED, id),
+            MemberKey::Downgrade => (DOWNGRADE, MemberId(0)),
         };
         let mut key = vec![kind];
         key.extend_from_slice(&id.0.to_be_bytes());
@@ -47,6 +53,7 @@ impl MemberKey {
         match *kind {
             PRESENT => Some(MemberKey::Present(id)),
             REMOVED => Some(MemberKey::Removed(id)),
+            DOWNGRADE if id.0 == 0 => Some(MemberKey::Downgrade),
             _ => None,
         }
     }
@@ -84,6 +91,16 @@ impl Members {
     /// Whether the initial list has been applied.
     pub fn is_bootstrapped(&self) -> bool {
         !self.by_id.is_empty() || !self.removed.is_empty()
+    }
+
+    /// The level that the cluster is prepared to go down to, if it is.
+    pub fn downgrade(&self) -> Option<ApiLevel> {
+        self.downgrade
+    }
+
+    /// Prepares for a level, or for none.
+    pub(crate) fn set_downgrade(&mut self, target: Option<ApiLevel>) {
+        self.downgrade = target;
     }
 
     /// Adds or replaces a member; answers the one before.

@@ -17,6 +17,7 @@ pub mod check;
 pub mod codec;
 pub mod command;
 pub mod dedupe;
+pub mod downgrade;
 pub mod effects;
 pub mod hash;
 pub mod lease;

@@ -13,7 +13,7 @@ pub enum Bucket {
     Records = 1,
     /// Lease id to lease.
     Leases = 2,
-    /// Member id to member, and removed ids.
+    /// Member id to member, removed ids, and what level the cluster is prepared to go down to.
     Members = 3,
     /// (member, incarnation) to request ids seen.
     Dedupe = 4,

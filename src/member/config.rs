@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::limits;
+use crate::config::{CorruptionChecks, limits};
 use crate::machine::command::Member as MemberInfo;
 use crate::machine::watch::{CatchUpBudget, WatchLimits};
 use crate::storage::engine::{ENGINE_CACHE_BYTES_DEFAULT, EngineKind};
@@ -95,6 +95,8 @@ pub struct Knobs {
     pub session_ttl: Duration,
     /// How dear it is to check a password: each step doubles it. From 4 to 31.
     pub bcrypt_cost: u32,
+    /// Which comparisons with other members are made.
+    pub corruption_checks: CorruptionChecks,
 }
 
 impl Default for Knobs {
@@ -125,6 +127,7 @@ impl Default for Knobs {
             lease_checkpoint_interval: limits::LEASE_CHECKPOINT_INTERVAL,
             session_ttl: limits::SESSION_TTL,
             bcrypt_cost: limits::BCRYPT_COST,
+            corruption_checks: CorruptionChecks::default(),
         }
     }
 }

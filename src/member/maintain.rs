@@ -10,10 +10,13 @@ use crate::member::config::MemberConfig;
 /// Keys and records that one step of physical compaction touches; the state is locked for that long.
 const COMPACT_STEP_BUDGET: usize = 200;
 
+/// Turns of upkeep after which the simulator's operator may have space given back.
+const TURNS_PER_DEFRAGMENT_OFFER: u64 = 100;
+
 impl Member {
     /// Looks after the member for as long as it lives.
     pub(super) async fn maintain(self: Arc<Self>) {
-        let mut kept = 0;
+        let (mut kept, mut turns) = (0, 0_u64);
         while !self.is_stopping() {
             self.env.clock.sleep(self.config.knobs.maintenance_interval).await;
             if let Some(reason) = self.raft.failure() {
@@ -34,6 +37,8 @@ impl Member {
             {
                 tracing::error!(%error, "an early flush failed");
             }
+            turns += 1;
+            self.be_defragmented(turns).await;
             if crate::buggify!("a snapshot is taken early") {
                 self.raft.snapshot().await;
             }
@@ -52,6 +57,16 @@ impl Member {
         let member = self.config.member;
         let listed = self.replica.state().members().is_removed(member);
         (listed && !self.replica.has_a_say(member)) || self.peers.removed_by().is_some()
+    }
+
+    /// An operator may ask for it at any time. The simulator's does, but not at every turn: it writes all of the state.
+    async fn be_defragmented(&self, turns: u64) {
+        if turns.is_multiple_of(TURNS_PER_DEFRAGMENT_OFFER)
+            && crate::buggify!("an operator has space given back")
+            && let Err(error) = self.defragment().await
+        {
+            tracing::warn!(%error, "space was not given back");
+        }
     }
 
     /// As the first leader: writes the initial member list into the state.

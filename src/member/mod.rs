@@ -5,6 +5,8 @@
 
 mod auth;
 mod config;
+mod corruption;
+mod downgrade;
 mod leases;
 mod maintain;
 mod membership;
@@ -32,12 +34,15 @@ use crate::raft::proposer::Proposer;
 use crate::raft::read_index::{ReadError, ReadIndex};
 use crate::raft::replica::Replica;
 use crate::raft::watch_stream::WatchStream;
+use crate::storage::defragment::DefragmentError;
 use crate::storage::engine::{EngineSize, Reader};
+use crate::storage::state_dir::StateDir;
 use crate::storage::wal::WalHandle;
-use crate::types::{ClusterId, LogId, MemberId, Revision, Term};
+use crate::types::{ApiLevel, ClusterId, LogId, MemberId, Revision, Term};
 
 pub use auth::{AuthError, Credential};
 pub use config::{Knobs, MemberConfig};
+pub use downgrade::DowngradeError;
 pub use leases::LeaseLife;
 pub use membership::ChangeError;
 pub use passwords::PasswordError;
@@ -64,6 +69,8 @@ pub struct Parts {
     pub wal: WalHandle,
     /// Its address book.
     pub peers: Peers,
+    /// Where its state lives.
+    pub state_dir: StateDir,
 }
 
 /// A running member.
@@ -78,6 +85,9 @@ pub struct Member {
     wal: WalHandle,
     peers: Peers,
     passwords: Passwords,
+    state_dir: StateDir,
+    /// Held while the state is written anew.
+    defragmenting: tokio::sync::Mutex<()>,
     /// Places of those who wait for a session that is not known yet.
     session_waits: Semaphore,
     turn_waits: TurnWaits,
@@ -103,12 +113,14 @@ pub struct MemberStatus {
     pub hash: (Option<LogId>, u128),
     /// The alarms that are raised, and who raised them.
     pub alarms: Vec<(AlarmKind, MemberId)>,
+    /// The level that the cluster is prepared to go down to, if it is.
+    pub downgrade: Option<ApiLevel>,
 }
 
 impl Member {
     /// Begins the member's own chores over started parts.
     pub fn start(parts: Parts) -> Arc<Member> {
-        let Parts { config, env, raft, replica, proposer, reads, leases, wal, peers } = parts;
+        let Parts { config, env, raft, replica, proposer, reads, leases, wal, peers, state_dir } = parts;
         let passwords = Passwords::new(env.clone(), config.knobs.bcrypt_cost);
         let stopping = AtomicBool::new(false);
         let member = Arc::new(Member {
@@ -122,11 +134,14 @@ impl Member {
             wal,
             peers,
             passwords,
+            state_dir,
+            defragmenting: tokio::sync::Mutex::default(),
             session_waits: Semaphore::new(limits::SESSION_WAITS_MAX),
             turn_waits: TurnWaits::default(),
             stopping,
         });
         tokio::spawn(member.clone().maintain());
+        member.watch_for_corruption();
         member
     }
 
@@ -202,6 +217,7 @@ impl Member {
             compacted: state.compacted(),
             hash: (state.applied(), state.hash()),
             alarms: state.alarms().iter().collect(),
+            downgrade: state.downgrade(),
         }
     }
 
@@ -231,6 +247,24 @@ impl Member {
     /// See [`ReadError`].
     pub fn size(&self) -> Result<EngineSize, ReadError> {
         self.replica.store().size().map_err(|error| self.unreadable(&RecordsError(error.to_string())))
+    }
+
+    /// Has the state take no more space on the disk than it needs, while it is read and written; returns when that is
+    /// done.
+    ///
+    /// # Errors
+    /// See [`DefragmentError`].
+    pub async fn defragment(&self) -> Result<(), DefragmentError> {
+        let Ok(_alone) = self.defragmenting.try_lock() else { return Err(DefragmentError::UnderWay) };
+        let before = self.replica.store().size()?;
+        self.replica.store().defragment(&self.state_dir, &self.wal).await?;
+        let after = self.replica.store().size()?;
+        tracing::info!(
+            before_bytes = before.file_bytes,
+            after_bytes = after.file_bytes,
+            "space was given back"
+        );
+        Ok(())
     }
 
     /// A view of everything that this member has applied, for as long as it is held.

@@ -14,6 +14,7 @@ use crate::machine::command::{
     AlarmKind, CommandError, KeyValue, Member as MemberInfo, Range, RangeReply, Txn, TxnReply,
 };
 use crate::machine::effects::RecordsError;
+use crate::machine::mvcc::NEVER_COMPACTED;
 use crate::machine::mvcc::hash_kv::HashKv;
 use crate::machine::mvcc::range::{RangeCursor, read};
 use crate::machine::state::State;
@@ -237,35 +238,8 @@ impl Member {
     /// # Errors
     /// See [`ReadError`].
     pub async fn hash_kv(&self, revision: Revision) -> Result<Read<HashKv>, ReadError> {
-        loop {
-            match self.try_hash_kv(revision).await {
-                Ok(Some(answer)) => return Ok(answer),
-                // A compaction or a snapshot came in between; whether the revision still stands is asked anew.
-                Ok(None) => {}
-                Err(error) => return Err(self.unreadable(&error)),
-            }
-        }
-    }
-
-    async fn try_hash_kv(&self, revision: Revision) -> Result<Option<Read<HashKv>>, Fatal> {
-        let (current, installs, mut scan) = {
-            let state = self.replica.readable()?;
-            match state.hash_kv_begin(revision) {
-                Err(refused) => return Ok(Some((state.revision(), Err(refused)))),
-                Ok(scan) => (state.revision(), self.replica.installs(), scan),
-            }
-        };
-        loop {
-            {
-                let Some(state) = self.unreplaced(installs)? else { return Ok(None) };
-                match state.hash_kv_step(&mut scan, self.replica.store())? {
-                    Err(_) => return Ok(None),
-                    Ok(Some(hash)) => return Ok(Some((current, Ok(hash)))),
-                    Ok(None) => {}
-                }
-            }
-            yield_now().await;
-        }
+        let hash = self.replica.checksum(revision, NEVER_COMPACTED).await;
+        hash.map_err(|error| self.unreadable(&error))
     }
 
     /// The members, by id. Linearizable, or as this member knows them.

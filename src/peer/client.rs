@@ -13,7 +13,7 @@ use crate::config::limits::PEER_MESSAGE_BYTES_MAX;
 use crate::env::{Clock, within};
 use crate::pb::peer as pb;
 use crate::pb::peer::peer_client::PeerClient;
-use crate::types::{ClusterId, MemberId, Term};
+use crate::types::{ApiLevel, ClusterId, MemberId, Term};
 
 /// Connecting to a peer takes longer than this only when it cannot be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -305,6 +305,33 @@ impl Peers {
         self.call(member, timeout, |mut client| async move { client.followers(request).await }).await
     }
 
+    /// Asks a peer for a checksum over its history of keys.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn checksum(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        request: pb::ChecksumRequest,
+    ) -> Result<pb::ChecksumResponse, PeerError> {
+        let request = pb::ChecksumRequest { sender: self.sender(member), ..request };
+        self.call(member, timeout, |mut client| async move { client.checksum(request).await }).await
+    }
+
+    /// Asks a peer for the hashes that it remembers of compactions.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn compaction_hashes(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+    ) -> Result<pb::CompactionHashesResponse, PeerError> {
+        let request = pb::CompactionHashesRequest { sender: self.sender(member) };
+        self.call(member, timeout, |mut client| async move { client.compaction_hashes(request).await }).await
+    }
+
     /// Asks a peer what became of this member.
     ///
     /// # Errors
@@ -319,6 +346,17 @@ impl Peers {
             self.was_removed(member);
         }
         Ok(fate)
+    }
+
+    /// Asks a peer which level of the API it serves; `None` when it says nothing of it, as members of the first level do.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn level(&self, member: MemberId, timeout: Duration) -> Result<Option<ApiLevel>, PeerError> {
+        let request = pb::HelloRequest { sender: self.sender(member) };
+        let answer =
+            self.call(member, timeout, |mut client| async move { client.hello(request).await }).await?;
+        Ok(answer.level.parse().ok())
     }
 
     fn was_removed(&self, says: MemberId) {

@@ -58,6 +58,10 @@ pub trait PeerApi: Send + Sync + 'static {
     ) -> Result<pb::LeaseRemainingResponse, Status>;
     /// Tells how the followers stand.
     async fn followers(&self) -> Result<pb::FollowersResponse, Status>;
+    /// Answers a checksum over the history of keys.
+    async fn checksum(&self, request: pb::ChecksumRequest) -> Result<pb::ChecksumResponse, Status>;
+    /// Tells what is remembered of compactions.
+    async fn compaction_hashes(&self) -> Result<pb::CompactionHashesResponse, Status>;
     /// Tells a stranger which cluster this is.
     async fn discover(&self) -> Result<pb::DiscoverResponse, Status>;
     /// Tells what became of the asking member, one that was removed too.
@@ -222,6 +226,23 @@ impl Peer for PeerServer {
         Ok(Response::new(self.api.followers().await?))
     }
 
+    async fn checksum(
+        &self,
+        request: Request<pb::ChecksumRequest>,
+    ) -> Result<Response<pb::ChecksumResponse>, Status> {
+        let request = request.into_inner();
+        self.admit(request.sender.as_ref())?;
+        Ok(Response::new(self.api.checksum(request).await?))
+    }
+
+    async fn compaction_hashes(
+        &self,
+        request: Request<pb::CompactionHashesRequest>,
+    ) -> Result<Response<pb::CompactionHashesResponse>, Status> {
+        self.admit(request.into_inner().sender.as_ref())?;
+        Ok(Response::new(self.api.compaction_hashes().await?))
+    }
+
     async fn discover(
         &self,
         _: Request<pb::DiscoverRequest>,
@@ -319,6 +340,14 @@ mod tests {
         }
 
         async fn followers(&self) -> Result<pb::FollowersResponse, Status> {
+            passed()
+        }
+
+        async fn checksum(&self, _: pb::ChecksumRequest) -> Result<pb::ChecksumResponse, Status> {
+            passed()
+        }
+
+        async fn compaction_hashes(&self) -> Result<pb::CompactionHashesResponse, Status> {
             passed()
         }
 

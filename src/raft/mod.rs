@@ -5,7 +5,10 @@
 
 pub mod abdication;
 pub mod applied;
+pub mod checksum;
 pub mod codec;
+pub mod compaction_hashes;
+pub mod comparison;
 pub mod contact;
 pub mod core;
 pub mod handle;

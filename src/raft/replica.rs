@@ -23,6 +23,7 @@ use crate::machine::state::{State, applied_write};
 use crate::machine::watch::{Previous, WatchLimits};
 use crate::raft::applied::Applied;
 use crate::raft::codec::{decode_stored_membership, encode_membership};
+use crate::raft::compaction_hashes::{CompactionHash, CompactionHashes};
 use crate::raft::lease::deadlines::{Deadlines, Granted};
 use crate::raft::pending::{Pending, ProposeError};
 use crate::raft::pins::{Pin, Pins};
@@ -63,6 +64,7 @@ pub struct Replica {
     pending: Arc<Pending>,
     /// Who reads in steps.
     pins: Pins,
+    compaction_hashes: Mutex<CompactionHashes>,
     /// Counts snapshots installed: whoever reads in steps must notice that the state was replaced.
     installs: AtomicU64,
     /// An apply failed half-way: see [`Replica::give_up`].
@@ -109,6 +111,7 @@ impl Replica {
             applied,
             pending,
             pins: Pins::default(),
+            compaction_hashes: Mutex::default(),
             installs,
             given_up,
         }
@@ -183,7 +186,11 @@ impl Replica {
                     Committed::Batch(batch) => {
                         // Marked under the lock: nobody may see what a failed apply has left half done.
                         let mark = |_: &RecordsError| self.given_up.store(true, Ordering::Relaxed);
+                        let compacted = state.compacted();
                         let effects = state.apply(&overlay, at, &batch).inspect_err(mark)?;
+                        if state.compacted() != compacted {
+                            self.remember_compaction(at, &state);
+                        }
                         overlay.absorb(&effects.writes).inspect_err(mark)?;
                         self.tell_of(at, &batch, &effects);
                         leases.extend(effects.writes.iter().filter_map(lease_change));
@@ -240,6 +247,26 @@ impl Replica {
         let now = self.env.clock.monotonic();
         let mut sessions = self.sessions();
         changes.into_iter().for_each(|change| sessions.follow(change, now));
+    }
+
+    /// Remembers the state's hash at a compaction.
+    fn remember_compaction(&self, entry: LogId, state: &State) {
+        self.hashes().push(CompactionHash { entry, compacted: state.compacted(), hash: state.hash() });
+    }
+
+    fn hashes(&self) -> MutexGuard<'_, CompactionHashes> {
+        self.compaction_hashes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state's hashes at the last compactions, oldest first.
+    pub fn compaction_hashes(&self) -> Vec<CompactionHash> {
+        let mut hashes = self.hashes().all();
+        // The planted bug remembers where, and looks at the state when it is asked.
+        if crate::mutant!("compaction-hash-taken-when-asked") {
+            let now = self.state().hash();
+            hashes.iter_mut().for_each(|hash| hash.hash = now);
+        }
+        hashes
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
@@ -343,6 +370,8 @@ impl Replica {
             self.sessions().follow(SessionChange::AllEnded, Duration::ZERO);
             Witness::of(self.member).tell(|| Observation::Installed { upto: last, hash: live.hash() });
             self.installs.fetch_add(1, Ordering::Relaxed);
+            // They were of the state that goes, which may be why it goes.
+            self.hashes().clear();
             *self.membership() = membership;
         }
         // Only who follows is sent a snapshot.

@@ -9,10 +9,13 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendEr
 use openraft::{Snapshot, SnapshotMeta};
 use tonic::Status;
 
-use crate::config::limits;
+use crate::config::{STORAGE_VERSION, limits};
 use crate::env::{Observation, Witness, within};
+use crate::machine::command::CommandError;
 use crate::machine::members::Members;
+use crate::machine::mvcc::hash_kv::HashKv;
 use crate::pb::peer as pb;
+use crate::pb::peer::checksum_response::Outcome;
 use crate::pb::peer::forward_response::Outcome as Forwarded;
 use crate::pb::peer::snapshot_part::Part;
 use crate::peer::{AppendAnswers, AppendRequests, PeerApi, SnapshotParts};
@@ -26,12 +29,12 @@ use crate::raft::replica::Replica;
 use crate::raft::snapshot::{Receiving, SnapshotData};
 use crate::raft::types::{RaftLogId, RaftVote, log_id};
 use crate::raft::wire::{
-    append_in, append_result_out, followers_out, log_id_in, own_log_id_in, vote_in, vote_out,
-    vote_request_in, vote_response_out,
+    append_in, append_result_out, compaction_hash_out, followers_out, log_id_in, own_log_id_in, vote_in,
+    vote_out, vote_request_in, vote_response_out,
 };
 use crate::storage::state_dir::StateDir;
 use crate::storage::wal::WalHandle;
-use crate::types::{ClusterId, LeaseId, MemberId, Term};
+use crate::types::{ClusterId, LeaseId, MemberId, Revision, Term};
 
 /// One member, as its peers meet it.
 pub struct PeerFront {
@@ -55,6 +58,8 @@ pub struct PeerFront {
     pub log: WalHandle,
     /// Where appends wait while a snapshot is handed to the core.
     pub gate: AppendGate,
+    /// Peers are answered one checksum at a time.
+    pub checksums: tokio::sync::Mutex<()>,
 }
 
 /// Lets appends pass, except while a snapshot is being handed over. Clones share it.
@@ -120,6 +125,32 @@ impl PeerFront {
             }
         };
         Ok(pb::SnapshotResponse { vote: Some(vote_out(&vote)) })
+    }
+
+    async fn try_checksum(&self, request: pb::ChecksumRequest) -> Result<pb::ChecksumResponse, Status> {
+        let _alone = self.checksums.lock().await;
+        // The planted bug takes one that lags for one that lacks something.
+        if !crate::mutant!("checksum-before-the-entry-is-applied")
+            && !self.replica.applied().reached(request.applied).await
+        {
+            return Err(stopped("it was asked for a checksum"));
+        }
+        let asked = (Revision(request.revision), Revision(request.compacted));
+        let (_, checksum) = self
+            .replica
+            .checksum(asked.0, asked.1)
+            .await
+            .inspect_err(|error| self.replica.fatal(&error.to_string()))
+            .map_err(stopped)?;
+        Ok(match checksum {
+            Ok(HashKv { hash, compacted, .. }) => {
+                pb::ChecksumResponse { outcome: Outcome::Hash.into(), hash, compacted: compacted.0 }
+            }
+            Err(CommandError::FutureRevision) => {
+                pb::ChecksumResponse { outcome: Outcome::Behind.into(), ..pb::ChecksumResponse::default() }
+            }
+            Err(_) => pb::ChecksumResponse::default(),
+        })
     }
 
     fn leader_hint(&self) -> u64 {
@@ -334,6 +365,17 @@ impl PeerApi for PeerFront {
         })
     }
 
+    async fn checksum(&self, request: pb::ChecksumRequest) -> Result<pb::ChecksumResponse, Status> {
+        let answered =
+            within(self.replica.clock(), limits::CHECKSUM_TIMEOUT, self.try_checksum(request)).await;
+        answered.unwrap_or(Ok(pb::ChecksumResponse::default()))
+    }
+
+    async fn compaction_hashes(&self) -> Result<pb::CompactionHashesResponse, Status> {
+        let hashes = self.replica.compaction_hashes();
+        Ok(pb::CompactionHashesResponse { hashes: hashes.into_iter().map(compaction_hash_out).collect() })
+    }
+
     async fn discover(&self) -> Result<pb::DiscoverResponse, Status> {
         // A list that lags may know the one before at the stranger's place as one that has never run, and the stranger
         // would take its id. The planted bug answers with the list that is there.
@@ -355,7 +397,8 @@ impl PeerApi for PeerFront {
     async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status> {
         let removed = self.is_removed(from);
         let fate = fate(self.replica.state().members(), from, removed);
-        Ok(pb::HelloResponse { cluster: self.cluster.0, member: self.member.0, fate: fate.into() })
+        let level = STORAGE_VERSION.to_owned();
+        Ok(pb::HelloResponse { cluster: self.cluster.0, member: self.member.0, fate: fate.into(), level })
     }
 }
 

@@ -65,6 +65,8 @@ impl StateMachine {
         // The WAL must be durable through every truncation accepted before the new state can be.
         crate::disturb!("a snapshot is installed late", self.replica.clock());
         self.wal.barrier().await?;
+        // From here on the disk names the new engine, and soon the member uses it: nobody may come in between.
+        let _exchange = self.replica.store().exclusively().await;
         let engine = staging.finish().await.map_err(io::Error::other)?;
         crate::disturb!("an installed snapshot is put to use late", self.replica.clock());
         let reader = engine.reader().map_err(io::Error::other)?;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::pb::peer as pb;
 use crate::raft::codec::{encode_payload, from_wal};
+use crate::raft::compaction_hashes::CompactionHash;
 use crate::raft::membership::{Follower, Followers};
 use crate::raft::types::{RaftLogId, RaftVote, TypeConfig};
-use crate::types::{LogId, LogIndex, MemberId, Term};
+use crate::types::{LogId, LogIndex, MemberId, Revision, Term};
 
 /// An append request of the core.
 pub type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
@@ -132,6 +133,27 @@ pub fn followers_in(response: &pb::FollowersResponse) -> Option<Followers> {
     };
     let by_id = response.followers.iter().map(follower).collect();
     response.leading.then_some(Followers { last: response.last, by_id })
+}
+
+/// A compaction's hash for the wire.
+pub fn compaction_hash_out(hash: CompactionHash) -> pb::CompactionHash {
+    let CompactionHash { entry, compacted, hash } = hash;
+    let half = |bits: u128| u64::try_from(bits & u128::from(u64::MAX)).unwrap_or_default();
+    pb::CompactionHash {
+        entry: Some(pb::LogId { term: entry.term.0, index: entry.index.0 }),
+        compacted: compacted.0,
+        hash_high: half(hash >> 64),
+        hash_low: half(hash),
+    }
+}
+
+/// A compaction's hash from the wire; `None` when it is of no entry.
+pub fn compaction_hash_in(hash: &pb::CompactionHash) -> Option<CompactionHash> {
+    Some(CompactionHash {
+        entry: own_log_id_in(hash.entry.as_ref()?),
+        compacted: Revision(hash.compacted),
+        hash: u128::from(hash.hash_high) << 64 | u128::from(hash.hash_low),
+    })
 }
 
 fn millis(span: Duration) -> u64 {

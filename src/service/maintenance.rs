@@ -1,22 +1,22 @@
-//! The state of one member: status, checksums, alarms, an image of it all, and the hand-over of leadership.
-//! Defragmentation is not offered yet.
+//! The state of one member: status, checksums, alarms, an image of it all, its space, and the hand-over of leadership.
 
 use std::pin::Pin;
 
 use futures_util::stream::{Stream, StreamExt as _, unfold};
 use tonic::{Request, Response, Status};
 
-use crate::config::API_VERSION;
+use crate::config::{API_VERSION, STORAGE_VERSION};
 use crate::machine::command::{AlarmKind, Command};
 use crate::machine::effects::RecordsError;
 use crate::member::{Credential, Member};
 use crate::pb::etcdserverpb as pb;
 use crate::pb::etcdserverpb::alarm_request::AlarmAction;
+use crate::pb::etcdserverpb::downgrade_request::DowngradeAction;
 use crate::pb::etcdserverpb::maintenance_server::Maintenance;
 use crate::service::call::Calls;
 use crate::service::convert;
 use crate::service::image::{IMAGE_VERSION, ImageError, ImageSender, Sent};
-use crate::service::status::{ApiError, unimplemented};
+use crate::service::status::ApiError;
 use crate::types::{MemberId, Revision};
 
 /// The pieces of an image.
@@ -59,9 +59,12 @@ impl MaintenanceService {
             errors,
             db_size_in_use: bytes(size.in_use_bytes),
             is_learner: status.raft.is_learner,
-            storage_version: API_VERSION.to_owned(),
+            storage_version: STORAGE_VERSION.to_owned(),
             db_size_quota: member.config().knobs.quota_bytes.map_or(0, bytes),
-            downgrade_info: Some(pb::DowngradeInfo::default()),
+            downgrade_info: Some(pb::DowngradeInfo {
+                enabled: status.downgrade.is_some(),
+                target_version: status.downgrade.map_or_else(String::new, |target| target.to_string()),
+            }),
         })
     }
 
@@ -94,6 +97,24 @@ impl MaintenanceService {
             header: Some(self.calls.header_now()),
             alarms: wanted.map(|(kind, member)| convert::alarm_member(kind, member)).collect(),
         })
+    }
+
+    async fn downgrades(
+        &self,
+        who: &Credential,
+        request: pb::DowngradeRequest,
+    ) -> Result<pb::DowngradeResponse, Status> {
+        let member = self.calls.member();
+        let level = match DowngradeAction::try_from(request.action) {
+            Ok(DowngradeAction::Validate) => {
+                member.check_downgrade(&request.version).await.map(|(level, _)| level)
+            }
+            Ok(DowngradeAction::Enable) => member.enable_downgrade(who, &request.version).await,
+            Ok(DowngradeAction::Cancel) => member.cancel_downgrade(who).await,
+            Err(_) => return Err(ApiError::UNKNOWN_METHOD.into()),
+        };
+        let version = level.map_err(ApiError::from)?.to_string();
+        Ok(pb::DowngradeResponse { header: Some(self.calls.header_now()), version })
     }
 
     /// Raises or clears an alarm; the alarms that this changed.
@@ -181,7 +202,17 @@ impl Maintenance for MaintenanceService {
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
         self.calls.admit_root(request.metadata()).await?;
-        unimplemented("Defragment")
+        let member = self.calls.member().clone();
+        let defragmenting = async {
+            // Begun, it goes on to its end, whether or not its client waits for that.
+            match tokio::spawn(async move { member.defragment().await }).await {
+                Ok(done) => done.map_err(Status::from)?,
+                Err(_) => return Err(ApiError::STOPPED.into()),
+            }
+            // The API gives this answer no header.
+            Ok(pb::DefragmentResponse { header: None })
+        };
+        self.calls.unary(request.metadata(), defragmenting).await.map(Response::new)
     }
 
     type SnapshotStream = SnapshotAnswers;
@@ -234,7 +265,8 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        self.calls.admit_root(request.metadata()).await?;
-        unimplemented("Downgrade")
+        let (metadata, _, request) = request.into_parts();
+        self.calls.admit_root(&metadata).await?;
+        self.calls.unary(&metadata, self.downgrades(&Calls::who(&metadata), request)).await.map(Response::new)
     }
 }

@@ -6,9 +6,11 @@
 use tonic::{Code, Status};
 
 use crate::machine::command::CommandError;
-use crate::member::{AuthError, ChangeError, PasswordError, TurnError};
+use crate::member::{AuthError, ChangeError, DowngradeError, PasswordError, TurnError};
 use crate::raft::pending::ProposeError;
 use crate::raft::read_index::ReadError;
+use crate::storage::defragment::DefragmentError;
+use crate::storage::engine::EngineError;
 
 /// An error of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +142,18 @@ table! {
     AUTH_REVISION_OLD = InvalidArgument, "etcdserver: revision of auth store is old";
     /// The password is longer than what is looked at of it.
     PASSWORD_TOO_LONG = InvalidArgument, "etcdserver: password length exceeds 72 bytes";
+    /// An action that the API does not have.
+    UNKNOWN_METHOD = Unknown, "etcdserver: unknown method";
+    /// The version to go down to is none.
+    WRONG_DOWNGRADE_VERSION = InvalidArgument, "etcdserver: wrong downgrade target version format";
+    /// It is not the one below the cluster's.
+    INVALID_DOWNGRADE_TARGET = InvalidArgument, "etcdserver: invalid downgrade target version";
+    /// Nobody knows the cluster's version yet.
+    CLUSTER_VERSION_UNAVAILABLE = FailedPrecondition, "etcdserver: cluster version not found during downgrade";
+    /// The cluster is prepared for a downgrade already.
+    DOWNGRADE_IN_PROGRESS = FailedPrecondition, "etcdserver: cluster has a downgrade job in progress";
+    /// It is prepared for none.
+    NO_DOWNGRADE = FailedPrecondition, "etcdserver: no inflight downgrade job";
     /// Members disagree: writes are refused.
     CORRUPT = DataLoss, "etcdserver: corrupt cluster";
     /// A client that waited for a lock has lost its place, and with it most likely its lease.
@@ -193,6 +207,8 @@ impl From<CommandError> for ApiError {
             CommandError::AuthRevisionOld => ApiError::AUTH_REVISION_OLD,
             CommandError::TooManyOps => ApiError::TOO_MANY_OPS,
             CommandError::DuplicateKey => ApiError::DUPLICATE_KEY,
+            CommandError::DowngradeInProgress => ApiError::DOWNGRADE_IN_PROGRESS,
+            CommandError::NoDowngrade => ApiError::NO_DOWNGRADE,
         }
     }
 }
@@ -205,6 +221,31 @@ impl From<ProposeError> for ApiError {
             ProposeError::Timeout => ApiError::TIMEOUT,
             ProposeError::AnswerLost => ApiError::TIMEOUT_LEADER_FAILED,
             ProposeError::Stopped => ApiError::STOPPED,
+        }
+    }
+}
+
+impl From<DowngradeError> for ApiError {
+    fn from(error: DowngradeError) -> ApiError {
+        match error {
+            DowngradeError::NotALevel(_) => ApiError::WRONG_DOWNGRADE_VERSION,
+            DowngradeError::NotTheNext => ApiError::INVALID_DOWNGRADE_TARGET,
+            DowngradeError::UnknownLevel => ApiError::CLUSTER_VERSION_UNAVAILABLE,
+            DowngradeError::Refused(refused) => refused.into(),
+            DowngradeError::Propose(error) => error.into(),
+            DowngradeError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<DefragmentError> for Status {
+    /// The API has no words for it: a server of the reference is never in the way of its own defragmentation.
+    fn from(error: DefragmentError) -> Status {
+        match error {
+            DefragmentError::UnderWay | DefragmentError::TooFast => Status::unavailable(error.to_string()),
+            DefragmentError::Stopped => ApiError::STOPPED.into(),
+            DefragmentError::Engine(EngineError::Refused { why, .. }) => Status::failed_precondition(why),
+            DefragmentError::Engine(error) => Status::unknown(error.to_string()),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! Invariants: the engine never becomes durable ahead of the WAL ([`Store::flush`] waits for the WAL first). The
 //! first failure of the engine ends the process, at once and from here: nobody else has to notice it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
@@ -53,6 +53,8 @@ struct Shared {
     inner: RwLock<Inner>,
     /// Told whenever the buffer shrank.
     drained: Notify,
+    /// Held by whoever puts another engine in the place of this one, from before the first name on the disk changes.
+    exchange: tokio::sync::Mutex<()>,
 }
 
 struct Inner {
@@ -74,10 +76,15 @@ struct Inner {
     feeding: bool,
     /// Flushes under way: until they are done the engine gets nothing, see [`Store::flush`].
     flushes: u32,
+    /// Keys of batches that the engine was given since this was last asked for, while somebody copies it.
+    changed: Option<BTreeSet<Place>>,
 }
 
+/// Where a pair stands.
+pub type Place = (Bucket, Bytes);
+
 /// Keeps the engine from getting more, until it is dropped.
-struct Held(Store);
+pub struct Held(Store);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -155,8 +162,10 @@ impl Store {
             draining: false,
             feeding: false,
             flushes: 0,
+            changed: None,
         };
-        let shared = Shared { env, worker, full, inner: RwLock::new(inner), drained: Notify::new() };
+        let (inner, drained) = (RwLock::new(inner), Notify::new());
+        let shared = Shared { env, worker, full, inner, drained, exchange: tokio::sync::Mutex::default() };
         Ok(Store { shared: Arc::new(shared) })
     }
 
@@ -416,6 +425,7 @@ impl Store {
         inner.records.clear();
         inner.buffered_bytes = 0;
         inner.fed = inner.next - 1;
+        inner.changed = None;
         drop(inner);
         self.shared.drained.notify_waiters();
         if self.shared.full.is_some() {
@@ -426,6 +436,87 @@ impl Store {
             }));
         }
         Ok(())
+    }
+
+    /// To be held by whoever puts another engine in the place of this one: two who did so at once could leave one on the
+    /// disk and another in use.
+    pub async fn exclusively(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.shared.exchange.lock().await
+    }
+
+    /// Begins to note what the engine is given, and answers the engine: a view of it that is opened now holds everything
+    /// that is not noted from now on.
+    pub(super) async fn note_changes(&self) -> Arc<dyn Engine> {
+        self.write().changed = Some(BTreeSet::new());
+        self.until(|inner| !inner.feeding).await;
+        self.read().engine.clone()
+    }
+
+    /// How many keys have been noted since they were last asked for.
+    pub(super) fn noted(&self) -> usize {
+        self.read().changed.as_ref().map_or(0, BTreeSet::len)
+    }
+
+    /// Notes changes no longer.
+    pub(super) fn forget_changes(&self) {
+        self.write().changed = None;
+    }
+
+    /// What the engine was given since this was last asked: a view of it that is opened now holds all of it. `None` when
+    /// the engine was replaced, or ended.
+    pub(super) async fn changes(&self, engine: &Arc<dyn Engine>) -> Option<BTreeSet<Place>> {
+        let changes = {
+            let mut inner = self.write();
+            let same = Arc::ptr_eq(&inner.engine, engine) && !inner.closed;
+            inner.changed.as_mut().filter(|_| same).map(std::mem::take)?
+        };
+        self.until(|inner| !inner.feeding).await;
+        Some(changes)
+    }
+
+    /// Keeps the engine from getting more, and waits until it has taken what it was given.
+    pub(super) async fn hold(&self) -> Held {
+        self.write().flushes += 1;
+        let held = Held(self.clone());
+        self.until(|inner| !inner.feeding).await;
+        held
+    }
+
+    /// Waits until the log holds, durably, everything that the engine was given: call it while the engine is held.
+    pub(super) async fn log_durable(&self, wal: &WalHandle) -> Result<(), EngineError> {
+        wal_durable(wal).await
+    }
+
+    /// Puts `engine`, which holds exactly what `old` holds, in its place, while `old` is held; false when it is not the
+    /// store's engine any more.
+    ///
+    /// # Errors
+    /// When the new engine cannot be read; nothing was replaced then.
+    pub(super) fn replace(
+        &self,
+        old: &Arc<dyn Engine>,
+        engine: Arc<dyn Engine>,
+        _held: &Held,
+    ) -> Result<bool, EngineError> {
+        let reader = Arc::new(Mutex::new(engine.reader()?));
+        let mut inner = self.write();
+        if !Arc::ptr_eq(&inner.engine, old) || inner.closed {
+            return Ok(false);
+        }
+        inner.engine = engine;
+        inner.reader = reader;
+        inner.changed = None;
+        Ok(true)
+    }
+
+    /// Whether the store has been closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.read().closed
+    }
+
+    /// The seams that the store was made with.
+    pub(super) fn env(&self) -> &Env {
+        &self.shared.env
     }
 
     /// Space taken by the engine.
@@ -456,6 +547,9 @@ impl Inner {
                 last = number;
                 writes.extend(next);
             }
+        }
+        if let Some(changed) = &mut self.changed {
+            changed.extend(writes.iter().map(|write| (write.bucket, write.key.clone())));
         }
         Some((self.engine.clone(), last, writes))
     }

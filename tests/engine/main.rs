@@ -11,6 +11,8 @@
 mod crashes;
 mod damage;
 #[cfg(not(madsim))]
+mod defragment;
+#[cfg(not(madsim))]
 mod kills;
 mod promises;
 mod script;

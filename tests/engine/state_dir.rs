@@ -23,7 +23,7 @@ use crate::{OWNER, sim_disk};
 
 /// A process that only notes why it was to end.
 #[derive(Default)]
-struct Witness(Mutex<Vec<String>>);
+pub struct Witness(Mutex<Vec<String>>);
 
 impl Process for Witness {
     fn fatal(&self, reason: &str) {
@@ -32,25 +32,25 @@ impl Process for Witness {
 }
 
 impl Witness {
-    fn said(&self) -> Vec<String> {
+    pub fn said(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
 
-fn at(index: u64) -> LogId {
+pub fn at(index: u64) -> LogId {
     LogId { term: Term(2), index: LogIndex(index) }
 }
 
 /// One member's storage, as a process of its own.
-struct Place {
-    env: Env,
-    witness: Arc<Witness>,
-    state: StateDir,
+pub struct Place {
+    pub env: Env,
+    pub witness: Arc<Witness>,
+    pub state: StateDir,
     root: PathBuf,
 }
 
 impl Place {
-    fn new(root: &Path, disk: Arc<dyn Disk>, kind: EngineKind) -> Place {
+    pub fn new(root: &Path, disk: Arc<dyn Disk>, kind: EngineKind) -> Place {
         let witness = Arc::new(Witness::default());
         let env = Env { disk, process: witness.clone(), ..Env::real().unwrap() };
         let worker = env.workers.start("engine");
@@ -62,7 +62,7 @@ impl Place {
         Place::new(root, Arc::new(RealDisk), EngineKind::Sled)
     }
 
-    async fn wal(&self) -> WalHandle {
+    pub async fn wal(&self) -> WalHandle {
         let worker = self.env.workers.start("open");
         let (disk, entropy, dir) = (self.env.disk.clone(), self.env.entropy.clone(), self.root.join("wal"));
         let options = WalOptions { segment_bytes: 64 << 10, ..WalOptions::default() };
@@ -70,18 +70,18 @@ impl Place {
         WalHandle::start(opened.unwrap().0, self.env.clone())
     }
 
-    fn store(&self, engine: Arc<dyn Engine>) -> Store {
+    pub fn store(&self, engine: Arc<dyn Engine>) -> Store {
         let worker = self.env.workers.start("store");
         Store::new(self.env.clone(), worker, engine, self.state.full_snapshot().cloned()).unwrap()
     }
 
     /// Opens, which must work.
-    async fn open(&self, purged: Option<LogId>) -> (Arc<dyn Engine>, Origin) {
+    pub async fn open(&self, purged: Option<LogId>) -> (Arc<dyn Engine>, Origin) {
         self.state.open(purged).await.unwrap()
     }
 
     /// Applies batches `1..=last`, each as the entry of its number.
-    fn apply(&self, store: &Store, numbers: std::ops::RangeInclusive<u64>) {
+    pub fn apply(&self, store: &Store, numbers: std::ops::RangeInclusive<u64>) {
         for number in numbers {
             let mut writes = batch(number);
             // The script's own mark stands where the applied entry belongs.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use quorate::machine::command::*;
-use quorate::types::{KeyRange, LeaseId, MemberId, Revision, TtlSecs};
+use quorate::machine::downgrade::DowngradeChange;
+use quorate::types::{ApiLevel, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
 
 fn key() -> impl Strategy<Value = Bytes> {
     prop::sample::select(vec!["a", "b", "ba", "c", "d"]).prop_map(Bytes::from)
@@ -117,6 +118,10 @@ pub fn command() -> impl Strategy<Value = Command> {
         1 => (prop::bool::weighted(0.2), 0_u64..3, kind)
             .prop_map(|(raise, member, kind)| Command::Alarm { raise, member: MemberId(member), kind }),
         2 => member_change().prop_map(Command::ChangeMembers),
+        1 => prop::option::of(0_u32..9).prop_map(|minor| Command::Downgrade(match minor {
+            Some(minor) => DowngradeChange::Enable(ApiLevel { major: 3, minor }),
+            None => DowngradeChange::Cancel,
+        })),
         1 => (member(), lease()).prop_map(|(member, name)| Command::MemberAttributes {
             member: member.id,
             name: name.0.to_string(),

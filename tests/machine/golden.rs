@@ -9,6 +9,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use quorate::machine::command::*;
+use quorate::machine::downgrade::DowngradeChange;
 use quorate::machine::effects::Event;
 use quorate::types::{KeyRange, LeaseId, MemberId, Revision, TtlSecs};
 
@@ -72,6 +73,10 @@ fn perform(node: &mut Node, line: &str, told: &mut String) {
                 writeln!(told, "  lease {}: {left} of {ttl} s, keys [{}]", id.0, keys.join(" ")).unwrap();
             }
         }
+        ["prepared"] => {
+            let target = node.state.downgrade().map_or("nothing".to_owned(), |target| target.to_string());
+            writeln!(told, "  for {target}").unwrap();
+        }
         ["alarms"] => {
             for (kind, member) in node.state.alarms().iter() {
                 writeln!(told, "  {kind:?} of member {member}").unwrap();
@@ -111,6 +116,8 @@ fn parse(line: &str) -> Command {
         ["checkpoint", id, left] => {
             Command::LeaseCheckpoint { remaining: vec![(LeaseId(number(id)), TtlSecs(number(left)))] }
         }
+        ["downgrade", "cancel"] => Command::Downgrade(DowngradeChange::Cancel),
+        ["downgrade", target] => Command::Downgrade(DowngradeChange::Enable(target.parse().unwrap())),
         ["alarm", action, kind, member] => Command::Alarm {
             raise: *action == "raise",
             member: MemberId(member.parse().unwrap()),

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use quorate::machine::command::*;
+use quorate::machine::downgrade::DowngradeChange;
 use quorate::machine::effects::Event;
-use quorate::types::{LeaseId, MemberId, Revision, TtlSecs};
+use quorate::types::{ApiLevel, LeaseId, MemberId, Revision, TtlSecs};
 
 type Keys = BTreeMap<Bytes, KeyValue>;
 
@@ -20,6 +21,7 @@ pub struct Model {
     pub compacted: i64,
     pub leases: BTreeMap<LeaseId, (TtlSecs, i64)>,
     pub alarms: BTreeSet<(AlarmKind, MemberId)>,
+    pub downgrade: Option<ApiLevel>,
     pub members: Vec<Member>,
     pub removed: BTreeSet<MemberId>,
 }
@@ -32,6 +34,7 @@ impl Default for Model {
             compacted: -1,
             leases: BTreeMap::new(),
             alarms: BTreeSet::new(),
+            downgrade: None,
             members: Vec::new(),
             removed: BTreeSet::new(),
         }
@@ -128,6 +131,18 @@ impl Model {
             Command::ChangeAuth(_) | Command::Authenticate { .. } => {
                 panic!("the model knows no users: {command:?}")
             }
+            Command::Downgrade(change) => match (change, self.downgrade) {
+                (DowngradeChange::Enable(_), Some(_)) => Err(CommandError::DowngradeInProgress),
+                (DowngradeChange::Cancel, None) => Err(CommandError::NoDowngrade),
+                (DowngradeChange::Enable(target), None) => {
+                    self.downgrade = Some(*target);
+                    Ok(Reply::Done)
+                }
+                (DowngradeChange::Cancel, Some(_)) => {
+                    self.downgrade = None;
+                    Ok(Reply::Done)
+                }
+            },
             Command::Alarm { raise: true, member, kind } => {
                 self.alarms.insert((*kind, *member));
                 Ok(Reply::Done)

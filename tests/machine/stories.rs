@@ -195,7 +195,7 @@ fn hash_kv_ends_at_its_revision_and_at_a_compaction() {
     assert_eq!(node.state.hash_kv(&node.store, Revision(200)).unwrap().unwrap(), at_200);
     assert_ne!(node.state.hash_kv(&node.store, Revision(201)).unwrap().unwrap().hash, at_200.hash);
 
-    let mut scan = node.state.hash_kv_begin(Revision(0)).unwrap();
+    let mut scan = node.state.hash_kv_begin(Revision(0), Revision(-1)).unwrap();
     assert_eq!(
         node.state.hash_kv_step(&mut scan, &node.store).unwrap(),
         Ok(None),

@@ -1,6 +1,6 @@
 //! Real members in one process, through the same start as production: what watches deliver, how leases live, and
-//! what clients of the API are told (`api`, at a member's limits `limits`), how clusters change (`membership`), and what
-//! each engine brings back after an end of any kind (`restarts`), and those who wait for locks (`turns`).
+//! what clients of the API are told (`api`, at a member's limits `limits`, of its state `maintenance`), how clusters change
+//! (`membership`), what each engine brings back after an end of any kind (`restarts`), and those who wait for locks (`turns`).
 
 #![cfg(not(madsim))]
 #![allow(
@@ -15,8 +15,11 @@
 mod api;
 mod auth;
 mod cluster;
+mod corruption;
+mod defragment;
 mod image;
 mod limits;
+mod maintenance;
 mod membership;
 mod raw;
 mod refusal;

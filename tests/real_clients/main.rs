@@ -1,6 +1,6 @@
 //! Clients that were written for the reference, unmodified, against three members started with the reference's flags.
 //!
-//! `ctl` and `auth` run the real `etcdctl`; `image` takes the state away with it and founds a cluster of the reference on that; `go_client` runs a program on the public Go client (`tests/go`). Each says so
+//! `ctl`, `auth` and `upkeep` run the real `etcdctl`; `image` takes the state away with it and founds a cluster of the reference on that; `go_client` runs a program on the public Go client (`tests/go`). Each says so
 //! loudly when its tools are missing, and fails without them under `CI=true`. `QUORATE_SERVER` names another server to put
 //! under both, such as the reference itself: what is expected here is what it does.
 #![cfg(not(madsim))]
@@ -18,6 +18,7 @@ mod etcdctl;
 mod go_client;
 mod image;
 mod turns;
+mod upkeep;
 
 use quorate_jepsen::cluster::Cluster;
 use quorate_jepsen::program::Server;

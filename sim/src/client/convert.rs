@@ -290,6 +290,8 @@ mod tests {
             product::CommandError::NoVoterLeft,
             product::CommandError::TooManyOps,
             product::CommandError::DuplicateKey,
+            product::CommandError::DowngradeInProgress,
+            product::CommandError::NoDowngrade,
         ] {
             let (code, text) = refusal(error);
             assert_eq!(fate(Dialect::Quorate, code, &text), Fate::NotApplied, "{text}");

@@ -53,6 +53,26 @@ pub const CATALOGUE: &[Mutant] = &[
         breaks: "a change of password does not end the sessions that the old one opened",
     },
     Mutant {
+        area: Area::Comparison,
+        name: "checksum-before-the-entry-is-applied",
+        breaks: "a member that lags answers what it has so far, so a comparison takes it for one that lacks something",
+    },
+    Mutant {
+        area: Area::Comparison,
+        name: "checksum-compared-with-itself",
+        breaks: "what peers answer is not looked at, so a member that has parted is never found out",
+    },
+    Mutant {
+        area: Area::Comparison,
+        name: "checksums-of-different-compactions",
+        breaks: "histories are compared though one member has compacted further, so they seem to differ",
+    },
+    Mutant {
+        area: Area::Comparison,
+        name: "checksums-of-different-revisions",
+        breaks: "each member answers for the revision that it has come to, so a comparison beside writes finds a difference",
+    },
+    Mutant {
         area: Area::Compaction,
         name: "compact-refuses-its-own-revision",
         breaks: "a read at exactly the compacted revision is refused, though that revision can still be read",
@@ -70,6 +90,11 @@ pub const CATALOGUE: &[Mutant] = &[
                  it",
     },
     Mutant {
+        area: Area::Comparison,
+        name: "compaction-hash-taken-when-asked",
+        breaks: "a member hashes its state when it is asked for that of a compaction, so two never agree while anything changes",
+    },
+    Mutant {
         area: Area::Requests,
         name: "dedupe-last-of-a-run-forgotten",
         breaks: "the last request of a run counts as unseen, so a batch that is sent again applies it twice",
@@ -84,6 +109,21 @@ pub const CATALOGUE: &[Mutant] = &[
         name: "dedupe-run-given-up-whole",
         breaks: "when a run of seen requests is cut, what lies above the cut is forgotten too, so a retry is \
                  applied twice",
+    },
+    Mutant {
+        area: Area::Engine,
+        name: "defragment-ahead-of-the-log",
+        breaks: "a state that is written anew becomes durable before the log entries that it has applied",
+    },
+    Mutant {
+        area: Area::Engine,
+        name: "defragment-leaves-out-the-last-changes",
+        breaks: "what was applied while the last changes were carried over is missing in the file that takes the live one's place",
+    },
+    Mutant {
+        area: Area::Engine,
+        name: "defragment-name-not-durable",
+        breaks: "a state that was written anew is used before its name is durable, so a power loss brings back the file before it",
     },
     Mutant {
         area: Area::Membership,

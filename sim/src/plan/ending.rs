@@ -27,6 +27,10 @@ pub struct Ending {
     /// After the last start operators must be able to seat one more member, where there is a place, and to remove one.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub changes: bool,
+    /// At the very end what one member has stored is changed behind its back, and the others must find it out; where
+    /// members are compared at all, and three or more vote.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parts: bool,
 }
 
 /// A member that stays broken.

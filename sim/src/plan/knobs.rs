@@ -76,6 +76,12 @@ pub struct Knobs {
     /// Logical bytes that the state may take; none is the product's own default, which no run comes near to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_bytes: Option<u64>,
+    /// How often the leader compares members with each other; none is never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compare_ms: Option<u64>,
+    /// Whether a member that starts compares itself with the others before it serves.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compare_at_start: bool,
 }
 
 impl Default for Knobs {
@@ -102,6 +108,8 @@ impl Default for Knobs {
             watch_progress_ms: 700,
             settle_ms: 20_000,
             quota_bytes: None,
+            compare_ms: None,
+            compare_at_start: false,
         }
     }
 }

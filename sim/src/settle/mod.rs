@@ -7,6 +7,7 @@
 //!    votes serves a write and a read by itself. A rest follows: whoever watches is told of everything; leases end.
 //! 3. All are started again: they come to one state, every member that votes serves, operators change the cluster, and
 //!    removed machines are switched on. A second rest follows.
+//! 4. In some runs one member then parts from the others, which must be found out; nothing else is judged any more.
 //!
 //! All waits are bounded by the plan; what has not come by then is a liveness violation, which says what was seen
 //! instead. What oracles hold against the end is what stood at a rest ([`Settled`]).
@@ -91,7 +92,49 @@ impl Settle {
         {
             return;
         }
-        self.rest(healed, false).await;
+        if self.rest(healed, false).await {
+            self.one_parts().await;
+        }
+    }
+
+    /// Where the plan's ending asks for it: one member's stored state is changed, and it must be found out, by the others
+    /// or by itself as it starts.
+    async fn one_parts(&self) {
+        let (plan, voting) = (self.world.plan(), self.world.voting());
+        let nth = usize::try_from(plan.seed).ok().and_then(|seed| seed.checked_rem(voting.len()));
+        let Some(index) = nth.and_then(|nth| voting.get(nth)).copied() else { return };
+        if !plan.ending.parts
+            || plan.knobs.compare_ms.is_none()
+            || voting.len() < 3
+            || !self.world.part(index)
+        {
+            return;
+        }
+        let (time, id) = (self.world.time(), self.world.member_id(index));
+        let deadline = time.now().0 + nanos(self.within);
+        let mut differs = false;
+        while time.now().0 < deadline {
+            let statuses = self.world.statuses();
+            let said = statuses.iter().find_map(|(_, status)| status.parted);
+            if said.is_some_and(|said| said.0 == id.0) || self.world.parted_refused() {
+                quorate::sometimes!("a member that had parted was found out");
+                return;
+            }
+            if let Some(said) = said {
+                let sentence =
+                    format!("{index} has parted from the others, and member {said} is said to have");
+                return self.world.finding(Class::Safety, "settle", sentence);
+            }
+            differs |= stand_apart(&statuses, index);
+            time.sleep(LOOK_INTERVAL).await;
+        }
+        // What its log has held of later changes may have taken the difference away.
+        if differs {
+            let within = self.within.as_secs();
+            let sentence =
+                format!("{index} has parted from the others, and nobody said so within {within} s");
+            self.world.finding(Class::Safety, "settle", sentence);
+        }
     }
 
     /// Where the plan's ending asks for it, one more member must be able to come and to go again.
@@ -320,6 +363,12 @@ fn in_turn(members: &[MemberIndex]) -> impl Fn(usize) -> Vec<Vec<MemberIndex>> {
         let group = [members.get(turn..), members.get(..turn)].into_iter().flatten().flatten();
         vec![group.copied().collect()]
     }
+}
+
+/// Whether this member has another state than some other behind the same entry.
+fn stand_apart(statuses: &[(MemberIndex, Status)], index: MemberIndex) -> bool {
+    let Some((_, own)) = statuses.iter().find(|(seen, _)| *seen == index) else { return false };
+    statuses.iter().any(|(_, other)| other.hash.0 == own.hash.0 && other.hash.1 != own.hash.1)
 }
 
 fn agree(statuses: &[(MemberIndex, Status)], members: usize) -> bool {

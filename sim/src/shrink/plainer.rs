@@ -105,6 +105,7 @@ pub fn plainer_ending(plan: &Plan) -> Vec<Way> {
         way(|plan| plan.ending.outlives_leases = false),
         way(|plan| plan.ending.power = false),
         way(|plan| plan.ending.changes = false),
+        way(|plan| plan.ending.parts = false),
     ];
     ways.extend((0..plan.ending.broken.len()).map(|nth| {
         way(move |plan| {

@@ -271,6 +271,10 @@ impl World {
             }
             life.phase == Phase::Starting
         };
+        if self.says_it_parted(index, why) {
+            seat.disk.kill(number);
+            return self.end(seat, why);
+        }
         let tenant = *seat.tenant();
         // One that never came to know its cluster finds, once it is removed, no place there.
         let leaves = tenant.standing == Standing::Leaving;

@@ -20,6 +20,7 @@ pub mod links;
 mod monitor;
 pub mod network;
 mod operator;
+mod parting;
 mod process;
 pub mod product;
 mod tenant;
@@ -70,6 +71,8 @@ struct Inner {
     ambushes: Mutex<Vec<faults::ambush::Laid>>,
     /// What operators know of the members that they have changed.
     operators: operator::Operators,
+    /// Who was made to part from the others.
+    parting: Mutex<parting::Parting>,
     /// The time of faults is over.
     healed: AtomicBool,
 }
@@ -139,6 +142,7 @@ impl World {
             waiting: Mutex::default(),
             ambushes: Mutex::default(),
             operators: operator::Operators::default(),
+            parting: Mutex::default(),
             healed: AtomicBool::new(false),
         };
         let world = World { inner: Arc::new(inner) };

@@ -1,11 +1,13 @@
 //! What is looked at all through a run: who leads, what is purged, and the counts.
 //!
-//! It judges nothing: what members' logs and machines do is told and judged as it happens (see `witness`).
+//! It judges one thing, that nobody raises the alarm about members that have parted before one was made to: what members'
+//! logs and machines do is told and judged as it happens (see `witness`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate::types::LogId;
+use quorate_check::verdict::Class;
 
 use super::World;
 use super::product::Status;
@@ -43,6 +45,12 @@ impl World {
         let statuses = self.statuses();
         let now = self.now();
         self.note_members(now, &statuses);
+        if !self.has_parted()
+            && let Some(parted) = statuses.iter().find_map(|(_, status)| status.parted)
+        {
+            let sentence = format!("member {parted} is said to have parted from the others, and has not");
+            self.finding(Class::Safety, "monitor", sentence);
+        }
         {
             let mut seen = self.monitor();
             for (index, status) in &statuses {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate::config::CorruptionChecks;
 use quorate::env::Env;
 use quorate::machine::check::check_txn;
 use quorate::machine::command::{self, Answer, Command, CommandError, RangeReply};
@@ -15,12 +16,12 @@ use quorate::machine::watch::{CatchUpBudget, WatchLimits};
 use quorate::node::{self, Credential, MemberConfig};
 use quorate::peer::join::{Place, find_place, kept_place};
 use quorate::raft::pending::ProposeError;
-use quorate::storage::engine::EngineKind;
+use quorate::storage::engine::{EngineKind, Identity};
 use quorate::types::{ClusterId, LogId, MemberId, Revision, Term};
 use quorate_check::error_table::Code;
 
 use super::tenant::Tenant;
-use crate::plan::{MemberIndex, Plan};
+use crate::plan::{Knobs, MemberIndex, Plan};
 
 /// A running member.
 pub type Member = Arc<node::Member>;
@@ -44,8 +45,15 @@ pub const REMOVED: &str = "was removed from the cluster";
 pub const NOBODY_ANSWERS: &str = "cannot join: no member of the cluster answers";
 /// Words of a state engine that does not know where exactly the damage is.
 pub const NOT_NEAR: [&str; 2] = ["redb gave up", "before its pages could be verified"];
+/// Words of a member that refuses to start since it has parted from the others.
+pub const PARTED: &str = "is corrupt: its history up to revision";
 /// Words of a member that refuses to start since the cluster does not know of it.
 pub const NOT_LISTED: &str = "has no member with the peer URLs";
+
+/// What stands in the files of a member.
+pub fn identity(member: MemberId) -> Identity {
+    Identity { cluster: CLUSTER, member }
+}
 
 /// The id of a founder.
 pub fn founder_id(index: MemberIndex) -> MemberId {
@@ -191,8 +199,14 @@ fn knobs(plan: &Plan) -> node::Knobs {
         // As cheap as it gets: time spent on a password is no time of the simulated world.
         bcrypt_cost: 4,
         quota_bytes: knobs.quota_bytes.or(node::Knobs::default().quota_bytes),
+        corruption_checks: corruption_checks(knobs),
         ..node::Knobs::default()
     }
+}
+
+fn corruption_checks(knobs: &Knobs) -> CorruptionChecks {
+    let every = knobs.compare_ms.map(Duration::from_millis);
+    CorruptionChecks { initial: knobs.compare_at_start, every, compact_hash_every: every }
 }
 
 /// Whether a file that is renamed becomes a segment of the write-ahead log: a spare that is put to use.
@@ -295,6 +309,8 @@ pub struct Status {
     pub snapshot: Option<LogId>,
     /// The last entry purged.
     pub purged: Option<LogId>,
+    /// The first of the members that are said to have parted from the others.
+    pub parted: Option<MemberId>,
 }
 
 /// A member's status now.
@@ -313,5 +329,10 @@ pub fn status(member: &Member) -> Status {
         committed: status.raft.committed,
         snapshot: status.raft.snapshot,
         purged: status.raft.purged,
+        parted: status
+            .alarms
+            .iter()
+            .find(|(kind, _)| *kind == command::AlarmKind::Corrupt)
+            .map(|(_, member)| *member),
     }
 }

@@ -113,6 +113,14 @@ pub enum Command {
     Snapshot(Snapshot),
     /// Questions to single members
     Endpoint(Endpoint),
+    /// What members complain of
+    #[command(subcommand)]
+    Alarm(Alarm),
+    /// Have members give back space that they do not need
+    Defrag(Defrag),
+    /// Prepare the cluster for members of an earlier version
+    #[command(subcommand)]
+    Downgrade(Downgrade),
     /// Print versions
     Version,
 }
@@ -405,6 +413,51 @@ pub enum Question {
         #[arg(long, default_value_t = 0)]
         rev: i64,
     },
+}
+
+/// `alarm …`.
+#[derive(Debug, Subcommand)]
+pub enum Alarm {
+    /// All alarms that are raised
+    List {
+        /// None
+        #[arg(num_args = 0.., hide = true)]
+        words: Vec<String>,
+    },
+    /// Clear all of them
+    Disarm {
+        /// None
+        #[arg(num_args = 0.., hide = true)]
+        words: Vec<String>,
+    },
+}
+
+/// `defrag`.
+#[derive(Debug, Args)]
+pub struct Defrag {
+    /// Ask all members of the cluster
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub cluster: bool,
+}
+
+/// `downgrade …`.
+#[derive(Debug, Subcommand)]
+pub enum Downgrade {
+    /// Whether it could be done
+    Validate {
+        /// The version to go to
+        #[arg(num_args = 0..)]
+        words: Vec<String>,
+    },
+    /// Let members of that version in
+    Enable {
+        /// The version to go to
+        #[arg(num_args = 0..)]
+        words: Vec<String>,
+    },
+    /// Think better of it
+    Cancel,
 }
 
 /// The command line with what the environment adds: `ETCDCTL_X` stands in for `--x` unless that is given.

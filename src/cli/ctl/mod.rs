@@ -4,8 +4,11 @@
 //! checked before the cluster is spoken to. What is not here yet: TLS, auth management, `elect`, `lock`,
 //! interactive watching; asking for them is an error, never a silence.
 
+pub mod alarm;
 pub mod args;
 pub mod client;
+pub mod defrag;
+pub mod downgrade;
 pub mod endpoint;
 pub mod error;
 pub mod kv;
@@ -86,6 +89,9 @@ async fn execute(line: CommandLine) -> Result<Vec<u8>, CtlError> {
         Command::MoveLeader(command) => move_leader::move_leader(&target, style, command).await,
         Command::Snapshot(command) => snapshot::snapshot(&target, command).await,
         Command::Endpoint(command) => endpoint::endpoint(&target, style, command).await,
+        Command::Alarm(command) => alarm::alarm(connect, style, command).await,
+        Command::Defrag(command) => defrag::defrag(&target, &command).await,
+        Command::Downgrade(command) => downgrade::downgrade(connect, style, command).await,
         Command::Version => Ok(version().into_bytes()),
     }
 }

@@ -124,6 +124,7 @@ pub fn config_of(config: &ServeConfig, place: Place) -> Result<MemberConfig, Pla
             session_ttl: config.auth_token_ttl,
             bcrypt_cost: config.bcrypt_cost,
             watch_progress_interval: config.watch_progress_interval,
+            corruption_checks: config.corruption_checks,
             ..Knobs::default()
         },
     })

@@ -91,9 +91,27 @@ fn values_in_their_own_syntax() {
     }
     assert_eq!(config(&["--quota-backend-bytes=-1"]).quota_bytes, None);
     assert_eq!(config(&["--quota-backend-bytes=5"]).quota_bytes, Some(5));
-    let gates = config(&["--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true"]);
-    assert!(gates.corruption_checks.initial);
-    assert_eq!(gates.corruption_checks.compact_hash_every, Some(Duration::from_secs(60)));
+    let minute = Some(Duration::from_secs(60));
+    let checks = |args: &[&str]| {
+        let Loaded { config, warnings } = load(args).unwrap();
+        assert_eq!(warnings, Vec::<String>::new(), "{args:?}");
+        config.corruption_checks
+    };
+    assert_eq!(checks(&["--compact-hash-check-time=5s"]), CorruptionChecks::default(), "the gate is shut");
+    let both = CorruptionChecks { initial: true, every: None, compact_hash_every: minute };
+    let seldom = CorruptionChecks { every: minute.map(|time| time * 60), ..CorruptionChecks::default() };
+    let often = CorruptionChecks { compact_hash_every: Some(Duration::from_secs(5)), ..both };
+    for (args, want) in [
+        (&["--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true"][..], both),
+        (&["--experimental-initial-corrupt-check", "--experimental-compact-hash-check-enabled=true"], both),
+        (&["--initial-corrupt-check=true", "--feature-gates=CompactHashCheck=true"], both),
+        (&["--initial-corrupt-check", "--compact-hash-check-enabled", "--compact-hash-check-time=5s"], often),
+        (&["--corrupt-check-time=1h"], seldom),
+        (&["--experimental-corrupt-check-time=1h"], seldom),
+        (&["--experimental-initial-corrupt-check=false"], CorruptionChecks::default()),
+    ] {
+        assert_eq!(checks(args), want, "{args:?}");
+    }
     assert_eq!(config(&["--grpc-keepalive-interval=0s"]).keepalive.interval, None);
     let file = LogOutput::File(PathBuf::from("q.log"));
     for (value, want) in [
@@ -145,6 +163,8 @@ fn refusals_are_one_line_that_names_the_option() {
         (&["--auth-token=jwt,sign-method=RS256"], "only simple tokens are supported yet"),
         (&["--feature-gates=Nope=true"], "unrecognized feature gate: Nope"),
         (&["--feature-gates=InitialCorruptCheck"], "want Name=true or Name=false"),
+        (&["--initial-corrupt-check=perhaps"], "want Name=true or Name=false"),
+        (&["--experimental-corrupt-check-time=5"], "for --corrupt-check-time: want a duration"),
         (&["--log-outputs=default,q.log"], "default cannot stand beside others"),
         (&["--log-outputs=systemd/journal"], "the journal is not spoken to"),
         (&["--log-outputs="], "want default, stdout, stderr or a path"),
@@ -179,7 +199,6 @@ fn harmless_options_are_warned_about_only_when_they_were_meant() {
         (&["--max-request-bytes=20000000"], "--max-request-bytes=20000000 is more than the recommended"),
         (&["--quota-backend-bytes=99000000000"], "--quota-backend-bytes is more than the recommended"),
         (&["--auto-compaction-retention=1h"], "--auto-compaction-retention=1h has no effect: nothing is"),
-        (&["--corrupt-check-time=1h"], "--corrupt-check-time=1h has no effect: members are not"),
         (&["--pre-vote=false"], "--pre-vote=false has no effect"),
         (&["--feature-gates=LeaseCheckpoint=true"], "feature gate LeaseCheckpoint has no effect"),
     ] {

@@ -106,6 +106,7 @@ impl State {
             | Command::ChangeMembers(_)
             | Command::ChangeAuth(_)
             | Command::Authenticate { .. }
+            | Command::Downgrade(_)
             | Command::Noop => Err(CommandError::PermissionDenied),
         }
     }

@@ -20,15 +20,18 @@ use crate::machine::command::{
     AlarmKind, Batch, Caller, Command, Compact, Compare, CompareResult, CompareTarget, DeleteRange,
     MemberChange, ProvenUser, Put, Range, Request, SortOrder, SortTarget, Txn, TxnOp,
 };
+use crate::machine::downgrade::{DowngradeChange, level_from_pb, level_to_pb};
 use crate::pb::record as pb;
 use crate::types::{Incarnation, KeyRange, LeaseId, MemberId, Revision, TtlSecs};
 
 /// The newest format this version reads.
-pub const BATCH_FORMAT: u32 = 3;
+pub const BATCH_FORMAT: u32 = 4;
 /// The first format that holds changes of the member list.
 const MEMBER_CHANGES_FORMAT: u32 = 2;
 /// The first format that holds users and roles, and who asks.
 const AUTH_FORMAT: u32 = 3;
+/// The first format that holds downgrades.
+const DOWNGRADE_FORMAT: u32 = 4;
 
 /// Transactions nest at most this deep: deeper ones could be written, but not read back, because the decoder
 /// bounds its recursion. [`crate::machine::check::check_txn`] refuses them before they are proposed.
@@ -73,6 +76,7 @@ pub fn encode_batch(batch: &Batch) -> Bytes {
 /// The lowest format that holds the batch.
 fn format_of(batch: &Batch) -> u32 {
     let needed = |request: &Request| match request.command {
+        Command::Downgrade(_) => DOWNGRADE_FORMAT,
         Command::ChangeAuth(_) | Command::Authenticate { .. } => AUTH_FORMAT,
         _ if request.caller != request.command.usual_caller() => AUTH_FORMAT,
         Command::ChangeMembers(_) => MEMBER_CHANGES_FORMAT,
@@ -144,6 +148,12 @@ fn request_to_pb(request: &Request) -> pb::Request {
             auth_revision: *auth_revision,
             token: token.clone(),
         }),
+        Command::Downgrade(change) => Pb::Downgrade(pb::Downgrade {
+            target: match change {
+                DowngradeChange::Enable(target) => Some(level_to_pb(*target)),
+                DowngradeChange::Cancel => None,
+            },
+        }),
         Command::Noop => Pb::Noop(pb::Noop {}),
     };
     let caller = (request.caller != request.command.usual_caller()).then(|| caller_to_pb(&request.caller));
@@ -210,6 +220,10 @@ fn request_from_pb(request: pb::Request) -> Result<Request, CodecError> {
         Pb::Authenticate(pb::Authenticate { user, auth_revision, token }) => {
             Command::Authenticate { user, auth_revision, token }
         }
+        Pb::Downgrade(pb::Downgrade { target }) => Command::Downgrade(match target {
+            Some(target) => DowngradeChange::Enable(level_from_pb(&target)),
+            None => DowngradeChange::Cancel,
+        }),
         Pb::Noop(pb::Noop {}) => Command::Noop,
     };
     let caller = request.caller.map_or_else(|| command.usual_caller(), caller_from_pb);
@@ -421,6 +435,7 @@ mod tests {
     use super::*;
     use crate::machine::check::check_txn;
     use crate::machine::command::{CommandError, Member};
+    use crate::types::ApiLevel;
 
     fn nested(depth: usize) -> Txn {
         let leaf = Txn { success: vec![TxnOp::Put(Put::default())], ..Txn::default() };
@@ -477,6 +492,12 @@ mod tests {
             let entry = batch(Command::ChangeMembers(change.clone()));
             assert_eq!(decode_batch(encode_batch(&entry)).unwrap(), entry);
             assert_eq!(format(Command::ChangeMembers(change)), 2, "an older member would misread it");
+        }
+        let target = ApiLevel { major: 3, minor: 6 };
+        for change in [DowngradeChange::Enable(target), DowngradeChange::Cancel] {
+            let entry = batch(Command::Downgrade(change));
+            assert_eq!(decode_batch(encode_batch(&entry)).unwrap(), entry);
+            assert_eq!(format(Command::Downgrade(change)), 4, "an older member would not know it");
         }
         let nothing = pb::request::Command::MemberChange(pb::MemberChange { change: None });
         let nothing = decode_batch(stored(Some(nothing), BATCH_FORMAT));

@@ -3,12 +3,13 @@
 //! CRC-32C over `key` and then, for each change in order, its place (a deletion is marked) and its record.
 //! Left out is what the compacted revision no longer shows, deletions at that revision included: so the
 //! checksum does not depend on how far a member's sweep has come. Members of equal compacted revision agree at
-//! equal revisions; the bytes are Quorate's own and agree with no other implementation's.
+//! equal revisions; the bytes are Quorate's own and agree with no other implementation's. A member can also leave out
+//! what a later compaction would: so one that lags can be held against one that has compacted further.
 
 use crate::machine::command::CommandError;
 use crate::machine::effects::{Event, Record, Records, RecordsError};
-use crate::machine::mvcc::Mvcc;
 use crate::machine::mvcc::record::encode_record;
+use crate::machine::mvcc::{Mvcc, NEVER_COMPACTED};
 use crate::machine::state::State;
 use crate::types::{RevPair, Revision};
 
@@ -22,7 +23,7 @@ pub struct HashKv {
     pub hash: u32,
     /// The revision up to which it counts.
     pub revision: Revision,
-    /// The compacted revision it was taken at; -1 if there was none.
+    /// The compacted revision it was taken as of; -1 if there was none.
     pub compacted: Revision,
 }
 
@@ -34,26 +35,31 @@ pub struct HashKvScan {
 }
 
 impl State {
-    /// Begins a checksum up to `revision`; 0 means the current one.
+    /// Begins a checksum up to `revision` (0 means the current one), as if history were compacted at `compacted`, or
+    /// where it is if that is later.
     ///
     /// # Errors
     /// The revision is compacted or in the future.
-    pub fn hash_kv_begin(&self, revision: Revision) -> Result<HashKvScan, CommandError> {
+    pub fn hash_kv_begin(&self, revision: Revision, compacted: Revision) -> Result<HashKvScan, CommandError> {
         let revision = self.kv.read_revision(revision, self.kv.revision)?;
-        let so_far = HashKv { hash: crc32c::crc32c(b"key"), revision, compacted: self.kv.compacted };
+        let compacted = compacted.max(self.kv.compacted);
+        if revision < compacted {
+            return Err(CommandError::Compacted(compacted));
+        }
+        let so_far = HashKv { hash: crc32c::crc32c(b"key"), revision, compacted };
         Ok(HashKvScan { next: RevPair { main: Revision::FIRST.next(), sub: 0 }, so_far })
     }
 
     /// Takes in one more chunk of records; the checksum when there are no more.
     ///
     /// # Errors
-    /// Outer: a record could not be read. Inner: a compaction came in between.
+    /// Outer: a record could not be read. Inner: a compaction beyond what is left out came in between.
     pub fn hash_kv_step(
         &self,
         scan: &mut HashKvScan,
         records: &dyn Records,
     ) -> Result<Result<Option<HashKv>, CommandError>, RecordsError> {
-        if scan.so_far.compacted != self.kv.compacted {
+        if self.kv.compacted > scan.so_far.compacted {
             return Ok(Err(CommandError::Compacted(self.kv.compacted)));
         }
         let chunk = records.scan(scan.next, CHUNK_RECORDS)?;
@@ -64,7 +70,7 @@ impl State {
                 break;
             }
             scan.next = RevPair { main: at.main, sub: at.sub.saturating_add(1) };
-            if self.kv.counts(at, &record) {
+            if self.kv.counts(at, &record, scan.so_far.compacted) {
                 scan.so_far.hash = add(scan.so_far.hash, at, &record);
             }
         }
@@ -80,7 +86,7 @@ impl State {
         records: &dyn Records,
         revision: Revision,
     ) -> Result<Result<HashKv, CommandError>, RecordsError> {
-        let mut scan = match self.hash_kv_begin(revision) {
+        let mut scan = match self.hash_kv_begin(revision, NEVER_COMPACTED) {
             Ok(scan) => scan,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -95,14 +101,14 @@ impl State {
 }
 
 impl Mvcc {
-    /// Whether a stored record belongs to the checksum: it is above the compacted revision, or what that
+    /// Whether a stored record belongs to the checksum as of a compacted revision: it is above it, or what that
     /// revision reads.
-    fn counts(&self, at: RevPair, record: &Record) -> bool {
-        at.main > self.compacted
+    fn counts(&self, at: RevPair, record: &Record, compacted: Revision) -> bool {
+        at.main > compacted
             || self
                 .index
                 .get(record.event.key())
-                .and_then(|history| history.visible_at(self.compacted))
+                .and_then(|history| history.visible_at(compacted))
                 .is_some_and(|change| change.at == at)
     }
 }

@@ -131,6 +131,8 @@ impl Content {
                 Some(MemberKey::Removed(id)) => {
                     content.removed.insert(format!("{:x}", id.0).into(), Bytes::from_static(b"removed"));
                 }
+                // A cluster that is founded on the image has none under way.
+                Some(MemberKey::Downgrade) => {}
                 None => return Err(failed("a member's key is unreadable")),
             }
         }

@@ -9,6 +9,7 @@ use crate::env::{Disk as _, OpenMode};
 use crate::machine::codec::items::encode_member;
 use crate::machine::command::KeyValue;
 use crate::machine::command::Member;
+use crate::machine::downgrade::encode_level;
 use crate::machine::effects::Event;
 use crate::machine::lease::lease_key;
 use crate::machine::members::MemberKey;
@@ -16,7 +17,7 @@ use crate::machine::mvcc::record::{encode_record, record_key};
 use crate::machine::persist::Bucket;
 use crate::storage::bolt::{BoltError, BoltFile};
 use crate::storage::engine::{PageLimit, Pair, pair_bytes};
-use crate::types::{LeaseId, MemberId, RevPair, Revision};
+use crate::types::{ApiLevel, LeaseId, MemberId, RevPair, Revision};
 
 /// What a view sees; fails once so many pages were read.
 struct View {
@@ -82,6 +83,9 @@ fn view(keys: u32, pages: u64) -> Box<View> {
         pairs.insert((Bucket::Members, MemberKey::Present(member.id).encode()), encode_member(&member));
     }
     pairs.insert((Bucket::Members, MemberKey::Removed(MemberId(0xc)).encode()), Bytes::new());
+    // What the cluster is prepared for is no part of an image.
+    let target = encode_level(ApiLevel { major: 3, minor: 6 });
+    pairs.insert((Bucket::Members, MemberKey::Downgrade.encode()), target);
     Box::new(View { pairs, pages_left: std::cell::Cell::new(pages) })
 }
 

@@ -2,9 +2,10 @@
 //!
 //! An engine that survives a power loss is one file, always believed after its checks. One that does not stands
 //! beside the snapshot file that it can be rebuilt from; `rebuilt` has its rules, `staging` those of a snapshot
-//! that a peer sends.
+//! that a peer sends, `rewriting` those of the live state that is written anew to take less space.
 
 mod rebuilt;
+mod rewriting;
 mod staging;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use crate::storage::full_snapshot::{self, FullSnapshot};
 use crate::storage::wal::Identity;
 use crate::types::LogId;
 
+pub use rewriting::{Rewriting, Step};
 pub use staging::Staging;
 
 /// Under this key of the meta bucket stands the entry at which the engine was built from a snapshot. Only such

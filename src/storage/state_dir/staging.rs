@@ -37,7 +37,7 @@ enum Sink {
 }
 
 /// Goes wherever the sink goes, jobs on the worker included: while it is there, somebody may still write to the file.
-type Claim = Arc<()>;
+pub(super) type Claim = Arc<()>;
 
 /// The files of states that were begun, each until it is seen to be gone or was removed.
 #[derive(Clone, Default)]
@@ -55,7 +55,7 @@ impl Begun {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn claim(&self, path: &Path) -> Claim {
+    pub(super) fn claim(&self, path: &Path) -> Claim {
         let claim = Claim::default();
         self.files().push(Claimed { path: path.to_owned(), claim: Arc::downgrade(&claim) });
         claim
@@ -67,7 +67,7 @@ impl Begun {
 
     /// Removes what broken transfers have left: their senders begin anew, again and again if they must, and the
     /// disk must not fill up with the remains.
-    fn remove_abandoned(&self, disk: &dyn Disk) -> io::Result<()> {
+    pub(super) fn remove_abandoned(&self, disk: &dyn Disk) -> io::Result<()> {
         while let Some(gone) = self.abandoned() {
             match disk.remove_file(&gone) {
                 Ok(()) => {}

@@ -16,6 +16,9 @@ const WHOLE_PERMILLE: u64 = 150;
 /// Seeds of a thousand that wait for the end of every lease: it takes as long as the longest was granted for.
 const OUTLIVES_LEASES_PERMILLE: u64 = 250;
 
+/// Seeds of a thousand in which a member parts, where members are compared.
+const PARTS_PERMILLE: u64 = 600;
+
 /// The ending of a seed: mostly as many stay broken as a quorum can bear.
 pub(super) fn draw(seed: u64, members: u8, families: &BTreeSet<Family>) -> Ending {
     let mut dice = Dice::keyed(seed, Purpose::Shape, ENDING);
@@ -40,6 +43,7 @@ pub(super) fn draw(seed: u64, members: u8, families: &BTreeSet<Family>) -> Endin
         outlives_leases: dice.permille(OUTLIVES_LEASES_PERMILLE),
         power: dice.permille(500),
         changes: families.contains(&Family::Cluster),
+        parts: dice.permille(PARTS_PERMILLE),
     }
 }
 

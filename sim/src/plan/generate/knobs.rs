@@ -42,7 +42,10 @@ pub(super) fn draw(seed: u64) -> Knobs {
         settle_ms: SETTLE_MS,
         // Rare: little is written from the alarm until a client makes room and clears it.
         quota_bytes: dice.permille(120).then(|| dice.between(20, 100) << 10),
+        compare_ms: None,
+        compare_at_start: false,
     };
+    (knobs.compare_ms, knobs.compare_at_start) = compared(seed);
     if let Some(entries) = super::atlas::eager_snapshots(seed) {
         (knobs.snapshot_entries, knobs.keep_entries) = (entries, 0);
     }
@@ -53,6 +56,14 @@ pub(super) fn draw(seed: u64) -> Knobs {
 fn maintenance_ms(seed: u64, restless: bool) -> u64 {
     let mut dice = Dice::keyed_twice(seed, Purpose::Knobs, 0, 2);
     if restless || dice.permille(400) { dice.between(3, 30) } else { 100 }
+}
+
+/// Members are compared, now and then or often, and some at every start too.
+fn compared(seed: u64) -> (Option<u64>, bool) {
+    let mut dice = Dice::keyed_twice(seed, Purpose::Knobs, 0, 4);
+    let often = dice.permille(400);
+    let every = if often { dice.between(200, 1_000) } else { dice.between(1_000, 8_000) };
+    (dice.permille(400).then_some(every), dice.permille(150))
 }
 
 fn watch_progress_ms(seed: u64, restless: bool) -> u64 {

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::config::Settings;
+use crate::config::{CorruptionChecks, Settings};
 use crate::types::{ClusterId, MemberId};
 
 fn config(args: &[&str]) -> ServeConfig {
@@ -23,6 +23,11 @@ fn without_options_a_member_is_the_well_known_cluster_of_one() {
     assert_eq!(member.client_urls, ["http://localhost:2379"]);
     assert_eq!(member.members.len(), 1);
     assert_eq!(member.knobs.snapshot_entries, 10_000);
+    assert_eq!(member.knobs.corruption_checks, CorruptionChecks::default());
+    let checked = ["--experimental-initial-corrupt-check=true", "--corrupt-check-time=5m"];
+    let every = Some(std::time::Duration::from_secs(300));
+    let checks = CorruptionChecks { initial: true, every, compact_hash_every: None };
+    assert_eq!(member_config(&config(&checked)).unwrap().knobs.corruption_checks, checks);
 }
 
 #[test]

@@ -84,7 +84,25 @@ impl RedbEngine {
         } else if disk.exists(&new).map_err(|error| io_error(&new, error))? {
             disk.remove_file(&new).map_err(|error| io_error(&new, error))?;
         }
-        let store = Arc::new(Store::open(disk, &path, identity, options.cache_bytes)?);
+        RedbEngine::over(Store::open(disk, &path, identity, options.cache_bytes)?)
+    }
+
+    /// Opens the finished file at `file`, which is to be renamed to `path` while it is open.
+    ///
+    /// # Errors
+    /// As [`RedbEngine::open`].
+    pub fn open_before_its_name(
+        disk: &dyn Disk,
+        file: &Path,
+        path: &Path,
+        identity: Identity,
+        options: EngineOptions,
+    ) -> Result<RedbEngine, EngineError> {
+        RedbEngine::over(Store::open(disk, file, identity, options.cache_bytes)?.named(path))
+    }
+
+    fn over(store: Store) -> Result<RedbEngine, EngineError> {
+        let store = Arc::new(store);
         let live_bytes = begin_reader(&store)?.live_bytes()?;
         Ok(RedbEngine {
             store,

@@ -99,6 +99,13 @@ impl Store {
         Ok(store)
     }
 
+    /// The same file, which is called `path` in errors from now on, because it is about to be renamed.
+    #[must_use]
+    pub fn named(mut self, path: &Path) -> Store {
+        path.clone_into(&mut self.path);
+        self
+    }
+
     /// Holds every page that the last durable commit refers to against its checksum: redb itself reads pages
     /// without, and a member that starts on rotten ones would find out later, or worse, write by them.
     fn verify(&mut self) -> Result<(), EngineError> {
