@@ -116,7 +116,7 @@ const fn flag(name: &'static str, kind: Kind, default: &'static str, care: Care,
 use Care::{Ignored, Refused, Used};
 use Kind::{Duration, Millis, Number, Signed, Switch, Text};
 
-const NO_TLS: Care = Refused("without TLS the connection would be readable by anyone");
+const NO_DIAL: Care = Ignored("a member never calls a client's address");
 const NO_DISCOVERY: Care = Refused("the member would start a cluster of its own");
 
 /// All flags, by section of the help.
@@ -430,45 +430,69 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
     (
         "Security",
         &[
-            flag("cert-file", Text, "", NO_TLS, "server certificate"),
-            flag("key-file", Text, "", NO_TLS, "server key"),
-            flag("client-cert-auth", Switch, "false", NO_TLS, "require client certificates"),
-            flag("client-cert-file", Text, "", NO_TLS, "certificate for calls to other members"),
-            flag("client-key-file", Text, "", NO_TLS, "key for calls to other members"),
-            flag("client-crl-file", Text, "", NO_TLS, "revoked client certificates"),
+            flag("cert-file", Text, "", Used, "certificate that clients are shown, with those behind it"),
+            flag("key-file", Text, "", Used, "its key"),
+            flag(
+                "client-cert-auth",
+                Switch,
+                "false",
+                Used,
+                "clients must show a certificate; its common name is the user where no token is shown",
+            ),
+            flag("client-cert-file", Text, "", NO_DIAL, "certificate for calls to clients' addresses"),
+            flag("client-key-file", Text, "", NO_DIAL, "its key"),
+            flag("client-crl-file", Text, "", Used, "certificates of clients that count no more"),
             flag(
                 "client-cert-allowed-hostname",
                 Text,
                 "",
-                NO_TLS,
-                "host name that client certificates must bear",
+                Used,
+                "host names, one of which clients' certificates must bear, comma-separated",
             ),
-            flag("trusted-ca-file", Text, "", NO_TLS, "certificate authority of clients"),
-            flag("auto-tls", Switch, "false", NO_TLS, "make a certificate for clients"),
-            flag("peer-cert-file", Text, "", NO_TLS, "peer certificate"),
-            flag("peer-key-file", Text, "", NO_TLS, "peer key"),
-            flag("peer-client-cert-auth", Switch, "false", NO_TLS, "require peer certificates"),
-            flag("peer-client-cert-file", Text, "", NO_TLS, "certificate for calls to peers"),
-            flag("peer-client-key-file", Text, "", NO_TLS, "key for calls to peers"),
-            flag("peer-trusted-ca-file", Text, "", NO_TLS, "certificate authority of peers"),
-            flag("peer-cert-allowed-cn", Text, "", NO_TLS, "common name that peer certificates must bear"),
+            flag(
+                "trusted-ca-file",
+                Text,
+                "",
+                Used,
+                "authorities of clients' certificates; with it they must show one",
+            ),
+            flag("auto-tls", Switch, "false", Used, "show clients a certificate that the member makes"),
+            flag("peer-cert-file", Text, "", Used, "certificate that peers are shown, with those behind it"),
+            flag("peer-key-file", Text, "", Used, "its key"),
+            flag("peer-client-cert-auth", Switch, "false", Used, "peers must show a certificate"),
+            flag(
+                "peer-client-cert-file",
+                Text,
+                "",
+                Used,
+                "certificate shown when connecting to peers, if another one",
+            ),
+            flag("peer-client-key-file", Text, "", Used, "its key"),
+            flag(
+                "peer-trusted-ca-file",
+                Text,
+                "",
+                Used,
+                "authorities of peers' certificates; with it they must show one",
+            ),
+            flag(
+                "peer-cert-allowed-cn",
+                Text,
+                "",
+                Used,
+                "common names, one of which peers' certificates must bear, comma-separated",
+            ),
             flag(
                 "peer-cert-allowed-hostname",
                 Text,
                 "",
-                NO_TLS,
-                "host name that peer certificates must bear",
+                Used,
+                "host names, one of which peers' certificates must bear, comma-separated",
             ),
-            flag("peer-auto-tls", Switch, "false", NO_TLS, "make a certificate for peers"),
-            flag(
-                "self-signed-cert-validity",
-                Number,
-                "1",
-                Ignored("no certificate is made"),
-                "years that made certificates last",
-            ),
-            flag("peer-crl-file", Text, "", NO_TLS, "revoked peer certificates"),
-            flag("cipher-suites", Text, "", NO_TLS, "cipher suites, comma-separated"),
+            flag("peer-auto-tls", Switch, "false", Used, "show peers a made certificate, and verify none"),
+            flag("self-signed-cert-validity", Number, "1", Used, "years that made certificates last"),
+            flag("peer-crl-file", Text, "", Used, "certificates of peers that count no more"),
+            flag("cipher-suites", Text, "", Used, "cipher suites of TLS1.2, comma-separated (default all)"),
             flag("cors", Text, "*", Ignored("HTTP is not served yet"), "origins that browsers may call from"),
             flag(
                 "host-whitelist",
@@ -477,8 +501,8 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
                 Ignored("HTTP is not served yet"),
                 "host names that HTTP requests may carry",
             ),
-            flag("tls-min-version", Text, "TLS1.2", Ignored("TLS is not used"), "lowest TLS version"),
-            flag("tls-max-version", Text, "", Ignored("TLS is not used"), "highest TLS version"),
+            flag("tls-min-version", Text, "TLS1.2", Used, "lowest version of TLS: TLS1.2 or TLS1.3"),
+            flag("tls-max-version", Text, "", Used, "highest version of TLS (default the newest)"),
         ],
     ),
     (
@@ -601,8 +625,8 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
                 "peer-skip-client-san-verification",
                 Switch,
                 "false",
-                Ignored("peers use no certificates"),
-                "accept peer certificates for other addresses",
+                Used,
+                "let peers connect from addresses that their certificates do not name",
             ),
             flag(
                 "watch-progress-notify-interval",
@@ -704,16 +728,12 @@ mod tests {
 
     #[test]
     fn nothing_that_protects_is_ignored_in_silence() {
-        for name in [
-            "cert-file",
-            "client-cert-auth",
-            "trusted-ca-file",
-            "peer-cert-file",
-            "auto-tls",
-            "discovery-srv",
-        ] {
-            assert!(matches!(find(name).unwrap().care, Care::Refused(_)), "{name}");
+        let (_, security) = SECTIONS.iter().find(|(title, _)| *title == "Security").unwrap();
+        let told_of = ["client-cert-file", "client-key-file", "cors", "host-whitelist"];
+        for flag in security.iter().filter(|flag| !told_of.contains(&flag.name)) {
+            assert_eq!(flag.care, Care::Used, "{}", flag.name);
         }
+        assert!(matches!(find("discovery-srv").unwrap().care, Care::Refused(_)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod initial_cluster;
 pub mod limits;
 pub mod serve;
 pub mod settings;
+pub mod tls;
 pub mod url;
 
 /// The level of the API that is served, as clients are told: they switch features on it.

@@ -10,6 +10,7 @@ mod maintain;
 mod membership;
 mod passwords;
 mod reads;
+mod security;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,7 @@ pub use leases::LeaseLife;
 pub use membership::ChangeError;
 pub use passwords::PasswordError;
 pub use reads::{Piece, Pieces, Read};
+pub use security::{Claims, Security, SignedTokens};
 
 /// What a member is made of, all of it started.
 pub struct Parts {

@@ -10,8 +10,9 @@ use quorate::env::{Env, within};
 use quorate::machine::command::{Answer, Command, Compact, Member as MemberInfo, Put};
 use quorate::machine::effects::Event;
 use quorate::machine::watch::{Body, Response, WatchSpec};
-use quorate::member::{Credential, Knobs, Member, MemberConfig};
+use quorate::member::{Credential, Knobs, Member, MemberConfig, Security};
 use quorate::node::{StartError, start};
+use quorate::peer::Dialer;
 use quorate::peer::join::{self, JoinError, find_place};
 use quorate::raft::watch_stream::WatchStream;
 use quorate::storage::engine::EngineKind;
@@ -71,6 +72,7 @@ impl Place {
             client_listen: vec![self.clients[number - 1]],
             client_urls: vec![format!("http://{}", self.clients[number - 1])],
             engine: self.engine,
+            security: Security::default(),
             knobs: self.knobs.clone(),
             members: infos,
             joins: false,
@@ -104,7 +106,7 @@ impl Place {
         let asked: Vec<String> = infos.iter().flat_map(|info| info.peer_urls.clone()).collect();
         let env = Env::real().unwrap();
         let own = &infos[number - 1].peer_urls;
-        let found = find_place(&*env.clock, &asked, own, Duration::from_secs(1)).await?;
+        let found = find_place(&*env.clock, &Dialer::default(), &asked, own, Duration::from_secs(1)).await?;
         let join::Place { cluster, member, members, joins } = found;
         Ok(MemberConfig { cluster, member, members, joins, ..self.config(number) })
     }
