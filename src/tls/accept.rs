@@ -27,8 +27,8 @@ use crate::tls::{address, names, why};
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes at once, on one address.
-const HANDSHAKES_MAX: usize = 1_024;
+/// Handshakes at once, on one address: fewer than the files that a process may commonly have open.
+const HANDSHAKES_MAX: usize = 512;
 /// Connections that have shaken hands and are not served yet.
 const READY_MAX: usize = 64;
 /// Pause after a connection that could not even be accepted: there are too many open files.

@@ -159,7 +159,7 @@ impl Dial {
         })
     }
 
-    /// Why the last connection to `url` came to nothing, if it did.
+    /// What was wrong with the last one who was reached at `url`, if something was.
     pub fn failure(&self, url: &str) -> Option<String> {
         let address = address_of(&url.parse().ok()?).ok()?;
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get(&address.2).cloned()
@@ -169,17 +169,15 @@ impl Dial {
         let (host, port, address) = address_of(uri)?;
         let connected = self.connect_to(&host, port).await;
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        match &connected {
+        match connected.as_ref().map_err(why::of_dialling) {
             Ok(_) => {
                 failed.remove(&address);
             }
-            Err(error) => {
-                let why = why::of_dialling(error);
-                if failed.get(&address) != Some(&why) {
-                    tracing::warn!(remote = %address, %why, "cannot connect by TLS");
-                    failed.insert(address, why);
-                }
+            Err(Some(why)) if failed.get(&address) != Some(&why) => {
+                tracing::warn!(remote = %address, %why, "cannot connect by TLS");
+                failed.insert(address, why);
             }
+            Err(_) => {}
         }
         connected
     }

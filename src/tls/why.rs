@@ -9,9 +9,9 @@ pub fn of_accepting(error: &io::Error) -> String {
     library(error).map_or_else(|| error.to_string(), |error| words(error, "--trusted-ca-file"))
 }
 
-/// What is said of somebody who was connected to.
-pub fn of_dialling(error: &io::Error) -> String {
-    library(error).map_or_else(|| error.to_string(), |error| words(error, "the trusted CA file"))
+/// What is said of somebody who was connected to; nothing when he was not even reached.
+pub fn of_dialling(error: &io::Error) -> Option<String> {
+    library(error).map(|error| words(error, "the trusted CA file"))
 }
 
 /// Whether the other side went away without having said anything wrong, as probes of a port do.

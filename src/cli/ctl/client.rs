@@ -8,6 +8,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
 use crate::cli::ctl::error::{CtlError, Exit};
+use crate::cli::ctl::secure::Secure;
 use crate::pb::etcdserverpb::AuthenticateRequest;
 use crate::pb::etcdserverpb::auth_client::AuthClient;
 use crate::pb::etcdserverpb::cluster_client::ClusterClient;
@@ -17,10 +18,12 @@ use crate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::pb::etcdserverpb::watch_client::WatchClient;
 
 /// What a run was told about reaching the cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     /// Addresses of members, in the order to try them.
     pub endpoints: Vec<String>,
+    /// Which of them are spoken to by TLS, and how.
+    pub secure: Secure,
     /// Time to connect.
     pub dial_timeout: Duration,
     /// Time for one command, connecting aside.
@@ -62,7 +65,9 @@ impl Target {
     /// # Errors
     /// As [`Target::connect`].
     pub async fn connect_to(&self, endpoint: &str) -> Result<Client, CtlError> {
-        let endpoint = address(endpoint)?
+        let (url, tls) = self.secure.endpoint(endpoint)?;
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|_| CtlError::bad_args(format!("bad endpoint {endpoint}")))?
             .http2_keep_alive_interval(self.keepalive_time)
             .keep_alive_timeout(self.keepalive_timeout);
         let deadline = tokio::time::sleep(self.dial_timeout.max(self.command_timeout));
@@ -71,7 +76,13 @@ impl Target {
         // the wait, and that is what scripts rely on.
         let channel = loop {
             let attempt = async {
-                let connected = tokio::time::timeout(self.dial_timeout, endpoint.connect()).await;
+                let connecting = async {
+                    match &tls {
+                        None => endpoint.connect().await,
+                        Some(tls) => endpoint.connect_with_connector(tls.connector()).await,
+                    }
+                };
+                let connected = tokio::time::timeout(self.dial_timeout, connecting).await;
                 if !matches!(connected, Ok(Ok(_))) {
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
@@ -81,6 +92,10 @@ impl Target {
                 biased;
                 () = &mut deadline => return Err(CtlError::deadline()),
                 connected = attempt => if let Ok(Ok(channel)) = connected { break channel },
+            }
+            // Whoever is not the one that was meant will not become so.
+            if let Some(why) = tls.as_ref().and_then(|tls| tls.failure(&url)) {
+                return Err(CtlError::new(Exit::BadConnection, format!("cannot connect to {url}: {why}")));
             }
         };
         let mut client = Client { channel, token: None, command_timeout: self.command_timeout };
@@ -100,18 +115,6 @@ impl Target {
 
 /// Pause between two attempts to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
-
-fn address(endpoint: &str) -> Result<Endpoint, CtlError> {
-    let bare = match endpoint.split_once("://") {
-        None => endpoint,
-        Some(("http", bare)) => bare,
-        Some((scheme, _)) => {
-            return Err(CtlError::bad_args(format!("{scheme} endpoints are not supported yet: {endpoint}")));
-        }
-    };
-    Endpoint::from_shared(format!("http://{bare}"))
-        .map_err(|_| CtlError::bad_args(format!("bad endpoint {endpoint}")))
-}
 
 impl Client {
     /// A request that carries the user's token.

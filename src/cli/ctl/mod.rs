@@ -1,7 +1,7 @@
 //! `quorate ctl`: a client with the grammar, the output and the exit codes of `etcdctl`.
 //!
-//! [`args`] is the grammar, [`client`] the connection, [`render`] the formats; each command has a file. Words are
-//! checked before the cluster is spoken to. What is not here yet: TLS, auth management, `elect`, `lock`,
+//! [`args`] is the grammar, [`client`] the connection, [`secure`] its TLS, [`render`] the formats; each command has a file. Words are
+//! checked before the cluster is spoken to. What is not here yet: auth management, `elect`, `lock`,
 //! interactive watching; asking for them is an error, never a silence.
 
 pub mod args;
@@ -14,6 +14,7 @@ pub mod member;
 pub mod move_leader;
 pub mod number;
 pub mod render;
+pub mod secure;
 pub mod snapshot;
 pub mod txn;
 pub mod watch;
@@ -30,6 +31,7 @@ use args::{Command, CommandLine, Global};
 use client::{Client, Target};
 use error::{CtlError, Exit};
 use render::Style;
+use secure::Secure;
 
 /// Runs the client; `args` begins with the program's name. Returns the process exit code.
 pub fn run(args: Vec<String>, env: &[(String, String)]) -> u8 {
@@ -96,14 +98,6 @@ fn version() -> String {
 }
 
 fn target(global: &Global) -> Result<Target, CtlError> {
-    for (name, value) in [("cert", &global.cert), ("key", &global.key), ("cacert", &global.cacert)] {
-        if !value.is_empty() {
-            return Err(CtlError::new(Exit::BadFeature, format!("--{name}: TLS is not supported yet")));
-        }
-    }
-    if !global.insecure_transport {
-        return Err(CtlError::new(Exit::BadFeature, "--insecure-transport=false: TLS is not supported yet"));
-    }
     let time = |name: &str, text: &str| -> Result<Duration, CtlError> {
         duration::parse(text).map_err(|why| {
             CtlError::new(Exit::Error, format!("invalid argument {text:?} for \"--{name}\" flag: {why}"))
@@ -120,6 +114,7 @@ fn target(global: &Global) -> Result<Target, CtlError> {
     };
     Ok(Target {
         endpoints: global.endpoints.clone(),
+        secure: Secure::new(global)?,
         dial_timeout: time("dial-timeout", &global.dial_timeout)?,
         command_timeout: time("command-timeout", &global.command_timeout)?,
         keepalive_time: time("keepalive-time", &global.keepalive_time)?,
