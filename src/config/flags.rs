@@ -508,9 +508,15 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
     (
         "Auth",
         &[
-            flag("auth-token", Text, "simple", Used, "kind of token: simple"),
+            flag(
+                "auth-token",
+                Text,
+                "simple",
+                Used,
+                "kind of token: simple, or jwt,sign-method=...,pub-key=FILE,priv-key=FILE,ttl=5m",
+            ),
             flag("bcrypt-cost", Number, "10", Used, "cost of password hashes, 4 to 31"),
-            flag("auth-token-ttl", Number, "300", Used, "seconds a token lives without use"),
+            flag("auth-token-ttl", Number, "300", Used, "seconds a simple token lives without use"),
         ],
     ),
     (

@@ -4,6 +4,7 @@
 //! [`serve`] turns the texts into one plain [`ServeConfig`]. Everything here is a pure function of its arguments:
 //! reading files and the environment is the caller's work, so that all of it can be tested as tables.
 
+pub mod auth_token;
 pub mod duration;
 pub mod error;
 #[cfg(not(madsim))]

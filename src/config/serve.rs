@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::config::auth_token::AuthToken;
 use crate::config::duration;
 use crate::config::error::ConfigError;
 use crate::config::flags::Care;
@@ -187,7 +188,9 @@ pub struct ServeConfig {
 
     /// Cost of password hashes, 4 to 31.
     pub bcrypt_cost: u32,
-    /// How long a token lives without use.
+    /// What tokens are.
+    pub auth_token: AuthToken,
+    /// How long a simple token lives without use.
     pub auth_token_ttl: Duration,
 
     /// Whether JSON over HTTP is served.
@@ -430,9 +433,8 @@ impl Reader<'_> {
         for (_, urls) in initial_cluster.members() {
             self.tcp_only("initial-cluster", urls)?;
         }
-        if self.0.value("auth-token") != "simple" {
-            return self.refuse("auth-token", "only simple tokens are supported yet");
-        }
+        let auth_token = AuthToken::parse(self.0.value("auth-token"));
+        let auth_token = auth_token.or_else(|why| self.refuse("auth-token", why))?;
         let auth_token_ttl_secs: u64 = self.number("auth-token-ttl")?;
         if auth_token_ttl_secs == 0 {
             return self.refuse("auth-token-ttl", "want at least 1");
@@ -494,6 +496,7 @@ impl Reader<'_> {
             },
             tls: self.tls()?,
             bcrypt_cost,
+            auth_token,
             auth_token_ttl: Duration::from_secs(auth_token_ttl_secs),
             gateway: self.switch("enable-grpc-gateway")?,
             cors: self.list("cors"),

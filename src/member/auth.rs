@@ -135,7 +135,9 @@ impl Member {
             Credential::Token(token) => {
                 (self.replica.user_of(token).ok_or(CommandError::InvalidAuthToken)?, now)
             }
-            Credential::Signed(claims) if claims.ends_secs > self.wall_secs() => {
+            Credential::Signed(claims)
+                if (claims.begins_secs..claims.ends_secs).contains(&self.wall_secs()) =>
+            {
                 (claims.user.clone(), claims.auth_revision)
             }
             Credential::Signed(_) | Credential::Forged => return Err(CommandError::InvalidAuthToken),

@@ -5,6 +5,8 @@
 
 mod auth;
 mod config;
+#[cfg(not(madsim))]
+pub mod jwt;
 mod leases;
 mod maintain;
 mod membership;

@@ -18,7 +18,9 @@ pub struct Claims {
     pub user: Arc<str>,
     /// The revision of the auth state in which the user was signed in; the token is good for no other.
     pub auth_revision: u64,
-    /// The second since 1970 from which it is good for nothing.
+    /// The second since 1970 from which it is good.
+    pub begins_secs: u64,
+    /// The second from which it is good for nothing.
     pub ends_secs: u64,
 }
 

@@ -13,6 +13,7 @@
 )]
 
 mod authority;
+mod calls;
 mod clients;
 mod crowd;
 mod knock;
@@ -22,4 +23,6 @@ mod peers;
 mod program;
 mod reloads;
 mod starts;
+mod tokens;
+mod users;
 mod versions;

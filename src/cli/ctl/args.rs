@@ -53,6 +53,9 @@ pub struct Global {
     /// Password to sign in with, if --user has none
     #[arg(long, global = true, default_value = "")]
     pub password: String,
+    /// Token to show, instead of signing in
+    #[arg(long, global = true, default_value = "")]
+    pub auth_jwt_token: String,
     /// Plain text where an endpoint does not say and no certificate is given
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value_t = true,
           default_missing_value = "true", action = ArgAction::Set)]
@@ -83,6 +86,7 @@ pub const VARIABLES: &[&str] = &[
     "keepalive-timeout",
     "user",
     "password",
+    "auth-jwt-token",
     "insecure-transport",
     "insecure-skip-tls-verify",
     "cert",

@@ -34,6 +34,8 @@ pub struct Target {
     pub keepalive_timeout: Duration,
     /// Name and password to sign in with.
     pub user: Option<(String, String)>,
+    /// Token to show instead.
+    pub token: Option<MetadataValue<Ascii>>,
 }
 
 /// A connection to one member.
@@ -98,7 +100,7 @@ impl Target {
                 return Err(CtlError::new(Exit::BadConnection, format!("cannot connect to {url}: {why}")));
             }
         };
-        let mut client = Client { channel, token: None, command_timeout: self.command_timeout };
+        let mut client = Client { channel, token: self.token.clone(), command_timeout: self.command_timeout };
         if let Some((name, password)) = &self.user {
             let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
             let mut auth = AuthClient::new(client.channel.clone());

@@ -112,6 +112,13 @@ fn target(global: &Global) -> Result<Target, CtlError> {
         // With --password, a colon is part of the name.
         (_, password) => Some((global.user.clone(), password.to_owned())),
     };
+    let token = match global.auth_jwt_token.as_str() {
+        "" => None,
+        _ if user.is_some() => {
+            return Err(CtlError::bad_args("--user and --auth-jwt-token exclude each other"));
+        }
+        token => Some(token.parse().map_err(|_| CtlError::bad_args("--auth-jwt-token: this is no token"))?),
+    };
     Ok(Target {
         endpoints: global.endpoints.clone(),
         secure: Secure::new(global)?,
@@ -120,6 +127,7 @@ fn target(global: &Global) -> Result<Target, CtlError> {
         keepalive_time: time("keepalive-time", &global.keepalive_time)?,
         keepalive_timeout: time("keepalive-timeout", &global.keepalive_timeout)?,
         user,
+        token,
     })
 }
 

@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::serve::plan::{PlanError, address, prepare_data_dir};
+use crate::config::auth_token::{AuthToken, JwtOptions};
 use crate::config::tls::{KeyPairFiles, NamedFile, Transport};
-use crate::config::{Scheme, ServeConfig, Url};
+use crate::config::{ConfigError, Scheme, ServeConfig, Url};
 use crate::env::{Env, Worker};
+use crate::member::jwt::{Jwt, Keys};
 use crate::node::Security;
 use crate::peer::Dialer;
 use crate::peer::listen::Gate;
@@ -47,8 +49,29 @@ pub async fn security(config: &ServeConfig, env: &Env) -> Result<Security, PlanE
         gates,
         dialer: peers.dialer(config, env, &worker).await?,
         certificates_name_users: config.tls.clients.cert_auth,
-        signed_tokens: None,
+        signed_tokens: match &config.auth_token {
+            AuthToken::Simple => None,
+            AuthToken::Jwt(options) => Some(Arc::new(jwt(options)?)),
+        },
     })
+}
+
+/// What signs tokens and checks them.
+fn jwt(options: &JwtOptions) -> Result<Jwt, PlanError> {
+    let refused =
+        |why: String| PlanError::Config(ConfigError::Contradiction(format!("--auth-token=jwt,...: {why}")));
+    let read = |name: &str, path: &Option<PathBuf>| {
+        let read = |path: &PathBuf| {
+            let why = |error| refused(format!("{name} {}: cannot be read: {error}", path.display()));
+            fs::read(path).map_err(why)
+        };
+        path.as_ref().map(read).transpose()
+    };
+    let keys = Keys {
+        public: read("pub-key", &options.public_key)?,
+        private: read("priv-key", &options.private_key)?,
+    };
+    Jwt::new(options.sign_method, &keys, options.ttl).map_err(|error| refused(error.to_string()))
 }
 
 /// One of the two kinds of connections.

@@ -142,7 +142,7 @@ fn refusals_are_one_line_that_names_the_option() {
         ),
         (&["--max-learners=0"], "--max-learners must be greater than 0"),
         (&["--auto-compaction-mode=revision", "--auto-compaction-retention=1h"], "want a whole number"),
-        (&["--auth-token=jwt,sign-method=RS256"], "only simple tokens are supported yet"),
+        (&["--auth-token=jwt,sign-method=RS256"], "for --auth-token: pub-key or priv-key is missing"),
         (&["--feature-gates=Nope=true"], "unrecognized feature gate: Nope"),
         (&["--feature-gates=InitialCorruptCheck"], "want Name=true or Name=false"),
         (&["--log-outputs=default,q.log"], "default cannot stand beside others"),
