@@ -133,7 +133,7 @@ table! {
     /// The role does not have the permission.
     PERMISSION_NOT_GRANTED = FailedPrecondition, "etcdserver: permission is not granted to the role";
     /// This member checks tokens, and cannot sign any.
-    NO_SIGNING_KEY = Unknown, "auth: token signing attempted with verify-only key";
+    NO_SIGNING_KEY = Unknown, "etcdserver: token signing attempted with verify-only key";
     /// The token belongs to no session.
     INVALID_AUTH_TOKEN = Unauthenticated, "etcdserver: invalid auth token";
     /// What would lock everybody out, or a range of keys that is none.

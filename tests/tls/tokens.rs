@@ -140,7 +140,7 @@ async fn whoever_has_the_public_key_alone_lets_in_and_signs_nobody_in() {
     let alone = start(dir.path(), format!("--auth-token=jwt,sign-method=RS256,pub-key={public}"));
     let client = Client::new(plain(alone.client).await);
     client.guard().await;
-    let no_key = "auth: token signing attempted with verify-only key".to_owned();
+    let no_key = "etcdserver: token signing attempted with verify-only key".to_owned();
     assert_eq!(client.sign_in("alice").await, Err(no_key));
     let revision = client.auth_revision().await;
     let token = signing.tokens().sign("alice", revision, now_secs()).unwrap();

@@ -1,8 +1,8 @@
 //! `quorate ctl`: a client with the grammar, the output and the exit codes of `etcdctl`.
 //!
-//! [`args`] is the grammar, [`client`] the connection, [`secure`] its TLS, [`render`] the formats; each command has a file. Words are
-//! checked before the cluster is spoken to. What is not here yet: auth management, `elect`, `lock`,
-//! interactive watching; asking for them is an error, never a silence.
+//! [`args`] is the grammar, [`client`] the connection, [`secure`] its TLS, [`render`] the formats; each command has a file.
+//! Words are checked before the cluster is spoken to. What is not here yet: auth management, `elect`, `lock`, interactive
+//! watching; asking for them is an error, never a silence.
 
 pub mod args;
 pub mod client;

@@ -121,7 +121,8 @@ fn keys_are_tried_before_they_are_needed() {
     let mixed = Keys { public: one.public, private: two.private };
     assert_eq!(Jwt::new("ES256", &mixed, TTL).err(), Some(JwtError::Mismatch));
     for (method, keys, name) in [
-        ("ES256", keys("ES384"), "priv-key"),
+        ("ES256", keys("ES384"), "pub-key"),
+        ("ES256", Keys { public: None, ..keys("ES384") }, "priv-key"),
         ("ES384", Keys { private: None, ..keys("ES256") }, "pub-key"),
         ("RS256", keys("ES256"), "priv-key"),
         ("RS256", Keys { public: Some(SECRET.to_vec()), private: None }, "pub-key"),
