@@ -4,6 +4,8 @@
 //! unknown, and an unknown flag stops the start; one that is [`Care::Ignored`] is accepted with a warning, because its
 //! silence harms nobody; one that is [`Care::Refused`] stops the start, because its silence would.
 
+mod security;
+
 /// What a flag's value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -116,7 +118,6 @@ const fn flag(name: &'static str, kind: Kind, default: &'static str, care: Care,
 use Care::{Ignored, Refused, Used};
 use Kind::{Duration, Millis, Number, Signed, Switch, Text};
 
-const NO_DIAL: Care = Ignored("a member never calls a client's address");
 const NO_DISCOVERY: Care = Refused("the member would start a cluster of its own");
 
 /// All flags, by section of the help.
@@ -427,84 +428,7 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
             ),
         ],
     ),
-    (
-        "Security",
-        &[
-            flag("cert-file", Text, "", Used, "certificate that clients are shown, with those behind it"),
-            flag("key-file", Text, "", Used, "its key"),
-            flag(
-                "client-cert-auth",
-                Switch,
-                "false",
-                Used,
-                "clients must show a certificate; its common name is the user where no token is shown",
-            ),
-            flag("client-cert-file", Text, "", NO_DIAL, "certificate for calls to clients' addresses"),
-            flag("client-key-file", Text, "", NO_DIAL, "its key"),
-            flag("client-crl-file", Text, "", Used, "certificates of clients that count no more"),
-            flag(
-                "client-cert-allowed-hostname",
-                Text,
-                "",
-                Used,
-                "host names, one of which clients' certificates must bear, comma-separated",
-            ),
-            flag(
-                "trusted-ca-file",
-                Text,
-                "",
-                Used,
-                "authorities of clients' certificates; with it they must show one",
-            ),
-            flag("auto-tls", Switch, "false", Used, "show clients a certificate that the member makes"),
-            flag("peer-cert-file", Text, "", Used, "certificate that peers are shown, with those behind it"),
-            flag("peer-key-file", Text, "", Used, "its key"),
-            flag("peer-client-cert-auth", Switch, "false", Used, "peers must show a certificate"),
-            flag(
-                "peer-client-cert-file",
-                Text,
-                "",
-                Used,
-                "certificate shown when connecting to peers, if another one",
-            ),
-            flag("peer-client-key-file", Text, "", Used, "its key"),
-            flag(
-                "peer-trusted-ca-file",
-                Text,
-                "",
-                Used,
-                "authorities of peers' certificates; with it they must show one",
-            ),
-            flag(
-                "peer-cert-allowed-cn",
-                Text,
-                "",
-                Used,
-                "common names, one of which peers' certificates must bear, comma-separated",
-            ),
-            flag(
-                "peer-cert-allowed-hostname",
-                Text,
-                "",
-                Used,
-                "host names, one of which peers' certificates must bear, comma-separated",
-            ),
-            flag("peer-auto-tls", Switch, "false", Used, "show peers a made certificate, and verify none"),
-            flag("self-signed-cert-validity", Number, "1", Used, "years that made certificates last"),
-            flag("peer-crl-file", Text, "", Used, "certificates of peers that count no more"),
-            flag("cipher-suites", Text, "", Used, "cipher suites of TLS1.2, comma-separated (default all)"),
-            flag("cors", Text, "*", Ignored("HTTP is not served yet"), "origins that browsers may call from"),
-            flag(
-                "host-whitelist",
-                Text,
-                "*",
-                Ignored("HTTP is not served yet"),
-                "host names that HTTP requests may carry",
-            ),
-            flag("tls-min-version", Text, "TLS1.2", Used, "lowest version of TLS: TLS1.2 or TLS1.3"),
-            flag("tls-max-version", Text, "", Used, "highest version of TLS (default the newest)"),
-        ],
-    ),
+    ("Security", security::SECURITY),
     (
         "Auth",
         &[

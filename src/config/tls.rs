@@ -83,10 +83,17 @@ pub struct Transport {
     pub crl: Option<NamedFile>,
     /// What a certificate must bear.
     pub allowed: Allowed,
-    /// Whether the member makes its own certificate.
+    /// Whether the member makes its own certificate, if none is given.
     pub auto: bool,
     /// Whether a certificate may be for another address than the one that its holder connects from.
     pub any_address: bool,
+}
+
+impl Transport {
+    /// Whether the member makes what it shows.
+    pub fn makes_its_own(&self) -> bool {
+        self.auto && self.own.is_none()
+    }
 }
 
 /// Everything that is said about TLS.

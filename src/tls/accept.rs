@@ -69,6 +69,7 @@ impl Stream for Incoming {
 
 async fn accept(listener: TcpListener, server: Arc<Server>, env: Env, ready: mpsc::Sender<Secured>) {
     let mut places: VecDeque<AbortHandle> = VecDeque::new();
+    let mut crowded = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -85,11 +86,16 @@ async fn accept(listener: TcpListener, server: Arc<Server>, env: Env, ready: mps
         };
         if places.len() >= HANDSHAKES_MAX {
             places.retain(|place| !place.is_finished());
+            let still = places.len() >= HANDSHAKES_MAX;
+            if still && !crowded {
+                tracing::warn!(
+                    places = HANDSHAKES_MAX,
+                    "too many handshakes at once: the oldest are given up"
+                );
+            }
+            crowded = still;
         }
-        if places.len() >= HANDSHAKES_MAX
-            && let Some(oldest) = places.pop_front()
-        {
-            tracing::warn!(places = HANDSHAKES_MAX, "too many handshakes at once: the oldest is given up");
+        if crowded && let Some(oldest) = places.pop_front() {
             oldest.abort();
         }
         let shaking = admit(stream, remote, server.clone(), env.clone(), ready.clone());

@@ -94,6 +94,7 @@ impl Recipe for DialFiles {
             None => builder.with_no_client_auth(),
             Some(own) => {
                 let pair = contents.pair(own)?;
+                pair.tell_if_ended(&own.cert, self.clock.wall_ms());
                 let config = builder.with_client_auth_cert(pair.chain, pair.key);
                 config.map_err(|error| unusable(own, &error))?
             }

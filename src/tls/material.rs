@@ -15,7 +15,7 @@ use x509_parser::parse_x509_crl;
 use crate::config::tls::{KeyPairFiles, NamedFile};
 use crate::env::{Disk, OpenMode};
 use crate::tls::TlsError;
-use crate::tls::names::{Serial, number};
+use crate::tls::names::{self, Serial, number};
 
 /// The largest file that is read, bytes: lists of revoked certificates grow.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -114,6 +114,18 @@ pub struct Pair {
     pub chain: Vec<CertificateDer<'static>>,
     /// The key.
     pub key: PrivateKeyDer<'static>,
+}
+
+impl Pair {
+    /// Says so when the own certificate, of this file, has ended by `now_ms` since 1970: it is shown all the same, and
+    /// turned away by whoever looks at it.
+    pub fn tell_if_ended(&self, file: &NamedFile, now_ms: u64) {
+        let ends_secs = self.chain.first().and_then(|own| names::ends_secs(own).ok());
+        let now_secs = i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX);
+        if ends_secs.is_some_and(|ends| ends <= now_secs) {
+            tracing::warn!(%file, "this certificate has expired");
+        }
+    }
 }
 
 fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {

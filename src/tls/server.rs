@@ -115,6 +115,7 @@ impl Recipe for ServerFiles {
             }
         };
         let pair = contents.pair(&self.own)?;
+        pair.tell_if_ended(&self.own.cert, self.clock.wall_ms());
         let config = builder.with_single_cert(pair.chain, pair.key);
         let mut config = config.map_err(|error| unusable(&self.own, &error))?;
         config.alpn_protocols = vec![ALPN_H2.to_vec()];

@@ -71,6 +71,8 @@ fn a_server_that_cannot_be_trusted_is_not() {
         fs::create_dir(&home).unwrap();
         let own = ca.sign(name, &wanted).options("cert-file", "key-file");
         let mut alone = Alone::behind_tls(&home, &own);
+        let told = alone.program.said().iter().any(|line| line.contains("this certificate has expired"));
+        assert_eq!(told, name == "old");
         let ended = alone.ctl(dir.path(), &[&ca.option("cacert"), "get", "k"]);
         assert!(ended.only_line().contains(why), "{}", ended.only_line());
         let line = alone.program.wait_for("rejected the connection of a client");

@@ -46,8 +46,12 @@ fn a_crowd_that_is_too_large_loses_its_oldest() {
     // More than there are places for.
     let crowd = silent(alone.client, 600);
     is_closed(&crowd[0]);
-    alone.program.wait_for("too many handshakes at once: the oldest is given up");
+    let crowded = "too many handshakes at once: the oldest are given up";
+    alone.program.wait_for(crowded);
     assert_eq!(alone.ctl(dir.path(), &[&ca.option("cacert"), "put", "k", "v"]).printed(), "OK");
+    alone.program.signal("TERM");
+    let said = alone.program.end().stderr;
+    assert_eq!(said.iter().filter(|line| line.contains(crowded)).count(), 1, "a crowd is told of once");
 }
 
 #[test]

@@ -121,12 +121,12 @@ impl Side<'_> {
     ) -> Result<Dialer, PlanError> {
         let trust = match &self.transport.trusted_ca {
             Some(file) => Trust::Authorities(file.clone()),
-            None if self.transport.auto => Trust::Anybody,
+            None if self.transport.makes_its_own() => Trust::Anybody,
             None => return Ok(Dialer::default()),
         };
         let own = match self.transport.when_dialling.as_ref().or(self.transport.own.as_ref()) {
             Some(own) => Some(own.clone()),
-            None if self.transport.auto => Some(self.made(config, env)?),
+            None if self.transport.makes_its_own() => Some(self.made(config, env)?),
             None => None,
         };
         let files = DialFiles {

@@ -174,6 +174,15 @@ fn refusals_are_one_line_that_names_the_option() {
             &["--initial-cluster=default=http://localhost:2380,b=https://b:1"],
             "--initial-cluster has https://b:1, which cannot be known for who it is without --peer-trusted-ca-file",
         ),
+        (
+            &[
+                "--initial-cluster=default=http://localhost:2380,b=https://b:1",
+                "--peer-cert-file=a.pem",
+                "--peer-key-file=a.key",
+                "--peer-auto-tls",
+            ],
+            "which cannot be known for who it is without --peer-trusted-ca-file",
+        ),
         (&["--tls-min-version=TLS1.1"], "want one of TLS1.2, TLS1.3"),
         (&["--tls-max-version=1.3"], "want one of TLS1.2, TLS1.3"),
         (&["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"], "no version is left"),

@@ -138,7 +138,7 @@ impl ServeConfig {
         let mut others = others.flat_map(|(_, urls)| urls);
         let peers = &self.tls.peers;
         match others.find(|url| url.scheme() == Scheme::Https) {
-            Some(url) if peers.trusted_ca.is_none() && !peers.auto => {
+            Some(url) if peers.trusted_ca.is_none() && !peers.makes_its_own() => {
                 Err(ConfigError::Contradiction(format!(
                     "--initial-cluster has {url}, which cannot be known for who it is without \
                      --peer-trusted-ca-file (or --peer-auto-tls)"
