@@ -1,9 +1,9 @@
 //! Who a member's clients are, and what they may ask of it.
 //!
 //! A client shows a token with every call, or a certificate with its connection. Which user that is, and what the user may
-//! do, is asked of the state in which the answer counts: for a command when it is applied, for a read in the state that is read. What a member refuses by its
-//! own state alone it asks again once it knows everything that was acknowledged before the call, so that a member that
-//! lags behind turns nobody away who has just been let in.
+//! do, is asked of the state in which the answer counts: for a command when it is applied, for a read in the state that is
+//! read. What a member refuses by its own state alone it asks again once it knows everything that was acknowledged before
+//! the call, so that a member that lags behind turns nobody away who has just been let in.
 //!
 //! What a member would allow by its own state alone it allows to watch, and to keep leases alive: as if the client had come
 //! before what the member has not heard of yet. Whatever it writes, or reads linearizably, is checked in the newest state.

@@ -22,6 +22,7 @@ use crate::config::tls::{Allowed, KeyPairFiles, NamedFile, TlsProtocol};
 use crate::env::{Clock, Env, Worker};
 use crate::tls::fit::{AnyServer, Fit, FitServers};
 use crate::tls::material::Contents;
+use crate::tls::reached::Reached;
 use crate::tls::reload::{Recipe, Reloaded};
 use crate::tls::server::unusable;
 use crate::tls::{ALPN_H2, TlsError, WallClock, provider, versions, why};
@@ -148,9 +149,9 @@ impl Dial {
         self: &Arc<Dial>,
     ) -> impl Service<
         Uri,
-        Response = TokioIo<TlsStream<TcpStream>>,
+        Response = TokioIo<Reached>,
         Error = io::Error,
-        Future: Future<Output = io::Result<TokioIo<TlsStream<TcpStream>>>> + Send,
+        Future: Future<Output = io::Result<TokioIo<Reached>>> + Send,
     > + Send
     + use<> {
         let dial = self.clone();
@@ -166,21 +167,27 @@ impl Dial {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).get(&address.2).cloned()
     }
 
-    async fn connect(&self, uri: &Uri) -> io::Result<TlsStream<TcpStream>> {
+    async fn connect(self: &Arc<Dial>, uri: &Uri) -> io::Result<Reached> {
         let (host, port, address) = address_of(uri)?;
         let connected = self.connect_to(&host, port).await;
-        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        match connected.as_ref().map_err(why::of_dialling) {
-            Ok(_) => {
-                failed.remove(&address);
-            }
-            Err(Some(why)) if failed.get(&address) != Some(&why) => {
-                tracing::warn!(remote = %address, %why, "cannot connect by TLS");
-                failed.insert(address, why);
-            }
-            Err(_) => {}
+        if let Some(why) = connected.as_ref().err().and_then(why::of_dialling) {
+            self.turned_away(&address, why);
         }
-        connected
+        connected.map(|stream| Reached::new(stream, self.clone(), address))
+    }
+
+    /// Whoever is at `address` is the one that was meant, and lets in.
+    pub(super) fn let_in(&self, address: &str) {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(address);
+    }
+
+    /// Whoever is at `address` is not the one that was meant, or turns away.
+    pub(super) fn turned_away(&self, address: &str, why: String) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.get(address) != Some(&why) {
+            tracing::warn!(remote = %address, %why, "cannot connect by TLS");
+            failed.insert(address.to_owned(), why);
+        }
     }
 
     async fn connect_to(&self, host: &str, port: u16) -> io::Result<TlsStream<TcpStream>> {

@@ -6,6 +6,7 @@
 //! - `material`: files into certificates, keys, authorities, revocations.
 //! - `fit`: what a certificate must be like beside signed by a trusted authority.
 //! - `names`: what certificates say, read.
+//! - `reached`: whether whoever was reached lets in.
 //! - `address`: whether a peer's certificate is for the address that it connects from.
 //! - `why`: what is said of a connection that came to nothing.
 //! - [`made`]: the certificates of `--auto-tls`.
@@ -20,6 +21,7 @@ mod fit;
 pub mod made;
 mod material;
 mod names;
+mod reached;
 pub mod reload;
 pub mod server;
 mod why;

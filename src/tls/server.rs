@@ -10,7 +10,7 @@ use crate::env::{Clock, Env, Worker};
 use crate::tls::fit::{Fit, FitClients};
 use crate::tls::material::Contents;
 use crate::tls::reload::{Recipe, Reloaded};
-use crate::tls::{ALPN_H2, TlsError, WallClock, provider, versions};
+use crate::tls::{ALPN_H2, TlsError, WallClock, provider, versions, why};
 
 /// Who connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ pub(super) fn unusable(own: &KeyPairFiles, error: &rustls::Error) -> TlsError {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             TlsError::Mismatch { cert: own.cert.to_string(), key: own.key.to_string() }
         }
-        rustls::Error::InvalidCertificate(why) => TlsError::file(&own.cert, why),
+        rustls::Error::InvalidCertificate(why) => TlsError::file(&own.cert, why::of_own(why)),
         other => TlsError::file(&own.key, other),
     }
 }

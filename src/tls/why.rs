@@ -14,6 +14,14 @@ pub fn of_dialling(error: &io::Error) -> Option<String> {
     library(error).map(|error| words(error, "the trusted CA file"))
 }
 
+/// What is wrong with a certificate of one's own.
+pub fn of_own(why: &CertificateError) -> String {
+    let of_another = of_certificate(why, "");
+    of_another
+        .strip_prefix("its certificate ")
+        .map_or(of_another.clone(), |what| format!("the certificate {what}"))
+}
+
 /// Whether the other side went away without having said anything wrong, as probes of a port do.
 pub fn is_silence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset)
@@ -52,6 +60,10 @@ fn of_certificate(why: &CertificateError, authorities: &str) -> String {
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "its certificate is for another purpose (extended key usage)".to_owned()
+        }
+        // The library says this by its name alone.
+        CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => {
+            "its certificate is of another version of X.509 than 3".to_owned()
         }
         CertificateError::Other(other) => other.to_string(),
         other => format!("its certificate cannot be used: {other:?}"),

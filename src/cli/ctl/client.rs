@@ -1,6 +1,7 @@
 //! The connection of one run: endpoints, time limits, the token of a signed-in user.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
@@ -16,6 +17,7 @@ use crate::pb::etcdserverpb::kv_client::KvClient;
 use crate::pb::etcdserverpb::lease_client::LeaseClient;
 use crate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::pb::etcdserverpb::watch_client::WatchClient;
+use crate::tls::dial::Dial;
 
 /// What a run was told about reaching the cluster.
 #[derive(Clone)]
@@ -39,9 +41,11 @@ pub struct Target {
 }
 
 /// A connection to one member.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     channel: Channel,
+    url: String,
+    tls: Option<Arc<Dial>>,
     token: Option<MetadataValue<Ascii>>,
     command_timeout: Duration,
 }
@@ -96,11 +100,12 @@ impl Target {
                 connected = attempt => if let Ok(Ok(channel)) = connected { break channel },
             }
             // Whoever is not the one that was meant will not become so.
-            if let Some(why) = tls.as_ref().and_then(|tls| tls.failure(&url)) {
-                return Err(CtlError::new(Exit::BadConnection, format!("cannot connect to {url}: {why}")));
+            if let Some(error) = turned_away(tls.as_deref(), &url) {
+                return Err(error);
             }
         };
-        let mut client = Client { channel, token: self.token.clone(), command_timeout: self.command_timeout };
+        let mut client =
+            Client { channel, url, tls, token: self.token.clone(), command_timeout: self.command_timeout };
         if let Some((name, password)) = &self.user {
             let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
             let mut auth = AuthClient::new(client.channel.clone());
@@ -117,6 +122,12 @@ impl Target {
 
 /// Pause between two attempts to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why whoever is reached at `url` is not the one that was meant, or does not let in, if that is so.
+fn turned_away(tls: Option<&Dial>, url: &str) -> Option<CtlError> {
+    let why = tls?.failure(url)?;
+    Some(CtlError::new(Exit::BadConnection, format!("cannot connect to {url}: {why}")))
+}
 
 impl Client {
     /// A request that carries the user's token.
@@ -137,7 +148,10 @@ impl Client {
         answer: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, CtlError> {
         match tokio::time::timeout(self.command_timeout, answer).await {
-            Ok(answer) => Ok(answer?.into_inner()),
+            Ok(answer) => answer.map(Response::into_inner).map_err(|status| {
+                // A connection may stand for a moment before it is broken off.
+                turned_away(self.tls.as_deref(), &self.url).unwrap_or_else(|| status.into())
+            }),
             Err(_) => Err(CtlError::deadline()),
         }
     }
