@@ -34,7 +34,11 @@ impl Contents {
         Contents(paths.iter().map(read).collect())
     }
 
-    fn of(&self, file: &NamedFile) -> Result<&[u8], TlsError> {
+    /// The bytes of one file.
+    ///
+    /// # Errors
+    /// It could not be read.
+    pub fn of(&self, file: &NamedFile) -> Result<&[u8], TlsError> {
         match self.0.get(&file.path) {
             Some(Ok(bytes)) => Ok(bytes),
             Some(Err(why)) => Err(TlsError::file(file, why)),

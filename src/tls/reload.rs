@@ -92,3 +92,101 @@ async fn read(
     let read = run(&**worker, move || Contents::read(&*disk, &paths)).await;
     read.map_err(|error| TlsError::Library(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::env::Clock;
+
+    /// A clock on which every sleep lasts until the test lets it end.
+    struct Ticks(Arc<Semaphore>);
+
+    impl Clock for Ticks {
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+
+        fn sleep(&self, _: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+            let ticks = self.0.clone();
+            Box::pin(async move { ticks.acquire().await.unwrap().forget() })
+        }
+    }
+
+    /// The text of a file, unless it says that it is broken; and how often it was tried.
+    #[derive(Clone)]
+    struct Text {
+        file: NamedFile,
+        tried: Arc<AtomicUsize>,
+    }
+
+    impl Recipe for Text {
+        type Made = String;
+
+        fn what(&self) -> &'static str {
+            "a test"
+        }
+
+        fn files(&self) -> Vec<&NamedFile> {
+            vec![&self.file]
+        }
+
+        fn make(&self, contents: &Contents) -> Result<String, TlsError> {
+            self.tried.fetch_add(1, Ordering::Relaxed);
+            let text = String::from_utf8_lossy(contents.of(&self.file)?).into_owned();
+            if text == "broken" { Err(TlsError::file(&self.file, text)) } else { Ok(text) }
+        }
+    }
+
+    /// Lets the files be looked at three times, of which two are over then.
+    async fn look(ticks: &Semaphore) {
+        ticks.add_permits(3);
+        while ticks.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_changes_is_tried_once_and_what_cannot_be_used_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        let tried = Arc::new(AtomicUsize::new(0));
+        let text = Text { file: NamedFile { flag: "cert-file", path: path.clone() }, tried: tried.clone() };
+        let ticks = Arc::new(Semaphore::new(0));
+        let env = Env { clock: Arc::new(Ticks(ticks.clone())), ..Env::real().unwrap() };
+        let worker = env.workers.start("test");
+        let absent = Reloaded::start(text.clone(), &env, &worker).await.err().unwrap().to_string();
+        assert!(absent.contains("text (--cert-file): cannot be read: "), "{absent}");
+
+        std::fs::write(&path, "one").unwrap();
+        let made = Reloaded::start(text, &env, &worker).await.unwrap();
+        look(&ticks).await;
+        assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("one", 2), "nothing has changed");
+        for (now, says, count) in
+            [("two", "two", 3), ("broken", "two", 4), ("", "", 5), ("three", "three", 6)]
+        {
+            // All at once: a look may be under way.
+            std::fs::write(path.with_extension("new"), now).unwrap();
+            std::fs::rename(path.with_extension("new"), &path).unwrap();
+            look(&ticks).await;
+            assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), (says, count), "{now}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        look(&ticks).await;
+        look(&ticks).await;
+        assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("three", 7));
+        // Once nobody holds it, nobody looks any more.
+        drop(made);
+        ticks.add_permits(1);
+        while Arc::strong_count(&tried) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}

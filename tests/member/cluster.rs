@@ -31,6 +31,8 @@ pub struct Place {
     pub clients: Vec<SocketAddr>,
     pub engine: EngineKind,
     pub knobs: Knobs,
+    /// What stands before all of them.
+    pub security: Security,
 }
 
 impl Place {
@@ -38,7 +40,8 @@ impl Place {
     pub fn new(root: &Path, count: u64, engine: EngineKind, knobs: Knobs) -> Place {
         let addresses = (0..count).map(|_| free_address()).collect();
         let clients = (0..count).map(|_| free_address()).collect();
-        Place { root: root.to_owned(), addresses, clients, engine, knobs }
+        let security = Security::default();
+        Place { root: root.to_owned(), addresses, clients, engine, knobs, security }
     }
 
     /// What the members know of each other.
@@ -72,7 +75,7 @@ impl Place {
             client_listen: vec![self.clients[number - 1]],
             client_urls: vec![format!("http://{}", self.clients[number - 1])],
             engine: self.engine,
-            security: Security::default(),
+            security: self.security.clone(),
             knobs: self.knobs.clone(),
             members: infos,
             joins: false,

@@ -30,8 +30,6 @@ fn whoever_says_nothing_holds_nobody_up_and_is_given_up() {
     for round in ["first", "second", "third"] {
         assert_eq!(alone.ctl(dir.path(), &[&trust, "put", "k", round]).printed(), "OK");
     }
-    let early = alone.program.said().iter().any(|line| line.contains("has not shaken hands"));
-    assert!(!early, "they were all there while others worked");
     alone.turned_away("client", "it has not shaken hands within 10 s");
     crowd.iter().for_each(is_closed);
     assert_eq!(alone.ctl(dir.path(), &[&trust, "get", "k", "--print-value-only"]).printed(), "third");

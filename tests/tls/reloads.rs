@@ -103,6 +103,4 @@ fn a_certificate_is_revoked_while_the_member_runs() {
     fs::write(&list, ca.revoke(&[])).unwrap();
     alone.program.wait_for(ANEW);
     knock().unwrap();
-    let told = alone.program.said().iter().filter(|line| line.contains(BROKEN)).count();
-    assert_eq!(told, 1, "once, however long it lasted");
 }
