@@ -12,10 +12,11 @@
 //! - [`member`]: a running member, as its services see it.
 //! - [`node`]: wires one member.
 //! - [`service`]: the client API.
+//! - `tls`: what clients and peers show each other (plain build).
 //! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
 //!
 //! # The dependency rule
-//! Imports only go down: `main, cli -> node -> service, http -> member -> raft, peer -> storage, env -> machine -> types`.
+//! Imports only go down: `main, cli -> node -> service, http -> member -> raft, peer -> storage, tls -> env -> machine -> types`.
 //! `tests/tidy.rs` enforces it.
 
 // A call of the API is futures in futures, from the service down to the consensus core: the compiler's bound of 128
@@ -34,4 +35,6 @@ pub mod peer;
 pub mod raft;
 pub mod service;
 pub mod storage;
+#[cfg(not(madsim))]
+pub mod tls;
 pub mod types;

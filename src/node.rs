@@ -43,7 +43,7 @@ use crate::types::MemberId;
 /// How long a peer may take to say whether it knows this member.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 
-pub use crate::member::{Credential, Knobs, Member, MemberConfig, MemberStatus};
+pub use crate::member::{Credential, Knobs, Member, MemberConfig, MemberStatus, Security};
 
 /// Why a member did not start. One line, for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +204,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         Arc::new(Applied::default()),
         pending.clone(),
     ));
-    let peers = Peers::new(env.clock.clone(), config.cluster, config.member);
+    let peers = Peers::new(env.clock.clone(), config.security.dialer.clone(), config.cluster, config.member);
     if replica.state().members().is_bootstrapped() {
         replica.state().members().iter().for_each(|member| peers.learn(member.id, &member.peer_urls));
     } else {
@@ -335,7 +335,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
 /// A member without a log or with an empty one, but which its peers know as started, or as removed, has lost its disk:
 /// it must not come back as if it were new, because it would vote twice.
 async fn refuse_if_wiped(config: &MemberConfig, env: &Env) -> Result<(), StartError> {
-    let peers = Peers::new(env.clock.clone(), config.cluster, config.member);
+    let peers = Peers::new(env.clock.clone(), config.security.dialer.clone(), config.cluster, config.member);
     config.members.iter().for_each(|member| peers.learn(member.id, &member.peer_urls));
     for member in config.members.iter().filter(|member| member.id != config.member) {
         match peers.hello(member.id, HELLO_TIMEOUT).await {
@@ -381,5 +381,6 @@ async fn serve_peers(config: &MemberConfig, env: &Env, front: PeerFront) -> std:
     let service = PeerGrpc::new(PeerServer::new(Arc::new(front)))
         .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
-    listen::serve(listen::server().add_service(service), config.peer_listen, env, "peer").await
+    let gate = config.security.gate(config.peer_listen);
+    listen::serve(listen::server().add_service(service), config.peer_listen, gate, env, "peer").await
 }

@@ -9,6 +9,7 @@ mod life;
 mod notify;
 mod place;
 mod plan;
+mod security;
 
 use crate::cli::log::{self, LogError};
 use crate::cli::version;
@@ -118,7 +119,8 @@ fn serve(config: &ServeConfig, env: &Env, manager: Option<&str>) -> Result<(), S
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
     runtime.block_on(async {
-        let member = place::member(config, env).await?;
+        let security = security::security(config, env).await?;
+        let member = place::member(config, security, env).await?;
         say_hello(&member, config);
         if let Some(warning) = prepare_data_dir(config)? {
             tracing::warn!("{warning}");

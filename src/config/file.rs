@@ -27,25 +27,22 @@ const OBSOLETE: &[&str] = &[
     "log-package-levels",
 ];
 
-/// Keys of the two transport sections and the flags they stand for, without and with `peer-`.
-const TRANSPORT: &[(&str, &str, &str)] = &[
-    ("cert-file", "cert-file", "peer-cert-file"),
-    ("key-file", "key-file", "peer-key-file"),
-    ("client-cert-file", "client-cert-file", "peer-client-cert-file"),
-    ("client-key-file", "client-key-file", "peer-client-key-file"),
-    ("client-cert-auth", "client-cert-auth", "peer-client-cert-auth"),
-    ("trusted-ca-file", "trusted-ca-file", "peer-trusted-ca-file"),
-    ("auto-tls", "auto-tls", "peer-auto-tls"),
-    ("client-crl-file", "client-crl-file", "peer-crl-file"),
-    ("allowed-cn", "client-cert-allowed-hostname", "peer-cert-allowed-cn"),
-    ("allowed-cns", "client-cert-allowed-hostname", "peer-cert-allowed-cn"),
-    ("allowed-hostname", "client-cert-allowed-hostname", "peer-cert-allowed-hostname"),
-    ("allowed-hostnames", "client-cert-allowed-hostname", "peer-cert-allowed-hostname"),
-    (
-        "skip-client-san-verification",
-        "peer-skip-client-san-verification",
-        "peer-skip-client-san-verification",
-    ),
+/// Keys of the two transport sections and the flags they stand for, without and with `peer-`. A common name of clients
+/// is their user, and is not chosen here; where clients connect from is not asked.
+const TRANSPORT: &[(&str, Option<&str>, &str)] = &[
+    ("cert-file", Some("cert-file"), "peer-cert-file"),
+    ("key-file", Some("key-file"), "peer-key-file"),
+    ("client-cert-file", Some("client-cert-file"), "peer-client-cert-file"),
+    ("client-key-file", Some("client-key-file"), "peer-client-key-file"),
+    ("client-cert-auth", Some("client-cert-auth"), "peer-client-cert-auth"),
+    ("trusted-ca-file", Some("trusted-ca-file"), "peer-trusted-ca-file"),
+    ("auto-tls", Some("auto-tls"), "peer-auto-tls"),
+    ("client-crl-file", Some("client-crl-file"), "peer-crl-file"),
+    ("allowed-cn", None, "peer-cert-allowed-cn"),
+    ("allowed-cns", None, "peer-cert-allowed-cn"),
+    ("allowed-hostname", Some("client-cert-allowed-hostname"), "peer-cert-allowed-hostname"),
+    ("allowed-hostnames", Some("client-cert-allowed-hostname"), "peer-cert-allowed-hostname"),
+    ("skip-client-san-verification", None, "peer-skip-client-san-verification"),
 ];
 
 /// Reads the text of the file at `path`; the path is for messages only.
@@ -99,7 +96,8 @@ fn transport(settings: &mut Settings, section: &Yaml, peer: bool) -> Result<(), 
             .iter()
             .find(|(key, ..)| *key == name)
             .ok_or_else(|| format!("there is no option {name:?}"))?;
-        let flag = if peer { of_peer } else { client };
+        let of_client = client.ok_or_else(|| format!("{name} is for peers alone"));
+        let flag = if peer { of_peer } else { of_client? };
         let value = scalar(value, Kind::Text).ok_or_else(|| format!("{name}: want a plain value"))?;
         if let Some(value) = value {
             settings.set(flag, value).map_err(|error| error.to_string())?;
@@ -170,6 +168,8 @@ mod tests {
             ("- a\n- b", "want one map"),
             ("name: [", "config file c.yml: "),
             ("peer-transport-security: {cert: a}", "there is no option \"cert\""),
+            ("client-transport-security: {allowed-cn: a}", "allowed-cn is for peers alone"),
+            ("client-transport-security: {skip-client-san-verification: true}", "is for peers alone"),
         ] {
             let error = parse("c.yml", text).unwrap_err().to_string();
             assert!(error.contains(want), "{text}: {error}");

@@ -4,6 +4,8 @@
 //! unknown, and an unknown flag stops the start; one that is [`Care::Ignored`] is accepted with a warning, because its
 //! silence harms nobody; one that is [`Care::Refused`] stops the start, because its silence would.
 
+mod security;
+
 /// What a flag's value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -121,7 +123,6 @@ const fn flag(name: &'static str, kind: Kind, default: &'static str, care: Care,
 use Care::{Ignored, Refused, Used};
 use Kind::{Duration, Millis, Number, Signed, Switch, Text};
 
-const NO_TLS: Care = Refused("without TLS the connection would be readable by anyone");
 const NO_DISCOVERY: Care = Refused("the member would start a cluster of its own");
 
 /// All flags, by section of the help.
@@ -432,66 +433,19 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
             ),
         ],
     ),
-    (
-        "Security",
-        &[
-            flag("cert-file", Text, "", NO_TLS, "server certificate"),
-            flag("key-file", Text, "", NO_TLS, "server key"),
-            flag("client-cert-auth", Switch, "false", NO_TLS, "require client certificates"),
-            flag("client-cert-file", Text, "", NO_TLS, "certificate for calls to other members"),
-            flag("client-key-file", Text, "", NO_TLS, "key for calls to other members"),
-            flag("client-crl-file", Text, "", NO_TLS, "revoked client certificates"),
-            flag(
-                "client-cert-allowed-hostname",
-                Text,
-                "",
-                NO_TLS,
-                "host name that client certificates must bear",
-            ),
-            flag("trusted-ca-file", Text, "", NO_TLS, "certificate authority of clients"),
-            flag("auto-tls", Switch, "false", NO_TLS, "make a certificate for clients"),
-            flag("peer-cert-file", Text, "", NO_TLS, "peer certificate"),
-            flag("peer-key-file", Text, "", NO_TLS, "peer key"),
-            flag("peer-client-cert-auth", Switch, "false", NO_TLS, "require peer certificates"),
-            flag("peer-client-cert-file", Text, "", NO_TLS, "certificate for calls to peers"),
-            flag("peer-client-key-file", Text, "", NO_TLS, "key for calls to peers"),
-            flag("peer-trusted-ca-file", Text, "", NO_TLS, "certificate authority of peers"),
-            flag("peer-cert-allowed-cn", Text, "", NO_TLS, "common name that peer certificates must bear"),
-            flag(
-                "peer-cert-allowed-hostname",
-                Text,
-                "",
-                NO_TLS,
-                "host name that peer certificates must bear",
-            ),
-            flag("peer-auto-tls", Switch, "false", NO_TLS, "make a certificate for peers"),
-            flag(
-                "self-signed-cert-validity",
-                Number,
-                "1",
-                Ignored("no certificate is made"),
-                "years that made certificates last",
-            ),
-            flag("peer-crl-file", Text, "", NO_TLS, "revoked peer certificates"),
-            flag("cipher-suites", Text, "", NO_TLS, "cipher suites, comma-separated"),
-            flag("cors", Text, "*", Ignored("HTTP is not served yet"), "origins that browsers may call from"),
-            flag(
-                "host-whitelist",
-                Text,
-                "*",
-                Ignored("HTTP is not served yet"),
-                "host names that HTTP requests may carry",
-            ),
-            flag("tls-min-version", Text, "TLS1.2", Ignored("TLS is not used"), "lowest TLS version"),
-            flag("tls-max-version", Text, "", Ignored("TLS is not used"), "highest TLS version"),
-        ],
-    ),
+    ("Security", security::SECURITY),
     (
         "Auth",
         &[
-            flag("auth-token", Text, "simple", Used, "kind of token: simple"),
+            flag(
+                "auth-token",
+                Text,
+                "simple",
+                Used,
+                "kind of token: simple, or jwt,sign-method=...,pub-key=FILE,priv-key=FILE,ttl=5m",
+            ),
             flag("bcrypt-cost", Number, "10", Used, "cost of password hashes, 4 to 31"),
-            flag("auth-token-ttl", Number, "300", Used, "seconds a token lives without use"),
+            flag("auth-token-ttl", Number, "300", Used, "seconds a simple token lives without use"),
         ],
     ),
     (
@@ -606,8 +560,8 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
                 "peer-skip-client-san-verification",
                 Switch,
                 "false",
-                Ignored("peers use no certificates"),
-                "accept peer certificates for other addresses",
+                Used,
+                "let peers connect from addresses that their certificates do not name",
             ),
             flag(
                 "watch-progress-notify-interval",
@@ -709,16 +663,12 @@ mod tests {
 
     #[test]
     fn nothing_that_protects_is_ignored_in_silence() {
-        for name in [
-            "cert-file",
-            "client-cert-auth",
-            "trusted-ca-file",
-            "peer-cert-file",
-            "auto-tls",
-            "discovery-srv",
-        ] {
-            assert!(matches!(find(name).unwrap().care, Care::Refused(_)), "{name}");
+        let (_, security) = SECTIONS.iter().find(|(title, _)| *title == "Security").unwrap();
+        let told_of = ["client-cert-file", "client-key-file", "cors", "host-whitelist"];
+        for flag in security.iter().filter(|flag| !told_of.contains(&flag.name)) {
+            assert_eq!(flag.care, Care::Used, "{}", flag.name);
         }
+        assert!(matches!(find("discovery-srv").unwrap().care, Care::Refused(_)));
     }
 
     #[test]

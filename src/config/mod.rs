@@ -4,6 +4,7 @@
 //! [`serve`] turns the texts into one plain [`ServeConfig`]. Everything here is a pure function of its arguments:
 //! reading files and the environment is the caller's work, so that all of it can be tested as tables.
 
+pub mod auth_token;
 pub mod duration;
 pub mod earlier;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod initial_cluster;
 pub mod limits;
 pub mod serve;
 pub mod settings;
+pub mod tls;
 pub mod url;
 
 /// The level of the API that is served, as clients are told: they switch features on it.

@@ -9,12 +9,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::config::auth_token::AuthToken;
 use crate::config::duration;
 use crate::config::error::ConfigError;
 use crate::config::flags::Care;
 use crate::config::initial_cluster::InitialCluster;
 use crate::config::limits;
 use crate::config::settings::Settings;
+use crate::config::tls::TlsConfig;
 use crate::config::url::{Scheme, Url};
 
 /// A configuration, and what is to be said about it.
@@ -181,9 +183,14 @@ pub struct ServeConfig {
     /// Checks of members against each other.
     pub corruption_checks: CorruptionChecks,
 
+    /// Certificates, and who has to show one.
+    pub tls: TlsConfig,
+
     /// Cost of password hashes, 4 to 31.
     pub bcrypt_cost: u32,
-    /// How long a token lives without use.
+    /// What tokens are.
+    pub auth_token: AuthToken,
+    /// How long a simple token lives without use.
     pub auth_token_ttl: Duration,
 
     /// Whether JSON over HTTP is served.
@@ -316,7 +323,7 @@ impl ServeConfig {
                 limits::QUOTA_BYTES_WARN
             ));
         }
-        Ok(())
+        self.check_tls(warnings)
     }
 }
 
@@ -388,17 +395,14 @@ impl Reader<'_> {
             return Ok(Vec::new());
         }
         let urls = Url::parse_list(text).or_else(|error| self.refuse(flag, error))?;
-        self.plain_only(flag, &urls)?;
+        self.tcp_only(flag, &urls)?;
         Ok(urls)
     }
 
-    fn plain_only(&self, flag: &str, urls: &[Url]) -> Result<(), ConfigError> {
+    fn tcp_only(&self, flag: &str, urls: &[Url]) -> Result<(), ConfigError> {
         let unsupported = urls.iter().find_map(|url| match url.scheme() {
-            Scheme::Http => None,
-            Scheme::Https | Scheme::Unixs => {
-                Some("TLS is not supported yet, and plain text would be readable by anyone")
-            }
-            Scheme::Unix => Some("unix sockets are not supported yet"),
+            Scheme::Http | Scheme::Https => None,
+            Scheme::Unix | Scheme::Unixs => Some("unix sockets are not supported yet"),
         });
         unsupported.map_or(Ok(()), |why| self.refuse(flag, why))
     }
@@ -427,11 +431,10 @@ impl Reader<'_> {
             list => InitialCluster::parse(list).or_else(|error| self.refuse("initial-cluster", error))?,
         };
         for (_, urls) in initial_cluster.members() {
-            self.plain_only("initial-cluster", urls)?;
+            self.tcp_only("initial-cluster", urls)?;
         }
-        if self.0.value("auth-token") != "simple" {
-            return self.refuse("auth-token", "only simple tokens are supported yet");
-        }
+        let auth_token = AuthToken::parse(self.0.value("auth-token"));
+        let auth_token = auth_token.or_else(|why| self.refuse("auth-token", why))?;
         let auth_token_ttl_secs: u64 = self.number("auth-token-ttl")?;
         if auth_token_ttl_secs == 0 {
             return self.refuse("auth-token-ttl", "want at least 1");
@@ -491,7 +494,9 @@ impl Reader<'_> {
                     .optional_duration("compact-hash-check-time")?
                     .filter(|_| gates.compact_hash_check),
             },
+            tls: self.tls()?,
             bcrypt_cost,
+            auth_token,
             auth_token_ttl: Duration::from_secs(auth_token_ttl_secs),
             gateway: self.switch("enable-grpc-gateway")?,
             cors: self.list("cors"),
@@ -595,6 +600,8 @@ struct Gates {
     initial_corrupt_check: bool,
     compact_hash_check: bool,
 }
+
+mod tls;
 
 #[cfg(test)]
 mod tests;

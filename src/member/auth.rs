@@ -1,12 +1,14 @@
 //! Who a member's clients are, and what they may ask of it.
 //!
-//! A client shows a token with every call. Which user that is, and what the user may do, is asked of the state in which
-//! the answer counts: for a command when it is applied, for a read in the state that is read. What a member refuses by its
-//! own state alone it asks again once it knows everything that was acknowledged before the call, so that a member that
-//! lags behind turns nobody away who has just been let in.
+//! A client shows a token with every call, or a certificate with its connection. Which user that is, and what the user may
+//! do, is asked of the state in which the answer counts: for a command when it is applied, for a read in the state that is
+//! read. What a member refuses by its own state alone it asks again once it knows everything that was acknowledged before
+//! the call, so that a member that lags behind turns nobody away who has just been let in.
 //!
 //! What a member would allow by its own state alone it allows to watch, and to keep leases alive: as if the client had come
 //! before what the member has not heard of yet. Whatever it writes, or reads linearizably, is checked in the newest state.
+
+use std::sync::Arc;
 
 use crate::config::limits;
 use crate::env::within;
@@ -16,6 +18,7 @@ use crate::machine::command::{Answer, Caller, Command, CommandError, ProvenUser,
 use crate::machine::state::State;
 use crate::member::Member;
 use crate::member::passwords::PasswordError;
+use crate::member::security::Claims;
 use crate::raft::pending::ProposeError;
 use crate::raft::read_index::ReadError;
 
@@ -30,6 +33,12 @@ pub enum Credential {
     None,
     /// The token of a session.
     Token(String),
+    /// A token whose signature holds, with what it claims.
+    Signed(Claims),
+    /// A token that was to be signed, and whose signature does not hold.
+    Forged,
+    /// A certificate that was verified, with the name of the user it stands for.
+    Certificate(Arc<str>),
 }
 
 /// Why nobody was signed in, or no user or role changed.
@@ -38,6 +47,9 @@ pub enum AuthError {
     /// The user is not known, or its password is another; which of both does not show.
     #[error("authentication failed, invalid user ID or password")]
     WrongPassword,
+    /// This member checks signed tokens, and has no key to sign one.
+    #[error("this member has no private key to sign a token with")]
+    NoSigningKey,
     /// The state refused.
     #[error(transparent)]
     Refused(#[from] CommandError),
@@ -114,13 +126,36 @@ impl Member {
     /// Who shows this, as `state` has it; the state is held meanwhile.
     pub(super) fn caller_in(&self, state: &State, who: &Credential) -> Result<Caller, CommandError> {
         let auth = state.auth();
-        match who {
-            Credential::Token(token) if auth.is_enabled() => {
-                let user = self.replica.user_of(token).ok_or(CommandError::InvalidAuthToken)?;
-                Ok(Caller::User(ProvenUser { user, auth_revision: auth.revision() }))
-            }
-            Credential::Token(_) | Credential::None => Ok(Caller::Anonymous),
+        if !auth.is_enabled() {
+            return Ok(Caller::Anonymous);
         }
+        let now = auth.revision();
+        let (user, auth_revision) = match who {
+            Credential::None => return Ok(Caller::Anonymous),
+            Credential::Token(token) => {
+                (self.replica.user_of(token).ok_or(CommandError::InvalidAuthToken)?, now)
+            }
+            Credential::Signed(claims)
+                if (claims.begins_secs..claims.ends_secs).contains(&self.wall_secs()) =>
+            {
+                (claims.user.clone(), claims.auth_revision)
+            }
+            Credential::Signed(_) | Credential::Forged => return Err(CommandError::InvalidAuthToken),
+            Credential::Certificate(user) => (user.clone(), now),
+        };
+        Ok(Caller::User(ProvenUser { user, auth_revision }))
+    }
+
+    /// What a token is worth, before any state is asked.
+    pub fn credential_of(&self, token: &str) -> Credential {
+        match &self.config.security.signed_tokens {
+            None => Credential::Token(token.to_owned()),
+            Some(signed) => signed.verify(token).map_or(Credential::Forged, Credential::Signed),
+        }
+    }
+
+    fn wall_secs(&self) -> u64 {
+        self.env.clock.wall_ms() / 1_000
     }
 
     /// As [`Member::propose`], for a client: what it may not do is refused.
@@ -159,7 +194,7 @@ impl Member {
         Answer { revision: self.revision(), result: Err(why) }
     }
 
-    /// Checks a user's password and opens a session; its token.
+    /// Checks a user's password and opens a session; its token. A signed token needs no session.
     ///
     /// # Errors
     /// See [`AuthError`].
@@ -169,6 +204,10 @@ impl Member {
             let Challenge { hash, stand_in, auth_revision } = self.challenge(user)?;
             if !self.passwords.matches(password, hash, stand_in).await? {
                 return Err(AuthError::WrongPassword);
+            }
+            if let Some(signed) = &self.config.security.signed_tokens {
+                // Nobody has to hear of it: what it claims is checked whenever it is shown.
+                return signed.sign(user, auth_revision, self.wall_secs()).ok_or(AuthError::NoSigningKey);
             }
             let (user, token) = (user.to_owned(), self.token_start());
             let command = Command::Authenticate { user, auth_revision, token };

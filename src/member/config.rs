@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::{CorruptionChecks, limits};
 use crate::machine::command::Member as MemberInfo;
 use crate::machine::watch::{CatchUpBudget, WatchLimits};
+use crate::member::Security;
 use crate::storage::engine::{ENGINE_CACHE_BYTES_DEFAULT, EngineKind};
 use crate::types::{ClusterId, MemberId};
 
@@ -37,6 +38,8 @@ pub struct MemberConfig {
     pub client_urls: Vec<String>,
     /// Which engine holds its state.
     pub engine: EngineKind,
+    /// Who may connect, how others are connected to, and what shows who a client is.
+    pub security: Security,
     /// Everything that can be tuned.
     pub knobs: Knobs,
 }

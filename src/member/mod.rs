@@ -7,11 +7,14 @@ mod auth;
 mod config;
 mod corruption;
 mod downgrade;
+#[cfg(not(madsim))]
+pub mod jwt;
 mod leases;
 mod maintain;
 mod membership;
 mod passwords;
 mod reads;
+mod security;
 mod turns;
 
 use std::sync::Arc;
@@ -47,6 +50,7 @@ pub use leases::LeaseLife;
 pub use membership::ChangeError;
 pub use passwords::PasswordError;
 pub use reads::{Piece, Pieces, Read};
+pub use security::{Claims, Security, SignedTokens};
 pub use turns::{Leaders, Place, Turn, TurnError};
 
 /// What a member is made of, all of it started.

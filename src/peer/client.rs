@@ -13,6 +13,7 @@ use crate::config::limits::PEER_MESSAGE_BYTES_MAX;
 use crate::env::{Clock, within};
 use crate::pb::peer as pb;
 use crate::pb::peer::peer_client::PeerClient;
+use crate::peer::dial::Dialer;
 use crate::types::{ApiLevel, ClusterId, MemberId, Term};
 
 /// Connecting to a peer takes longer than this only when it cannot be reached.
@@ -60,6 +61,7 @@ pub struct Peers {
 
 struct Inner {
     clock: Arc<dyn Clock>,
+    dialer: Dialer,
     cluster: ClusterId,
     member: MemberId,
     book: Mutex<BTreeMap<MemberId, Known>>,
@@ -74,10 +76,11 @@ struct Known {
 
 impl Peers {
     /// An empty address book for `member` of `cluster`.
-    pub fn new(clock: Arc<dyn Clock>, cluster: ClusterId, member: MemberId) -> Peers {
+    pub fn new(clock: Arc<dyn Clock>, dialer: Dialer, cluster: ClusterId, member: MemberId) -> Peers {
         Peers {
             inner: Arc::new(Inner {
                 clock,
+                dialer,
                 cluster,
                 member,
                 book: Mutex::default(),
@@ -97,7 +100,7 @@ impl Peers {
     /// Learns from whoever is reached at `url` where the members of this cluster are; nothing when it does not
     /// answer in time, or belongs to another.
     pub async fn learn_from(&self, url: &str, timeout: Duration) {
-        match discover(&*self.inner.clock, url, timeout).await {
+        match discover(&*self.inner.clock, &self.inner.dialer, url, timeout).await {
             Ok(answer) if answer.cluster == self.inner.cluster.0 => {
                 let others = answer.members.iter().filter(|member| member.id != self.inner.member.0);
                 others.for_each(|member| self.learn(MemberId(member.id), &member.peer_urls));
@@ -131,7 +134,8 @@ impl Peers {
             return Ok(client.clone());
         }
         let url = known.urls.first().ok_or(PeerError::UnknownMember(member))?;
-        let client = connect(url).map_err(|what| PeerError::Unreachable { member, what })?;
+        let client = connect(&self.inner.dialer, url);
+        let client = client.map_err(|what| PeerError::Unreachable { member, what })?;
         known.client = Some(client.clone());
         Ok(client)
     }
@@ -365,7 +369,7 @@ impl Peers {
 }
 
 /// A client for what is reached at `url`, which connects when it is first used.
-fn connect(url: &str) -> Result<PeerClient<Channel>, String> {
+fn connect(dialer: &Dialer, url: &str) -> Result<PeerClient<Channel>, String> {
     let endpoint = Endpoint::from_shared(url.to_owned())
         .map_err(|error| error.to_string())?
         .connect_timeout(CONNECT_TIMEOUT)
@@ -373,7 +377,7 @@ fn connect(url: &str) -> Result<PeerClient<Channel>, String> {
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
-    Ok(PeerClient::new(endpoint.connect_lazy())
+    Ok(PeerClient::new(dialer.channel(&endpoint, url)?)
         .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX))
 }
@@ -385,13 +389,14 @@ fn connect(url: &str) -> Result<PeerClient<Channel>, String> {
 /// Why there was no answer.
 pub async fn discover(
     clock: &dyn Clock,
+    dialer: &Dialer,
     url: &str,
     timeout: Duration,
 ) -> Result<pb::DiscoverResponse, String> {
-    let mut client = connect(url)?;
+    let mut client = connect(dialer, url)?;
     match within(clock, timeout, client.discover(pb::DiscoverRequest {})).await {
         Some(Ok(response)) => Ok(response.into_inner()),
-        Some(Err(status)) => Err(status.message().to_owned()),
+        Some(Err(status)) => Err(dialer.failure(url).unwrap_or_else(|| status.message().to_owned())),
         None => Err("no answer in time".to_owned()),
     }
 }

@@ -17,6 +17,7 @@ use crate::env::{Clock, Disk};
 use crate::machine::command::Member;
 use crate::pb::peer as pb;
 use crate::peer::client::discover;
+use crate::peer::dial::Dialer;
 use crate::storage::wal::{Identity, identity_of};
 use crate::types::{ClusterId, MemberId};
 
@@ -83,13 +84,14 @@ pub fn kept_place(disk: &dyn Disk, wal_dir: &Path, founder: Option<&Place>) -> i
 /// See [`JoinError`].
 pub async fn find_place(
     clock: &dyn Clock,
+    dialer: &Dialer,
     urls: &[String],
     own: &[String],
     timeout: Duration,
 ) -> Result<Place, JoinError> {
     let mut refused = Vec::new();
     for url in urls.iter().filter(|url| !own.contains(url)) {
-        match discover(clock, url, timeout).await {
+        match discover(clock, dialer, url, timeout).await {
             Ok(answer) => return place_in(answer, own),
             Err(why) => refused.push(format!("{url}: {why}")),
         }

@@ -5,9 +5,11 @@
 //! delays it.
 
 mod client;
+mod dial;
 pub mod join;
 pub mod listen;
 mod server;
 
 pub use client::{PeerError, Peers};
+pub use dial::Dialer;
 pub use server::{AppendAnswers, AppendRequests, PeerApi, PeerServer, SnapshotParts};

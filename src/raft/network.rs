@@ -345,6 +345,7 @@ mod tests {
 
     use super::*;
     use crate::env::Env;
+    use crate::peer::Dialer;
     use crate::raft::log_store::tests::{entry, id, purged_up_to_3};
     use crate::types::ClusterId;
 
@@ -363,7 +364,7 @@ mod tests {
         let mut log = purged_up_to_3(dir.path()).unwrap();
         let clock = Env::real().unwrap().clock;
         let timeouts = NetworkTimeouts { append: Duration::from_secs(1), snapshot: Duration::from_secs(1) };
-        let peers = Peers::new(clock.clone(), ClusterId(1), MemberId(1));
+        let peers = Peers::new(clock.clone(), Dialer::default(), ClusterId(1), MemberId(1));
         let network = Network::new(peers, clock, timeouts, log.refusals());
         let connection = Connection { network, target: MemberId(2) };
         let sent = Arc::new(Sent::default());

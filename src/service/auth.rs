@@ -1,7 +1,7 @@
 //! Users, roles and permissions, and signing in.
 
 use tonic::metadata::MetadataMap;
-use tonic::{Request, Response, Status};
+use tonic::{Extensions, Request, Response, Status};
 
 use crate::machine::auth::change::AuthChange;
 use crate::machine::command::{Caller, CommandError};
@@ -28,9 +28,10 @@ impl AuthService {
     async fn change(
         &self,
         metadata: &MetadataMap,
+        extensions: &Extensions,
         change: AuthChange,
     ) -> Result<Option<pb::ResponseHeader>, Status> {
-        let who = Calls::who(metadata);
+        let who = self.calls.who(metadata, extensions);
         let changing = async {
             self.calls.member().change_auth(&who, change).await.map_err(ApiError::from)?;
             Ok(Some(self.calls.header_now()))
@@ -42,11 +43,12 @@ impl AuthService {
     async fn ask<T>(
         &self,
         metadata: &MetadataMap,
+        extensions: &Extensions,
         ask: impl FnOnce(&State, &Caller) -> Result<T, CommandError>,
     ) -> Result<(Option<pb::ResponseHeader>, T), Status> {
         let asking = async {
             self.calls.member().linearizable().await.map_err(ApiError::from)?;
-            let answer = self.calls.admit_here(metadata, ask).await?;
+            let answer = self.calls.admit_here(&self.calls.who(metadata, extensions), ask).await?;
             Ok((Some(self.calls.header_now()), answer))
         };
         self.calls.unary(metadata, asking).await
@@ -59,7 +61,7 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthEnableRequest>,
     ) -> Result<Response<pb::AuthEnableResponse>, Status> {
-        let header = self.change(request.metadata(), AuthChange::Enable).await?;
+        let header = self.change(request.metadata(), request.extensions(), AuthChange::Enable).await?;
         Ok(Response::new(pb::AuthEnableResponse { header }))
     }
 
@@ -67,7 +69,7 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthDisableRequest>,
     ) -> Result<Response<pb::AuthDisableResponse>, Status> {
-        let header = self.change(request.metadata(), AuthChange::Disable).await?;
+        let header = self.change(request.metadata(), request.extensions(), AuthChange::Disable).await?;
         Ok(Response::new(pb::AuthDisableResponse { header }))
     }
 
@@ -103,10 +105,10 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthUserAddRequest>,
     ) -> Result<Response<pb::AuthUserAddResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let adding = async {
             let member = self.calls.member();
-            let who = Calls::who(&metadata);
+            let who = self.calls.who(&metadata, &extensions);
             let without = request.options.is_some_and(|options| options.no_password);
             let password = if without {
                 None
@@ -125,9 +127,9 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthUserGetRequest>,
     ) -> Result<Response<pb::AuthUserGetResponse>, Status> {
-        let (metadata, _, pb::AuthUserGetRequest { name }) = request.into_parts();
+        let (metadata, extensions, pb::AuthUserGetRequest { name }) = request.into_parts();
         let (header, roles) = self
-            .ask(&metadata, |state, caller| {
+            .ask(&metadata, &extensions, |state, caller| {
                 state.auth().check_sees_user(caller, &name)?;
                 let user = state.auth().user(&name).ok_or(CommandError::UserNotFound)?;
                 Ok(user.roles().map(str::to_owned).collect())
@@ -141,7 +143,7 @@ impl Auth for AuthService {
         request: Request<pb::AuthUserListRequest>,
     ) -> Result<Response<pb::AuthUserListResponse>, Status> {
         let (header, users) = self
-            .ask(request.metadata(), |state, caller| {
+            .ask(request.metadata(), request.extensions(), |state, caller| {
                 state.auth().check_root(caller)?;
                 Ok(state.auth().users().map(|(name, _)| name.to_owned()).collect())
             })
@@ -153,8 +155,9 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthUserDeleteRequest>,
     ) -> Result<Response<pb::AuthUserDeleteResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let header = self.change(&metadata, AuthChange::UserDelete { user: request.name }).await?;
+        let (metadata, extensions, request) = request.into_parts();
+        let header =
+            self.change(&metadata, &extensions, AuthChange::UserDelete { user: request.name }).await?;
         Ok(Response::new(pb::AuthUserDeleteResponse { header }))
     }
 
@@ -162,10 +165,10 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthUserChangePasswordRequest>,
     ) -> Result<Response<pb::AuthUserChangePasswordResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let changing = async {
             let member = self.calls.member();
-            let who = Calls::who(&metadata);
+            let who = self.calls.who(&metadata, &extensions);
             let password = member.hash_password(&who, &request.password).await.map_err(ApiError::from)?;
             let change = AuthChange::UserChangePassword { user: request.name, password };
             member.change_auth(&who, change).await.map_err(ApiError::from)?;
@@ -178,8 +181,8 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthUserGrantRoleRequest>,
     ) -> Result<Response<pb::AuthUserGrantRoleResponse>, Status> {
-        let (metadata, _, pb::AuthUserGrantRoleRequest { user, role }) = request.into_parts();
-        let header = self.change(&metadata, AuthChange::UserGrantRole { user, role }).await?;
+        let (metadata, extensions, pb::AuthUserGrantRoleRequest { user, role }) = request.into_parts();
+        let header = self.change(&metadata, &extensions, AuthChange::UserGrantRole { user, role }).await?;
         Ok(Response::new(pb::AuthUserGrantRoleResponse { header }))
     }
 
@@ -187,8 +190,9 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthUserRevokeRoleRequest>,
     ) -> Result<Response<pb::AuthUserRevokeRoleResponse>, Status> {
-        let (metadata, _, pb::AuthUserRevokeRoleRequest { name, role }) = request.into_parts();
-        let header = self.change(&metadata, AuthChange::UserRevokeRole { user: name, role }).await?;
+        let (metadata, extensions, pb::AuthUserRevokeRoleRequest { name, role }) = request.into_parts();
+        let header =
+            self.change(&metadata, &extensions, AuthChange::UserRevokeRole { user: name, role }).await?;
         Ok(Response::new(pb::AuthUserRevokeRoleResponse { header }))
     }
 
@@ -196,8 +200,8 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthRoleAddRequest>,
     ) -> Result<Response<pb::AuthRoleAddResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let header = self.change(&metadata, AuthChange::RoleAdd { role: request.name }).await?;
+        let (metadata, extensions, request) = request.into_parts();
+        let header = self.change(&metadata, &extensions, AuthChange::RoleAdd { role: request.name }).await?;
         Ok(Response::new(pb::AuthRoleAddResponse { header }))
     }
 
@@ -205,9 +209,9 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthRoleGetRequest>,
     ) -> Result<Response<pb::AuthRoleGetResponse>, Status> {
-        let (metadata, _, pb::AuthRoleGetRequest { role: name }) = request.into_parts();
+        let (metadata, extensions, pb::AuthRoleGetRequest { role: name }) = request.into_parts();
         let (header, perm) = self
-            .ask(&metadata, |state, caller| {
+            .ask(&metadata, &extensions, |state, caller| {
                 state.auth().check_sees_role(caller, &name)?;
                 convert::permissions(state.auth(), &name).ok_or(CommandError::RoleNotFound)
             })
@@ -220,7 +224,7 @@ impl Auth for AuthService {
         request: Request<pb::AuthRoleListRequest>,
     ) -> Result<Response<pb::AuthRoleListResponse>, Status> {
         let (header, roles) = self
-            .ask(request.metadata(), |state, caller| {
+            .ask(request.metadata(), request.extensions(), |state, caller| {
                 state.auth().check_root(caller)?;
                 Ok(state.auth().roles().map(|(name, _)| name.to_owned()).collect())
             })
@@ -232,8 +236,9 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthRoleDeleteRequest>,
     ) -> Result<Response<pb::AuthRoleDeleteResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let header = self.change(&metadata, AuthChange::RoleDelete { role: request.role }).await?;
+        let (metadata, extensions, request) = request.into_parts();
+        let header =
+            self.change(&metadata, &extensions, AuthChange::RoleDelete { role: request.role }).await?;
         Ok(Response::new(pb::AuthRoleDeleteResponse { header }))
     }
 
@@ -241,10 +246,10 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthRoleGrantPermissionRequest>,
     ) -> Result<Response<pb::AuthRoleGrantPermissionResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let permission = convert::permission(request.perm)?;
         let change = AuthChange::RoleGrantPermission { role: request.name, permission };
-        let header = self.change(&metadata, change).await?;
+        let header = self.change(&metadata, &extensions, change).await?;
         Ok(Response::new(pb::AuthRoleGrantPermissionResponse { header }))
     }
 
@@ -252,10 +257,10 @@ impl Auth for AuthService {
         &self,
         request: Request<pb::AuthRoleRevokePermissionRequest>,
     ) -> Result<Response<pb::AuthRoleRevokePermissionResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let range = KeyRange::from_wire(request.key, request.range_end);
         let change = AuthChange::RoleRevokePermission { role: request.role, range };
-        let header = self.change(&metadata, change).await?;
+        let header = self.change(&metadata, &extensions, change).await?;
         Ok(Response::new(pb::AuthRoleRevokePermissionResponse { header }))
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tonic::Status;
 use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request, Status};
 
 use crate::env::{Env, within};
 use crate::machine::command::{Caller, CommandError};
 use crate::machine::state::State;
 use crate::member::{Credential, Member};
 use crate::pb::etcdserverpb::ResponseHeader;
+use crate::peer::listen;
 use crate::service::status::ApiError;
 use crate::types::Revision;
 
@@ -69,12 +70,21 @@ impl Calls {
         self.header(self.member.revision())
     }
 
-    /// What a client shows of who it is.
-    pub fn who(metadata: &MetadataMap) -> Credential {
-        let shown = |key| metadata.get(key).and_then(|value| value.to_str().ok());
-        let token = shown(TOKEN)
-            .or_else(|| shown(AUTHORIZATION).map(|value| value.strip_prefix(BEARER).unwrap_or(value)));
-        token.map_or(Credential::None, |token| Credential::Token(token.to_owned()))
+    /// What a client shows of who it is: a token, or where it shows none the certificate of its connection, if
+    /// certificates name users here.
+    pub fn who(&self, metadata: &MetadataMap, extensions: &Extensions) -> Credential {
+        let certificates = self.member.config().security.certificates_name_users;
+        match token(metadata) {
+            Some(token) => self.member.credential_of(token),
+            None => listen::common_name(extensions)
+                .filter(|_| certificates)
+                .map_or(Credential::None, Credential::Certificate),
+        }
+    }
+
+    /// As [`Calls::who`], of a request that is still whole.
+    pub fn who_asks<T>(&self, request: &Request<T>) -> Credential {
+        self.who(request.metadata(), request.extensions())
     }
 
     /// What `check` says of the client, by the state of this member: see [`Member::admit_here`].
@@ -83,12 +93,11 @@ impl Calls {
     /// The client is refused, or the state cannot be read.
     pub async fn admit_here<T>(
         &self,
-        metadata: &MetadataMap,
+        who: &Credential,
         check: impl FnOnce(&State, &Caller) -> Result<T, CommandError>,
     ) -> Result<T, Status> {
-        let who = Calls::who(metadata);
-        self.member.await_session(&who).await;
-        let said = self.member.admit_here(&who, check).map_err(ApiError::from)?;
+        self.member.await_session(who).await;
+        let said = self.member.admit_here(who, check).map_err(ApiError::from)?;
         Ok(said.map_err(ApiError::from)?)
     }
 
@@ -96,8 +105,8 @@ impl Calls {
     ///
     /// # Errors
     /// As [`Calls::admit_here`].
-    pub async fn admit_root(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        self.admit_here(metadata, |state, caller| state.auth().check_root(caller)).await
+    pub async fn admit_root(&self, who: &Credential) -> Result<(), Status> {
+        self.admit_here(who, |state, caller| state.auth().check_root(caller)).await
     }
 
     /// Answers a unary call of which a learner does not answer: as [`Calls::unary_on_learner`] otherwise.
@@ -185,6 +194,12 @@ fn name(metadata: &MetadataMap) -> Option<String> {
     metadata.get(CALL_NAME).and_then(|name| name.to_str().ok()).map(str::to_owned)
 }
 
+/// The token that a client shows.
+fn token(metadata: &MetadataMap) -> Option<&str> {
+    let shown = |key| metadata.get(key).and_then(|value| value.to_str().ok());
+    shown(TOKEN).or_else(|| shown(AUTHORIZATION).map(|value| value.strip_prefix(BEARER).unwrap_or(value)))
+}
+
 fn wants_leader(metadata: &MetadataMap) -> bool {
     metadata.get(HAS_LEADER).is_some_and(|value| value == "true")
 }
@@ -233,13 +248,13 @@ mod tests {
     #[test]
     fn a_token_is_found_where_clients_put_it() {
         let mut metadata = MetadataMap::new();
-        assert_eq!(Calls::who(&metadata), Credential::None);
+        assert_eq!(token(&metadata), None);
         metadata.insert(AUTHORIZATION, "Bearer abc.7".parse().unwrap());
-        assert_eq!(Calls::who(&metadata), Credential::Token("abc.7".to_owned()));
+        assert_eq!(token(&metadata), Some("abc.7"));
         metadata.insert(AUTHORIZATION, "abc.8".parse().unwrap());
-        assert_eq!(Calls::who(&metadata), Credential::Token("abc.8".to_owned()));
+        assert_eq!(token(&metadata), Some("abc.8"));
         metadata.insert(TOKEN, "abc.9".parse().unwrap());
-        assert_eq!(Calls::who(&metadata), Credential::Token("abc.9".to_owned()));
+        assert_eq!(token(&metadata), Some("abc.9"));
     }
 
     #[test]

@@ -92,39 +92,54 @@ impl Cluster for ClusterService {
         &self,
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.list(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls
+            .unary(&metadata, self.list(&self.calls.who(&metadata, &extensions), request))
+            .await
+            .map(Response::new)
     }
 
     async fn member_add(
         &self,
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.add(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls
+            .unary(&metadata, self.add(&self.calls.who(&metadata, &extensions), request))
+            .await
+            .map(Response::new)
     }
 
     async fn member_remove(
         &self,
         request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.remove(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls
+            .unary(&metadata, self.remove(&self.calls.who(&metadata, &extensions), request))
+            .await
+            .map(Response::new)
     }
 
     async fn member_update(
         &self,
         request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.update(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls
+            .unary(&metadata, self.update(&self.calls.who(&metadata, &extensions), request))
+            .await
+            .map(Response::new)
     }
 
     async fn member_promote(
         &self,
         request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.promote(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls
+            .unary(&metadata, self.promote(&self.calls.who(&metadata, &extensions), request))
+            .await
+            .map(Response::new)
     }
 }

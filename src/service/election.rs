@@ -91,31 +91,34 @@ impl Election for ElectionService {
         &self,
         request: Request<pb::CampaignRequest>,
     ) -> Result<Response<pb::CampaignResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.stand(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let who = self.calls.who(&metadata, &extensions);
+        self.calls.unary(&metadata, self.stand(&who, request)).await.map(Response::new)
     }
 
     async fn proclaim(
         &self,
         request: Request<pb::ProclaimRequest>,
     ) -> Result<Response<pb::ProclaimResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.say(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let who = self.calls.who(&metadata, &extensions);
+        self.calls.unary(&metadata, self.say(&who, request)).await.map(Response::new)
     }
 
     async fn leader(
         &self,
         request: Request<pb::LeaderRequest>,
     ) -> Result<Response<pb::LeaderResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.look(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let who = self.calls.who(&metadata, &extensions);
+        self.calls.unary(&metadata, self.look(&who, request)).await.map(Response::new)
     }
 
     type ObserveStream = LeaderAnswers;
 
     async fn observe(&self, request: Request<pb::LeaderRequest>) -> Result<Response<LeaderAnswers>, Status> {
         let leaderless = self.calls.leaderless(request.metadata())?;
-        let who = Calls::who(request.metadata());
+        let who = self.calls.who_asks(&request);
         let leaders = self.calls.member().leaders_of(&who, request.into_inner().name);
         let observed = Observed { calls: self.calls.clone(), leaders, leaderless: Box::pin(leaderless) };
         let answers = unfold(Some(observed), |observed| async move {
@@ -131,8 +134,9 @@ impl Election for ElectionService {
         &self,
         request: Request<pb::ResignRequest>,
     ) -> Result<Response<pb::ResignResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.step_down(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let who = self.calls.who(&metadata, &extensions);
+        self.calls.unary(&metadata, self.step_down(&who, request)).await.map(Response::new)
     }
 }
 

@@ -88,8 +88,8 @@ pub(super) fn unexpected(reply: &Reply) -> Status {
 #[tonic::async_trait]
 impl Kv for KvService {
     async fn range(&self, request: Request<pb::RangeRequest>) -> Result<Response<pb::RangeResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        let who = Calls::who(&metadata);
+        let (metadata, extensions, request) = request.into_parts();
+        let who = self.calls.who(&metadata, &extensions);
         // The one read that a learner answers: from its own state, as the client has asked for.
         let answer = if request.serializable {
             self.calls.unary_on_learner(&metadata, self.read(&who, request)).await
@@ -105,7 +105,7 @@ impl Kv for KvService {
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<RangeAnswers>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let linearizable = !request.serializable;
         let range = convert::range(request)?;
         if !convert::is_streamable(&range) {
@@ -114,7 +114,7 @@ impl Kv for KvService {
             ));
         }
         let begun = async {
-            let who = Calls::who(&metadata);
+            let who = self.calls.who(&metadata, &extensions);
             let begun = self.calls.member().range_pieces(&who, range, linearizable).await;
             let (revision, pieces) = begun.map_err(ApiError::from)?;
             Ok((revision, pieces.map_err(ApiError::from)?))
@@ -124,9 +124,12 @@ impl Kv for KvService {
     }
 
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let answer = async {
-            match self.propose(&Calls::who(&metadata), Command::Put(convert::put(request)?)).await? {
+            match self
+                .propose(&self.calls.who(&metadata, &extensions), Command::Put(convert::put(request)?))
+                .await?
+            {
                 (header, Reply::Put { prev_kv }) => {
                     Ok(pb::PutResponse { header: Some(header), prev_kv: prev_kv.map(convert::key_value) })
                 }
@@ -140,10 +143,10 @@ impl Kv for KvService {
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         let answer = async {
             let command = Command::DeleteRange(convert::delete_range(request)?);
-            match self.propose(&Calls::who(&metadata), command).await? {
+            match self.propose(&self.calls.who(&metadata, &extensions), command).await? {
                 (header, Reply::DeleteRange { deleted, prev_kvs }) => Ok(pb::DeleteRangeResponse {
                     header: Some(header),
                     deleted,
@@ -156,16 +159,22 @@ impl Kv for KvService {
     }
 
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.transact(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls
+            .unary(&metadata, self.transact(&self.calls.who(&metadata, &extensions), request))
+            .await
+            .map(Response::new)
     }
 
     async fn compact(
         &self,
         request: Request<pb::CompactionRequest>,
     ) -> Result<Response<pb::CompactionResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.compaction(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls
+            .unary(&metadata, self.compaction(&self.calls.who(&metadata, &extensions), request))
+            .await
+            .map(Response::new)
     }
 }
 

@@ -105,16 +105,22 @@ impl Lease for LeaseService {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.grant(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls
+            .unary(&metadata, self.grant(&self.calls.who(&metadata, &extensions), request))
+            .await
+            .map(Response::new)
     }
 
     async fn lease_revoke(
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.revoke(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls
+            .unary(&metadata, self.revoke(&self.calls.who(&metadata, &extensions), request))
+            .await
+            .map(Response::new)
     }
 
     type LeaseKeepAliveStream = KeepAlives;
@@ -124,7 +130,7 @@ impl Lease for LeaseService {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<KeepAlives>, Status> {
         let leaderless = self.calls.leaderless(request.metadata())?;
-        let (calls, who) = (self.calls.clone(), Arc::new(Calls::who(request.metadata())));
+        let (calls, who) = (self.calls.clone(), Arc::new(self.calls.who_asks(&request)));
         let renewals = request.into_inner().map(move |request| {
             let (calls, who) = (calls.clone(), who.clone());
             async move { renew(&calls, &who, request?.id).await }
@@ -138,9 +144,9 @@ impl Lease for LeaseService {
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
+        let (metadata, extensions, request) = request.into_parts();
         self.calls
-            .unary(&metadata, self.time_to_live(&Calls::who(&metadata), request))
+            .unary(&metadata, self.time_to_live(&self.calls.who(&metadata, &extensions), request))
             .await
             .map(Response::new)
     }
@@ -149,7 +155,7 @@ impl Lease for LeaseService {
         &self,
         request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
-        let who = Calls::who(request.metadata());
+        let who = self.calls.who_asks(&request);
         self.calls.unary(request.metadata(), self.list(&who)).await.map(Response::new)
     }
 }

@@ -47,15 +47,17 @@ impl LockService {
 #[tonic::async_trait]
 impl Lock for LockService {
     async fn lock(&self, request: Request<pb::LockRequest>) -> Result<Response<pb::LockResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.hold(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let who = self.calls.who(&metadata, &extensions);
+        self.calls.unary(&metadata, self.hold(&who, request)).await.map(Response::new)
     }
 
     async fn unlock(
         &self,
         request: Request<pb::UnlockRequest>,
     ) -> Result<Response<pb::UnlockResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.give_back(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let who = self.calls.who(&metadata, &extensions);
+        self.calls.unary(&metadata, self.give_back(&who, request)).await.map(Response::new)
     }
 }

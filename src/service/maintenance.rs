@@ -165,21 +165,26 @@ fn bytes(count: u64) -> i64 {
 #[tonic::async_trait]
 impl Maintenance for MaintenanceService {
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.unary(&metadata, self.alarms(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls
+            .unary(&metadata, self.alarms(&self.calls.who(&metadata, &extensions), request))
+            .await
+            .map(Response::new)
     }
 
     async fn status(
         &self,
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        self.calls.admit_here(request.metadata(), |state, caller| state.auth().check_known(caller)).await?;
+        self.calls
+            .admit_here(&self.calls.who_asks(&request), |state, caller| state.auth().check_known(caller))
+            .await?;
         // Asked most of all when something is wrong: a missing leader is an answer here, never an error.
         self.member_status().await.map(Response::new)
     }
 
     async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
-        self.calls.admit_root(request.metadata()).await?;
+        self.calls.admit_root(&self.calls.who_asks(&request)).await?;
         let status = self.calls.member().status();
         let [a, b, c, d, ..] = status.hash.1.to_be_bytes();
         Ok(Response::new(pb::HashResponse {
@@ -192,8 +197,8 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.admit_root(&metadata).await?;
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls.admit_root(&self.calls.who(&metadata, &extensions)).await?;
         self.calls.unary(&metadata, self.checksum(request)).await.map(Response::new)
     }
 
@@ -201,7 +206,7 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        self.calls.admit_root(request.metadata()).await?;
+        self.calls.admit_root(&self.calls.who_asks(&request)).await?;
         let member = self.calls.member().clone();
         let defragmenting = async {
             // Begun, it goes on to its end, whether or not its client waits for that.
@@ -221,14 +226,14 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<SnapshotAnswers>, Status> {
-        self.calls.admit_root(request.metadata()).await?;
+        self.calls.admit_root(&self.calls.who_asks(&request)).await?;
         let leaderless = self.calls.leaderless_on_learner(request.metadata())?;
         let offer = self.images.offer().ok_or(ApiError::TOO_MANY_REQUESTS)?;
         let member = self.calls.member().clone();
         let view = async { member.pinned_state().await.map_err(|error| ApiError::from(error).into()) };
         let view = self.calls.unary_on_learner(request.metadata(), view).await?;
         // Again, in a state that is no older than what is sent: users may have been made meanwhile.
-        self.calls.admit_root(request.metadata()).await?;
+        self.calls.admit_root(&self.calls.who_asks(&request)).await?;
         let pieces = offer.send(member.clone(), self.calls.env().clone(), view);
         let answers = unfold(Some((pieces, Box::pin(leaderless))), move |under_way| {
             let member = member.clone();
@@ -250,8 +255,8 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.admit_root(&metadata).await?;
+        let (metadata, extensions, request) = request.into_parts();
+        self.calls.admit_root(&self.calls.who(&metadata, &extensions)).await?;
         let moving = async {
             let moved = self.calls.member().move_leader(MemberId(request.target_id)).await;
             moved.map_err(ApiError::from)?;
@@ -265,8 +270,9 @@ impl Maintenance for MaintenanceService {
         &self,
         request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
-        let (metadata, _, request) = request.into_parts();
-        self.calls.admit_root(&metadata).await?;
-        self.calls.unary(&metadata, self.downgrades(&Calls::who(&metadata), request)).await.map(Response::new)
+        let (metadata, extensions, request) = request.into_parts();
+        let who = self.calls.who(&metadata, &extensions);
+        self.calls.admit_root(&who).await?;
+        self.calls.unary(&metadata, self.downgrades(&who, request)).await.map(Response::new)
     }
 }

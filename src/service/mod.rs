@@ -62,5 +62,6 @@ pub async fn serve(member: Arc<Member>, env: &Env, address: SocketAddr) -> std::
         .add_service(sized!(ElectionServer::new(election::ElectionService::new(calls.clone()))))
         .add_service(sized!(MaintenanceServer::new(maintenance::MaintenanceService::new(calls))))
         .add_service(HealthServer::new(health::HealthService));
-    listen::serve(router, address, env, "client").await
+    let gate = member.config().security.gate(address);
+    listen::serve(router, address, gate, env, "client").await
 }

@@ -134,6 +134,8 @@ table! {
     ROLE_NOT_GRANTED = FailedPrecondition, "etcdserver: role is not granted to the user";
     /// The role does not have the permission.
     PERMISSION_NOT_GRANTED = FailedPrecondition, "etcdserver: permission is not granted to the role";
+    /// This member checks tokens, and cannot sign any.
+    NO_SIGNING_KEY = Unknown, "etcdserver: token signing attempted with verify-only key";
     /// The token belongs to no session.
     INVALID_AUTH_TOKEN = Unauthenticated, "etcdserver: invalid auth token";
     /// What would lock everybody out, or a range of keys that is none.
@@ -264,6 +266,7 @@ impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> ApiError {
         match error {
             AuthError::WrongPassword => ApiError::AUTH_FAILED,
+            AuthError::NoSigningKey => ApiError::NO_SIGNING_KEY,
             AuthError::Refused(refused) => refused.into(),
             AuthError::Password(PasswordError::TooMany) => ApiError::TOO_MANY_REQUESTS,
             AuthError::Password(PasswordError::TooLong) => ApiError::PASSWORD_TOO_LONG,

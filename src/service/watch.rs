@@ -57,7 +57,7 @@ impl Watch for WatchService {
         let leaderless = self.calls.leaderless(request.metadata())?;
         let stream = Arc::new(self.calls.member().watch());
         let (failed, at_failure) = oneshot::channel();
-        let gate = Gate { calls: self.calls.clone(), who: Calls::who(request.metadata()) };
+        let gate = Gate { calls: self.calls.clone(), who: self.calls.who_asks(&request) };
         let requests = Requests(tokio::spawn(take(gate, request.into_inner(), stream.clone(), failed)));
         let turns = Turns {
             calls: self.calls.clone(),

@@ -1,13 +1,17 @@
 //! Users, roles and permissions through real gRPC: signing in, what is asked of every call, and when rights begin and end.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use quorate::config::tls::{Allowed, KeyPairFiles, NamedFile, TlsProtocol, Transport};
+use quorate::env::Env;
 use quorate::member::Member;
-use quorate::node::Knobs;
+use quorate::member::jwt::{Jwt, Keys};
+use quorate::node::{Knobs, Security};
 use quorate::pb::authpb::{Permission, UserAddOptions, permission::Type};
 use quorate::pb::etcdserverpb as pb;
 use quorate::pb::etcdserverpb::auth_client::AuthClient;
@@ -17,8 +21,14 @@ use quorate::pb::etcdserverpb::watch_client::WatchClient;
 use quorate::pb::etcdserverpb::watch_request::RequestUnion;
 use quorate::pb::v3electionpb::{CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest, ResignRequest};
 use quorate::pb::v3lockpb::{LockRequest, UnlockRequest};
+use quorate::peer::listen::Gate;
 use quorate::storage::engine::EngineKind;
-use tonic::transport::Channel;
+use quorate::tls::dial::{Dial, DialFiles, Trust};
+use quorate::tls::server::{Server, Whom};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::cluster::{Cluster, Place, quick, soon, until};
@@ -462,33 +472,45 @@ async fn outcome(
     Ok(())
 }
 
-#[tokio::test]
-async fn no_call_of_any_service_escapes_the_check() {
-    let listed: BTreeSet<String> = calls().iter().map(|(call, ..)| (*call).to_owned()).collect();
-    let missing: Vec<String> = defined().difference(&listed).cloned().collect();
-    assert_eq!(missing, Vec::<String>::new());
-    assert_eq!(listed.difference(&defined()).collect::<Vec<_>>(), Vec::<&String>::new());
+/// A client: its connection, and the token that it shows.
+type Asker = (Channel, Option<String>);
 
-    let cluster = Cluster::start(1, knobs()).await;
-    let channel = cluster.connect(0).await;
-    let mut auth = AuthClient::new(channel.clone());
-    // A key and a lease that carries one, so that there is something to be refused.
+/// Those who ask for everything.
+struct Askers {
+    /// One who does not say who it is.
+    nobody: Asker,
+    /// One whose token means nothing.
+    stranger: Asker,
+    /// A user without roles.
+    carol: Asker,
+    /// The user `root`.
+    root: Asker,
+}
+
+/// A key and a lease that carries one, so that there is something to be refused; and users.
+async fn furnish(channel: &Channel) -> AuthClient<Channel> {
     LeaseClient::new(channel.clone()).lease_grant(pb::LeaseGrantRequest { id: 77, ttl: 600 }).await.unwrap();
     KvClient::new(channel.clone()).put(pb::PutRequest { lease: 77, ..put("k") }).await.unwrap();
+    let mut auth = AuthClient::new(channel.clone());
+    auth.user_add(user_add("carol", "secret of carol")).await.unwrap();
     guard(&mut auth).await;
-    let root = sign_in(&mut auth, "root", "secret of root").await.unwrap();
-    auth.user_add(shown(&root, user_add("carol", "secret of carol"))).await.unwrap();
-    let carol = sign_in(&mut auth, "carol", "secret of carol").await.unwrap();
+    auth
+}
 
+/// Every call, by everybody.
+async fn every_call_is_checked(member: &Member, askers: &Askers) {
+    let ask = async |(channel, token): &Asker, call: &str, request: &[u8]| {
+        outcome(channel, token.as_deref(), call, request).await
+    };
     let empty = error(Code::InvalidArgument, "user name is empty");
     let bad = error(Code::Unauthenticated, "invalid auth token");
     let denied = error(Code::PermissionDenied, "permission denied");
     let auth_errors = [&empty, &bad, &denied];
-    let before = cluster.members[0].status().revision;
+    let before = member.status().revision;
     for (call, request, need) in calls() {
-        let anonymous = outcome(&channel, None, call, &request).await;
-        let stranger = outcome(&channel, Some("nonsense"), call, &request).await;
-        let plain = outcome(&channel, Some(&carol), call, &request).await;
+        let anonymous = ask(&askers.nobody, call, &request).await;
+        let stranger = ask(&askers.stranger, call, &request).await;
+        let plain = ask(&askers.carol, call, &request).await;
         match need {
             Need::Open => {
                 for answer in [anonymous, stranger, plain] {
@@ -509,14 +531,114 @@ async fn no_call_of_any_service_escapes_the_check() {
             }
         }
     }
-    assert_eq!(cluster.members[0].status().revision, before, "nothing was written");
+    assert_eq!(member.status().revision, before, "nothing was written");
     for (call, request, _) in calls() {
-        let answer = outcome(&channel, Some(&root), call, &request).await;
+        let answer = ask(&askers.root, call, &request).await;
         assert!(
             !answer.as_ref().is_err_and(|told| auth_errors.contains(&told)),
             "{call} by root: {answer:?}"
         );
     }
+}
+
+/// As [`every_call_is_checked`], of a member to which tokens say who a client is.
+async fn every_call_is_checked_by_tokens(security: Security) {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place { security, ..Place::new(dir.path(), 1, EngineKind::Redb, knobs()) };
+    let cluster = place.start_all().await;
+    let channel = cluster.connect(0).await;
+    let mut auth = furnish(&channel).await;
+    let mut token = async |name: &str| sign_in(&mut auth, name, &format!("secret of {name}")).await.unwrap();
+    let with = |token: Option<&str>| (channel.clone(), token.map(str::to_owned));
+    let askers = Askers {
+        nobody: with(None),
+        stranger: with(Some("nonsense")),
+        carol: with(Some(&token("carol").await)),
+        root: with(Some(&token("root").await)),
+    };
+    every_call_is_checked(&cluster.members[0], &askers).await;
+}
+
+#[tokio::test]
+async fn no_call_of_any_service_escapes_the_check() {
+    let listed: BTreeSet<String> = calls().iter().map(|(call, ..)| (*call).to_owned()).collect();
+    let missing: Vec<String> = defined().difference(&listed).cloned().collect();
+    assert_eq!(missing, Vec::<String>::new());
+    assert_eq!(listed.difference(&defined()).collect::<Vec<_>>(), Vec::<&String>::new());
+    every_call_is_checked_by_tokens(Security::default()).await;
+}
+
+#[tokio::test]
+async fn no_call_escapes_the_check_where_tokens_are_signed() {
+    let keys = Keys { public: None, private: Some(b"a secret of members".to_vec()) };
+    let signed = Jwt::new("HS256", &keys, Duration::from_secs(600)).unwrap();
+    every_call_is_checked_by_tokens(Security {
+        signed_tokens: Some(Arc::new(signed)),
+        ..Security::default()
+    })
+    .await;
+}
+
+/// A certificate authority of its own, and certificates of members and clients in a folder.
+fn certificates(dir: &Path, common_names: &[&str]) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let key = KeyPair::generate().unwrap();
+    std::fs::write(dir.join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    let authority = Issuer::new(params, key);
+    for common_name in common_names {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        if *common_name != "nobody" {
+            params.distinguished_name.push(DnType::CommonName, *common_name);
+        }
+        let key = KeyPair::generate().unwrap();
+        let cert = params.signed_by(&key, &authority).unwrap().pem();
+        std::fs::write(dir.join(format!("{common_name}.pem")), cert + &key.serialize_pem()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn no_call_escapes_the_check_where_certificates_name_users() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path(), &["member", "nobody", "carol", "root"]);
+    let env = Env::real().unwrap();
+    let worker = env.workers.start("tls");
+    let named = |name: &str| NamedFile { flag: "cert-file", path: dir.path().join(format!("{name}.pem")) };
+    // One file holds both.
+    let pair = |name: &str| KeyPairFiles { cert: named(name), key: named(name) };
+    let transport = Transport { trusted_ca: Some(named("ca")), any_address: true, ..Transport::default() };
+    let protocol = TlsProtocol::default();
+    let server = Server::start(Whom::Clients, &transport, pair("member"), &protocol, &env, &worker).await;
+    let gate = Gate { tls: Some(server.unwrap()) };
+    let mut place = Place::new(dir.path(), 1, EngineKind::Redb, knobs());
+    place.security.gates.insert(place.clients[0], gate);
+    place.security.certificates_name_users = true;
+    let cluster = place.start_all().await;
+
+    let as_ = async |name: &str| {
+        let files = DialFiles {
+            trust: Trust::Authorities(named("ca")),
+            own: Some(pair(name)),
+            crl: None,
+            allowed: Allowed::Any,
+            protocol: TlsProtocol::default(),
+            clock: env.clock.clone(),
+        };
+        let dial = Dial::once(&files, &env).unwrap();
+        let endpoint = Endpoint::from_shared(format!("https://{}", place.clients[0])).unwrap();
+        endpoint.connect_with_connector(dial.connector()).await.unwrap()
+    };
+    let (nobody, carol, root) = (as_("nobody").await, as_("carol").await, as_("root").await);
+    furnish(&nobody).await;
+    let askers = Askers {
+        nobody: (nobody, None),
+        stranger: (carol.clone(), Some("nonsense".to_owned())),
+        carol: (carol, None),
+        root: (root, None),
+    };
+    every_call_is_checked(&cluster.members[0], &askers).await;
 }
 
 #[tokio::test]

@@ -10,8 +10,9 @@ use quorate::env::{Env, within};
 use quorate::machine::command::{Answer, Command, Compact, Member as MemberInfo, Put};
 use quorate::machine::effects::Event;
 use quorate::machine::watch::{Body, Response, WatchSpec};
-use quorate::member::{Credential, Knobs, Member, MemberConfig};
+use quorate::member::{Credential, Knobs, Member, MemberConfig, Security};
 use quorate::node::{StartError, start};
+use quorate::peer::Dialer;
 use quorate::peer::join::{self, JoinError, find_place};
 use quorate::raft::watch_stream::WatchStream;
 use quorate::storage::engine::EngineKind;
@@ -30,6 +31,8 @@ pub struct Place {
     pub clients: Vec<SocketAddr>,
     pub engine: EngineKind,
     pub knobs: Knobs,
+    /// What stands before all of them.
+    pub security: Security,
 }
 
 impl Place {
@@ -37,7 +40,8 @@ impl Place {
     pub fn new(root: &Path, count: u64, engine: EngineKind, knobs: Knobs) -> Place {
         let addresses = (0..count).map(|_| free_address()).collect();
         let clients = (0..count).map(|_| free_address()).collect();
-        Place { root: root.to_owned(), addresses, clients, engine, knobs }
+        let security = Security::default();
+        Place { root: root.to_owned(), addresses, clients, engine, knobs, security }
     }
 
     /// What the members know of each other.
@@ -71,6 +75,7 @@ impl Place {
             client_listen: vec![self.clients[number - 1]],
             client_urls: vec![format!("http://{}", self.clients[number - 1])],
             engine: self.engine,
+            security: self.security.clone(),
             knobs: self.knobs.clone(),
             members: infos,
             joins: false,
@@ -104,7 +109,7 @@ impl Place {
         let asked: Vec<String> = infos.iter().flat_map(|info| info.peer_urls.clone()).collect();
         let env = Env::real().unwrap();
         let own = &infos[number - 1].peer_urls;
-        let found = find_place(&*env.clock, &asked, own, Duration::from_secs(1)).await?;
+        let found = find_place(&*env.clock, &Dialer::default(), &asked, own, Duration::from_secs(1)).await?;
         let join::Place { cluster, member, members, joins } = found;
         Ok(MemberConfig { cluster, member, members, joins, ..self.config(number) })
     }

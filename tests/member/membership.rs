@@ -8,6 +8,7 @@ use quorate::member::MemberConfig;
 use quorate::node::{StartError, wal_dir};
 use quorate::pb::etcdserverpb as pb;
 use quorate::pb::etcdserverpb::kv_client::KvClient;
+use quorate::peer::Dialer;
 use quorate::peer::join::{self, JoinError, kept_place};
 use quorate::storage::engine::EngineKind;
 use quorate::storage::wal::{Identity, Wal, WalOptions};
@@ -222,7 +223,9 @@ async fn a_learner_tells_a_newcomer_its_place() {
     let added = first.add(&place, 3, false).await.unwrap().member.unwrap();
     let urls = |number: usize| place.config(number).members[number - 1].peer_urls.clone();
     let clock = Env::real().unwrap().clock;
-    let found = join::find_place(&*clock, &urls(2), &urls(3), Duration::from_secs(5)).await.unwrap();
+    let found = join::find_place(&*clock, &Dialer::default(), &urls(2), &urls(3), Duration::from_secs(5))
+        .await
+        .unwrap();
     assert_eq!(found.member.0, added.id, "although the learner may not have heard of it yet");
     learner.member.stop().await;
     first.member.stop().await;

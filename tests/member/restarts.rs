@@ -12,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use quorate::env::real::RealDisk;
+use quorate::member::Security;
 use quorate::member::{Knobs, Member};
 use quorate::node::StartError;
 use quorate::storage::engine::{EngineKind, Identity};
@@ -82,7 +83,8 @@ fn child_cluster_writes_until_it_is_killed() {
     let root = PathBuf::from(words.next().unwrap());
     let mut addresses: Vec<SocketAddr> = words.map(|word| word.parse().unwrap()).collect();
     let clients = addresses.split_off(addresses.len() / 2);
-    let place = Place { root, addresses, clients, engine: EngineKind::Sled, knobs: purging() };
+    let (engine, security) = (EngineKind::Sled, Security::default());
+    let place = Place { root, addresses, clients, engine, knobs: purging(), security };
     in_a_process(async {
         let cluster = place.start_all().await;
         for round in 0.. {

@@ -185,8 +185,8 @@ fn options_that_cannot_be_are_one_line_and_the_right_exit_code() {
         (&["--name"], 2, "quorate: flag needs an argument: -name"),
         (&["--election-timeout=x"], 1, "quorate: invalid value \"x\" for --election-timeout"),
         (&["--wal-dir=w"], 1, "quorate: --wal-dir is not supported yet"),
-        (&["--cert-file=c.pem"], 1, "quorate: --cert-file is not supported yet"),
-        (&["--listen-peer-urls=https://127.0.0.1:1"], 1, "quorate: invalid value"),
+        (&["--cert-file=c.pem"], 1, "quorate: --cert-file and --key-file must be given together"),
+        (&["--listen-peer-urls=https://127.0.0.1:1"], 1, "quorate: cannot listen on https://127.0.0.1:1"),
         (&["--config-file=absent.yml"], 1, "quorate: config file absent.yml"),
         (&["--log-outputs=absent/q.log"], 1, "quorate: cannot log to absent/q.log (--log-outputs)"),
         (

@@ -13,7 +13,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("machine", &["config", "types"]),
     ("env", &["machine", "config", "types"]),
     ("storage", &["env", "machine", "config", "types"]),
-    ("peer", &["storage", "env", "machine", "config", "types"]),
+    ("tls", &["env", "config", "types"]),
+    ("peer", &["tls", "storage", "env", "machine", "config", "types"]),
     ("raft", &["peer", "storage", "env", "machine", "config", "types"]),
     ("member", &["raft", "peer", "storage", "env", "machine", "config", "types"]),
     ("service", &["member", "raft", "peer", "storage", "env", "machine", "config", "types"]),
@@ -22,8 +23,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "node", "http", "service", "member", "raft", "peer", "storage", "env", "machine", "config",
-            "types",
+            "node", "http", "service", "member", "raft", "peer", "tls", "storage", "env", "machine",
+            "config", "types",
         ],
     ),
     ("main", &["cli"]),

@@ -13,7 +13,8 @@ use quorate::env::Env;
 use quorate::machine::check::check_txn;
 use quorate::machine::command::{self, Answer, Command, CommandError, RangeReply};
 use quorate::machine::watch::{CatchUpBudget, WatchLimits};
-use quorate::node::{self, Credential, MemberConfig};
+use quorate::node::{self, Credential, MemberConfig, Security};
+use quorate::peer::Dialer;
 use quorate::peer::join::{Place, find_place, kept_place};
 use quorate::raft::pending::ProposeError;
 use quorate::storage::engine::{EngineKind, Identity};
@@ -144,7 +145,8 @@ async fn place(plan: &Plan, index: MemberIndex, tenant: Tenant, env: &Env) -> Re
     if let Some(place) = kept.map_err(|error| error.to_string())?.or(founder) {
         return Ok(place);
     }
-    let found = find_place(&*env.clock, &seeds(plan, index), &[peer_url(index)], DISCOVER_TIMEOUT).await;
+    let (dialer, seeds, own) = (Dialer::default(), seeds(plan, index), [peer_url(index)]);
+    let found = find_place(&*env.clock, &dialer, &seeds, &own, DISCOVER_TIMEOUT).await;
     found.map_err(|error| error.to_string())
 }
 
@@ -167,6 +169,7 @@ fn config(plan: &Plan, index: MemberIndex, tenant: Tenant, place: Place) -> Memb
         client_listen: vec![SocketAddr::new(IpAddr::V4(own_address(index)), CLIENT_PORT)],
         client_urls: vec![client_url(index)],
         engine: EngineKind::Redb,
+        security: Security::default(),
         knobs: knobs(plan),
     }
 }

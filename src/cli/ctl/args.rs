@@ -53,17 +53,24 @@ pub struct Global {
     /// Password to sign in with, if --user has none
     #[arg(long, global = true, default_value = "")]
     pub password: String,
-    /// Plain text instead of TLS (TLS is not supported yet)
+    /// Token to show, instead of signing in
+    #[arg(long, global = true, default_value = "")]
+    pub auth_jwt_token: String,
+    /// Plain text where an endpoint does not say and no certificate is given
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value_t = true,
           default_missing_value = "true", action = ArgAction::Set)]
     pub insecure_transport: bool,
-    /// Client certificate (not supported yet)
+    /// Take any server for the one that was meant
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value_t = false,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub insecure_skip_tls_verify: bool,
+    /// Certificate to show
     #[arg(long, global = true, default_value = "")]
     pub cert: String,
-    /// Client key (not supported yet)
+    /// Its key
     #[arg(long, global = true, default_value = "")]
     pub key: String,
-    /// Certificate authority (not supported yet)
+    /// Authorities of servers' certificates
     #[arg(long, global = true, default_value = "")]
     pub cacert: String,
 }
@@ -79,7 +86,9 @@ pub const VARIABLES: &[&str] = &[
     "keepalive-timeout",
     "user",
     "password",
+    "auth-jwt-token",
     "insecure-transport",
+    "insecure-skip-tls-verify",
     "cert",
     "key",
     "cacert",

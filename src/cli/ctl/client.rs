@@ -1,6 +1,7 @@
 //! The connection of one run: endpoints, time limits, the token of a signed-in user.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
@@ -8,6 +9,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
 use crate::cli::ctl::error::{CtlError, Exit};
+use crate::cli::ctl::secure::Secure;
 use crate::pb::etcdserverpb::AuthenticateRequest;
 use crate::pb::etcdserverpb::auth_client::AuthClient;
 use crate::pb::etcdserverpb::cluster_client::ClusterClient;
@@ -15,12 +17,15 @@ use crate::pb::etcdserverpb::kv_client::KvClient;
 use crate::pb::etcdserverpb::lease_client::LeaseClient;
 use crate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use crate::pb::etcdserverpb::watch_client::WatchClient;
+use crate::tls::dial::Dial;
 
 /// What a run was told about reaching the cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     /// Addresses of members, in the order to try them.
     pub endpoints: Vec<String>,
+    /// Which of them are spoken to by TLS, and how.
+    pub secure: Secure,
     /// Time to connect.
     pub dial_timeout: Duration,
     /// Time for one command, connecting aside.
@@ -31,12 +36,16 @@ pub struct Target {
     pub keepalive_timeout: Duration,
     /// Name and password to sign in with.
     pub user: Option<(String, String)>,
+    /// Token to show instead.
+    pub token: Option<MetadataValue<Ascii>>,
 }
 
 /// A connection to one member.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     channel: Channel,
+    url: String,
+    tls: Option<Arc<Dial>>,
     token: Option<MetadataValue<Ascii>>,
     command_timeout: Duration,
 }
@@ -62,7 +71,9 @@ impl Target {
     /// # Errors
     /// As [`Target::connect`].
     pub async fn connect_to(&self, endpoint: &str) -> Result<Client, CtlError> {
-        let endpoint = address(endpoint)?
+        let (url, tls) = self.secure.endpoint(endpoint)?;
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|_| CtlError::bad_args(format!("bad endpoint {endpoint}")))?
             .http2_keep_alive_interval(self.keepalive_time)
             .keep_alive_timeout(self.keepalive_timeout);
         let deadline = tokio::time::sleep(self.dial_timeout.max(self.command_timeout));
@@ -71,7 +82,13 @@ impl Target {
         // the wait, and that is what scripts rely on.
         let channel = loop {
             let attempt = async {
-                let connected = tokio::time::timeout(self.dial_timeout, endpoint.connect()).await;
+                let connecting = async {
+                    match &tls {
+                        None => endpoint.connect().await,
+                        Some(tls) => endpoint.connect_with_connector(tls.connector()).await,
+                    }
+                };
+                let connected = tokio::time::timeout(self.dial_timeout, connecting).await;
                 if !matches!(connected, Ok(Ok(_))) {
                     tokio::time::sleep(RECONNECT_PAUSE).await;
                 }
@@ -82,8 +99,13 @@ impl Target {
                 () = &mut deadline => return Err(CtlError::deadline()),
                 connected = attempt => if let Ok(Ok(channel)) = connected { break channel },
             }
+            // Whoever is not the one that was meant will not become so.
+            if let Some(error) = turned_away(tls.as_deref(), &url) {
+                return Err(error);
+            }
         };
-        let mut client = Client { channel, token: None, command_timeout: self.command_timeout };
+        let mut client =
+            Client { channel, url, tls, token: self.token.clone(), command_timeout: self.command_timeout };
         if let Some((name, password)) = &self.user {
             let request = AuthenticateRequest { name: name.clone(), password: password.clone() };
             let mut auth = AuthClient::new(client.channel.clone());
@@ -101,16 +123,10 @@ impl Target {
 /// Pause between two attempts to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
-fn address(endpoint: &str) -> Result<Endpoint, CtlError> {
-    let bare = match endpoint.split_once("://") {
-        None => endpoint,
-        Some(("http", bare)) => bare,
-        Some((scheme, _)) => {
-            return Err(CtlError::bad_args(format!("{scheme} endpoints are not supported yet: {endpoint}")));
-        }
-    };
-    Endpoint::from_shared(format!("http://{bare}"))
-        .map_err(|_| CtlError::bad_args(format!("bad endpoint {endpoint}")))
+/// Why whoever is reached at `url` is not the one that was meant, or does not let in, if that is so.
+fn turned_away(tls: Option<&Dial>, url: &str) -> Option<CtlError> {
+    let why = tls?.failure(url)?;
+    Some(CtlError::new(Exit::BadConnection, format!("cannot connect to {url}: {why}")))
 }
 
 impl Client {
@@ -132,7 +148,10 @@ impl Client {
         answer: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, CtlError> {
         match tokio::time::timeout(self.command_timeout, answer).await {
-            Ok(answer) => Ok(answer?.into_inner()),
+            Ok(answer) => answer.map(Response::into_inner).map_err(|status| {
+                // A connection may stand for a moment before it is broken off.
+                turned_away(self.tls.as_deref(), &self.url).unwrap_or_else(|| status.into())
+            }),
             Err(_) => Err(CtlError::deadline()),
         }
     }

@@ -1,8 +1,8 @@
 //! `quorate ctl`: a client with the grammar, the output and the exit codes of `etcdctl`.
 //!
-//! [`args`] is the grammar, [`client`] the connection, [`render`] the formats; each command has a file. Words are
-//! checked before the cluster is spoken to. What is not here yet: TLS, auth management, `elect`, `lock`,
-//! interactive watching; asking for them is an error, never a silence.
+//! [`args`] is the grammar, [`client`] the connection, [`secure`] its TLS, [`render`] the formats; each command has a file.
+//! Words are checked before the cluster is spoken to. What is not here yet: auth management, `elect`, `lock`, interactive
+//! watching; asking for them is an error, never a silence.
 
 pub mod alarm;
 pub mod args;
@@ -17,6 +17,7 @@ pub mod member;
 pub mod move_leader;
 pub mod number;
 pub mod render;
+pub mod secure;
 pub mod snapshot;
 pub mod txn;
 pub mod watch;
@@ -33,6 +34,7 @@ use args::{Command, CommandLine, Global};
 use client::{Client, Target};
 use error::{CtlError, Exit};
 use render::Style;
+use secure::Secure;
 
 /// Runs the client; `args` begins with the program's name. Returns the process exit code.
 pub fn run(args: Vec<String>, env: &[(String, String)]) -> u8 {
@@ -102,14 +104,6 @@ fn version() -> String {
 }
 
 fn target(global: &Global) -> Result<Target, CtlError> {
-    for (name, value) in [("cert", &global.cert), ("key", &global.key), ("cacert", &global.cacert)] {
-        if !value.is_empty() {
-            return Err(CtlError::new(Exit::BadFeature, format!("--{name}: TLS is not supported yet")));
-        }
-    }
-    if !global.insecure_transport {
-        return Err(CtlError::new(Exit::BadFeature, "--insecure-transport=false: TLS is not supported yet"));
-    }
     let time = |name: &str, text: &str| -> Result<Duration, CtlError> {
         duration::parse(text).map_err(|why| {
             CtlError::new(Exit::Error, format!("invalid argument {text:?} for \"--{name}\" flag: {why}"))
@@ -124,13 +118,22 @@ fn target(global: &Global) -> Result<Target, CtlError> {
         // With --password, a colon is part of the name.
         (_, password) => Some((global.user.clone(), password.to_owned())),
     };
+    let token = match global.auth_jwt_token.as_str() {
+        "" => None,
+        _ if user.is_some() => {
+            return Err(CtlError::bad_args("--user and --auth-jwt-token exclude each other"));
+        }
+        token => Some(token.parse().map_err(|_| CtlError::bad_args("--auth-jwt-token: this is no token"))?),
+    };
     Ok(Target {
         endpoints: global.endpoints.clone(),
+        secure: Secure::new(global)?,
         dial_timeout: time("dial-timeout", &global.dial_timeout)?,
         command_timeout: time("command-timeout", &global.command_timeout)?,
         keepalive_time: time("keepalive-time", &global.keepalive_time)?,
         keepalive_timeout: time("keepalive-timeout", &global.keepalive_timeout)?,
         user,
+        token,
     })
 }
 

@@ -5,17 +5,17 @@ use std::time::Duration;
 use crate::cli::serve::plan::{PlanError, config_of, founder, seeds, texts};
 use crate::config::{ClusterState, ServeConfig};
 use crate::env::Env;
-use crate::node::{MemberConfig, wal_dir};
+use crate::node::{MemberConfig, Security, wal_dir};
 use crate::peer::join::{Place, find_place, kept_place};
 
 /// How long a member of a running cluster may take to say who belongs to it.
 const DISCOVER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The member that `config` describes, in the place that it has or is to get.
+/// The member that `config` describes, in the place that it has or is to get, behind `security`.
 ///
 /// # Errors
 /// See [`PlanError`].
-pub async fn member(config: &ServeConfig, env: &Env) -> Result<MemberConfig, PlanError> {
+pub async fn member(config: &ServeConfig, security: Security, env: &Env) -> Result<MemberConfig, PlanError> {
     let founder = founder(config);
     let kept = kept_place(&*env.disk, &wal_dir(&config.data_dir), founder.as_ref().ok())
         .map_err(|error| PlanError::DataDir { dir: config.data_dir.clone(), why: error.to_string() })?;
@@ -24,13 +24,17 @@ pub async fn member(config: &ServeConfig, env: &Env) -> Result<MemberConfig, Pla
     }
     let place = match kept {
         Some(place) => place,
-        None if config.initial_cluster_state == ClusterState::Existing => join(config, env).await?,
+        None if config.initial_cluster_state == ClusterState::Existing => {
+            join(config, &security, env).await?
+        }
         None => founder?,
     };
-    config_of(config, place)
+    Ok(MemberConfig { security, ..config_of(config, place)? })
 }
 
-async fn join(config: &ServeConfig, env: &Env) -> Result<Place, PlanError> {
+async fn join(config: &ServeConfig, security: &Security, env: &Env) -> Result<Place, PlanError> {
     let own = texts(&config.advertise_peer_urls);
-    find_place(&*env.clock, &seeds(config), &own, DISCOVER_TIMEOUT).await.map_err(PlanError::Join)
+    let seeds = seeds(config);
+    let found = find_place(&*env.clock, &security.dialer, &seeds, &own, DISCOVER_TIMEOUT);
+    found.await.map_err(PlanError::Join)
 }

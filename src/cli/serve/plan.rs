@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{ConfigError, ServeConfig, StorageEngine, Url};
 use crate::machine::command::Member as MemberInfo;
-use crate::node::{Knobs, MemberConfig};
+use crate::node::{Knobs, MemberConfig, Security};
 use crate::peer::join::{JoinError, Place};
 use crate::storage::engine::EngineKind;
+use crate::tls::TlsError;
 
 /// Why no member can be made of the options.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,9 @@ pub enum PlanError {
         /// What is wrong with it.
         why: String,
     },
+    /// A certificate, or what goes with it, cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The cluster that it was told to join does not take it.
     #[error("--initial-cluster-state=existing: {0}")]
     Join(JoinError),
@@ -85,7 +89,7 @@ pub fn founder(config: &ServeConfig) -> Result<Place, PlanError> {
     Ok(Place { cluster: config.initial_cluster.cluster_id(token), member, members, joins: false })
 }
 
-/// The member that `config` describes, in its place.
+/// The member that `config` describes, in its place, in plain text so far.
 ///
 /// # Errors
 /// See [`PlanError`].
@@ -110,6 +114,7 @@ pub fn config_of(config: &ServeConfig, place: Place) -> Result<MemberConfig, Pla
             StorageEngine::Redb => EngineKind::Redb,
             StorageEngine::Sled => EngineKind::Sled,
         },
+        security: Security::default(),
         knobs: Knobs {
             heartbeat_interval: config.heartbeat_interval,
             election_timeout: config.election_timeout,
@@ -146,17 +151,25 @@ pub fn texts(urls: &[Url]) -> Vec<String> {
 fn addresses(flag: &'static str, urls: &[Url]) -> Result<Vec<SocketAddr>, PlanError> {
     let mut found = BTreeSet::new();
     for url in urls {
-        let ip = match url.host() {
-            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            host => host.parse().map_err(|_| PlanError::NotYet {
-                flag,
-                why: format!("want an IP address or localhost to listen on, found {url}"),
-            })?,
-        };
-        found.insert(SocketAddr::new(ip, url.port()));
+        found.insert(address(flag, url)?);
     }
     Ok(found.into_iter().collect())
+}
+
+/// The address to bind.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn address(flag: &'static str, url: &Url) -> Result<SocketAddr, PlanError> {
+    let ip = match url.host() {
+        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        host => host.parse().map_err(|_| PlanError::NotYet {
+            flag,
+            why: format!("want an IP address or localhost to listen on, found {url}"),
+        })?,
+    };
+    Ok(SocketAddr::new(ip, url.port()))
 }
 
 /// Makes the data directory, readable by its owner alone. What is to be warned about is answered.

@@ -147,7 +147,7 @@ fn refusals_are_one_line_that_names_the_option() {
         (&["--listen-peer-urls=http://db.example:1"], "expected IP in URL for binding"),
         (&["--listen-peer-urls=localhost:1"], "URL scheme must be http, https, unix, or unixs"),
         (&["--listen-peer-urls="], "want at least one URL"),
-        (&["--listen-peer-urls=https://localhost:1"], "TLS is not supported yet"),
+        (&["--listen-peer-urls=unixs://localhost:1"], "unix sockets are not supported yet"),
         (&["--initial-cluster=a"], "invalid value \"a\" for --initial-cluster: want name=url"),
         (&["--initial-cluster-state=old"], "want one of new, existing"),
         (&["--storage-engine=bbolt"], "want one of redb, sled"),
@@ -160,7 +160,7 @@ fn refusals_are_one_line_that_names_the_option() {
         ),
         (&["--max-learners=0"], "--max-learners must be greater than 0"),
         (&["--auto-compaction-mode=revision", "--auto-compaction-retention=1h"], "want a whole number"),
-        (&["--auth-token=jwt,sign-method=RS256"], "only simple tokens are supported yet"),
+        (&["--auth-token=jwt,sign-method=RS256"], "for --auth-token: pub-key or priv-key is missing"),
         (&["--feature-gates=Nope=true"], "unrecognized feature gate: Nope"),
         (&["--feature-gates=InitialCorruptCheck"], "want Name=true or Name=false"),
         (&["--initial-corrupt-check=perhaps"], "want Name=true or Name=false"),
@@ -168,12 +168,46 @@ fn refusals_are_one_line_that_names_the_option() {
         (&["--log-outputs=default,q.log"], "default cannot stand beside others"),
         (&["--log-outputs=systemd/journal"], "the journal is not spoken to"),
         (&["--log-outputs="], "want default, stdout, stderr or a path"),
-        (&["--initial-cluster=default=https://a:1"], "for --initial-cluster: TLS is not supported yet"),
+        (&["--initial-cluster=default=unix://a:1"], "for --initial-cluster: unix sockets are not"),
         (&["--wal-dir=wal"], "--wal-dir is not supported yet: the log would lie elsewhere"),
         (&["--listen-metrics-urls=http://localhost:1"], "--listen-metrics-urls is not supported yet"),
-        (&["--cert-file=a.pem"], "--cert-file is not supported yet: without TLS"),
-        (&["--client-cert-auth"], "--client-cert-auth is not supported yet: without TLS"),
-        (&["--peer-auto-tls"], "--peer-auto-tls is not supported yet"),
+        (&["--cert-file=a.pem"], "--cert-file and --key-file must be given together"),
+        (&["--peer-client-key-file=a.pem"], "--peer-client-cert-file and --peer-client-key-file must be"),
+        (
+            &["--listen-peer-urls=https://localhost:1"],
+            "without --peer-cert-file and its key, or --peer-auto-tls",
+        ),
+        (
+            &["--listen-client-urls=https://localhost:1", "--advertise-client-urls=https://localhost:1"],
+            "cannot listen on https://localhost:1 (--listen-client-urls) without --cert-file and its key",
+        ),
+        (&["--client-cert-auth"], "--client-cert-auth needs --trusted-ca-file"),
+        (&["--client-crl-file=a.pem"], "--client-crl-file needs --trusted-ca-file"),
+        (&["--client-cert-allowed-hostname=a"], "--client-cert-allowed-hostname needs --trusted-ca-file"),
+        (&["--peer-client-cert-auth"], "--peer-client-cert-auth needs --peer-trusted-ca-file"),
+        (&["--peer-cert-allowed-cn=a"], "needs --peer-trusted-ca-file"),
+        (
+            &["--peer-cert-allowed-cn=a", "--peer-cert-allowed-hostname=b"],
+            "--peer-cert-allowed-cn and --peer-cert-allowed-hostname exclude each other",
+        ),
+        (
+            &["--initial-cluster=default=http://localhost:2380,b=https://b:1"],
+            "--initial-cluster has https://b:1, which cannot be known for who it is without --peer-trusted-ca-file",
+        ),
+        (
+            &[
+                "--initial-cluster=default=http://localhost:2380,b=https://b:1",
+                "--peer-cert-file=a.pem",
+                "--peer-key-file=a.key",
+                "--peer-auto-tls",
+            ],
+            "which cannot be known for who it is without --peer-trusted-ca-file",
+        ),
+        (&["--tls-min-version=TLS1.1"], "want one of TLS1.2, TLS1.3"),
+        (&["--tls-max-version=1.3"], "want one of TLS1.2, TLS1.3"),
+        (&["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"], "no version is left"),
+        (&["--tls-min-version=TLS1.3", "--cipher-suites=X"], "--cipher-suites cannot be chosen when only"),
+        (&["--self-signed-cert-validity=0"], "want 1 to 1000 years"),
         (&["--discovery-srv=example.com"], "--discovery-srv is not supported yet: the member would start"),
         (&["--force-new-cluster"], "--force-new-cluster is not supported yet"),
     ] {
@@ -200,10 +234,41 @@ fn harmless_options_are_warned_about_only_when_they_were_meant() {
         (&["--quota-backend-bytes=99000000000"], "--quota-backend-bytes is more than the recommended"),
         (&["--auto-compaction-retention=1h"], "--auto-compaction-retention=1h has no effect: nothing is"),
         (&["--pre-vote=false"], "--pre-vote=false has no effect"),
+        (&["--client-cert-file=a.pem"], "--client-cert-file=a.pem has no effect: a member never calls"),
+        (
+            &["--cert-file=a.pem", "--key-file=a.key"],
+            "http://localhost:2379 (--listen-client-urls) is plain text: --cert-file has no effect there",
+        ),
+        (
+            &["--peer-client-cert-auth", "--peer-trusted-ca-file=ca.pem"],
+            "http://localhost:2380 (--listen-peer-urls) is plain text: --peer-client-cert-auth has no effect",
+        ),
         (&["--feature-gates=LeaseCheckpoint=true"], "feature gate LeaseCheckpoint has no effect"),
     ] {
         let warnings = load(args).unwrap().warnings;
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings.iter().all(|warning| warning.contains(want)), "{warnings:?}");
     }
+}
+
+#[test]
+fn certificates_are_named_with_the_option_that_named_them() {
+    let tls = config(&[
+        "--listen-client-urls=https://127.0.0.1:1",
+        "--advertise-client-urls=https://127.0.0.1:1",
+        "--cert-file=c.pem",
+        "--key-file=c.key",
+        "--client-cert-auth",
+        "--trusted-ca-file=ca.pem",
+        "--peer-trusted-ca-file=pca.pem",
+        "--peer-cert-allowed-cn=a,b",
+        "--tls-max-version=TLS1.2",
+    ])
+    .tls;
+    assert_eq!(tls.clients.own.unwrap().key.to_string(), "c.key (--key-file)");
+    assert_eq!(tls.clients.trusted_ca.unwrap().to_string(), "ca.pem (--trusted-ca-file)");
+    assert!(tls.clients.cert_auth && !tls.peers.cert_auth);
+    let names = ["a".to_owned(), "b".to_owned()];
+    assert_eq!(tls.peers.allowed, crate::config::tls::Allowed::CommonNames(names.to_vec()));
+    assert_eq!(tls.protocol.highest, crate::config::tls::TlsVersion::V1_2);
 }

@@ -1,0 +1,192 @@
+//! What is made of files, and made anew when they change.
+//!
+//! Files are small and are read whole, again and again: that notices every way of replacing them, a link that points
+//! elsewhere included. What cannot be made of them is said once, and what was made before stays in force; so a certificate
+//! whose key comes a moment later is no outage.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::config::tls::NamedFile;
+use crate::env::{Env, Worker, run};
+use crate::tls::TlsError;
+use crate::tls::material::Contents;
+
+/// How often files are looked at again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How something is made of files.
+pub trait Recipe: Clone + Send + Sync + 'static {
+    /// What is made.
+    type Made: Send + Sync + 'static;
+
+    /// What it is called in the log.
+    fn what(&self) -> &'static str;
+
+    /// The files that are needed.
+    fn files(&self) -> Vec<&NamedFile>;
+
+    /// Makes it.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    fn make(&self, contents: &Contents) -> Result<Self::Made, TlsError>;
+}
+
+/// What was made last.
+pub struct Reloaded<T>(Mutex<Arc<T>>);
+
+impl<T: Send + Sync + 'static> Reloaded<T> {
+    /// Makes it, and makes it anew on `worker` whenever the files change, for as long as somebody holds it.
+    ///
+    /// # Errors
+    /// It cannot be made of the files as they are.
+    pub async fn start<R: Recipe<Made = T>>(
+        recipe: R,
+        env: &Env,
+        worker: &Arc<dyn Worker>,
+    ) -> Result<Arc<Reloaded<T>>, TlsError> {
+        let paths: Arc<BTreeSet<PathBuf>> =
+            Arc::new(recipe.files().into_iter().map(|file| file.path.clone()).collect());
+        let mut contents = read(env, worker, &paths).await?;
+        let made = Arc::new(Reloaded(Mutex::new(Arc::new(recipe.make(&contents)?))));
+        let (held, env, worker) = (Arc::downgrade(&made), env.clone(), worker.clone());
+        tokio::spawn(async move {
+            loop {
+                env.clock.sleep(LOOK_INTERVAL).await;
+                let Ok(found) = read(&env, &worker, &paths).await else { return };
+                let Some(held) = held.upgrade() else { return };
+                if found == contents {
+                    continue;
+                }
+                contents = found;
+                match recipe.make(&contents) {
+                    Ok(anew) => {
+                        *held.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(anew);
+                        tracing::info!(of = recipe.what(), "certificates and keys were read anew");
+                    }
+                    Err(why) => tracing::error!(
+                        of = recipe.what(), %why,
+                        "certificates and keys that changed cannot be used; those from before stay in force"
+                    ),
+                }
+            }
+        });
+        Ok(made)
+    }
+
+    /// As it is now.
+    pub fn now(&self) -> Arc<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn read(
+    env: &Env,
+    worker: &Arc<dyn Worker>,
+    paths: &Arc<BTreeSet<PathBuf>>,
+) -> Result<Contents, TlsError> {
+    let (disk, paths) = (env.disk.clone(), paths.clone());
+    let read = run(&**worker, move || Contents::read(&*disk, &paths)).await;
+    read.map_err(|error| TlsError::Library(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::env::Clock;
+
+    /// A clock on which every sleep lasts until the test lets it end.
+    struct Ticks(Arc<Semaphore>);
+
+    impl Clock for Ticks {
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+
+        fn sleep(&self, _: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+            let ticks = self.0.clone();
+            Box::pin(async move { ticks.acquire().await.unwrap().forget() })
+        }
+    }
+
+    /// The text of a file, unless it says that it is broken; and how often it was tried.
+    #[derive(Clone)]
+    struct Text {
+        file: NamedFile,
+        tried: Arc<AtomicUsize>,
+    }
+
+    impl Recipe for Text {
+        type Made = String;
+
+        fn what(&self) -> &'static str {
+            "a test"
+        }
+
+        fn files(&self) -> Vec<&NamedFile> {
+            vec![&self.file]
+        }
+
+        fn make(&self, contents: &Contents) -> Result<String, TlsError> {
+            self.tried.fetch_add(1, Ordering::Relaxed);
+            let text = String::from_utf8_lossy(contents.of(&self.file)?).into_owned();
+            if text == "broken" { Err(TlsError::file(&self.file, text)) } else { Ok(text) }
+        }
+    }
+
+    /// Lets the files be looked at three times, of which two are over then.
+    async fn look(ticks: &Semaphore) {
+        ticks.add_permits(3);
+        while ticks.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_changes_is_tried_once_and_what_cannot_be_used_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        let tried = Arc::new(AtomicUsize::new(0));
+        let text = Text { file: NamedFile { flag: "cert-file", path: path.clone() }, tried: tried.clone() };
+        let ticks = Arc::new(Semaphore::new(0));
+        let env = Env { clock: Arc::new(Ticks(ticks.clone())), ..Env::real().unwrap() };
+        let worker = env.workers.start("test");
+        let absent = Reloaded::start(text.clone(), &env, &worker).await.err().unwrap().to_string();
+        assert!(absent.contains("text (--cert-file): cannot be read: "), "{absent}");
+
+        std::fs::write(&path, "one").unwrap();
+        let made = Reloaded::start(text, &env, &worker).await.unwrap();
+        look(&ticks).await;
+        assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("one", 2), "nothing has changed");
+        for (now, says, count) in
+            [("two", "two", 3), ("broken", "two", 4), ("", "", 5), ("three", "three", 6)]
+        {
+            // All at once: a look may be under way.
+            std::fs::write(path.with_extension("new"), now).unwrap();
+            std::fs::rename(path.with_extension("new"), &path).unwrap();
+            look(&ticks).await;
+            assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), (says, count), "{now}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        look(&ticks).await;
+        look(&ticks).await;
+        assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("three", 7));
+        // Once nobody holds it, nobody looks any more.
+        drop(made);
+        ticks.add_permits(1);
+        while Arc::strong_count(&tried) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
