@@ -11,11 +11,12 @@
 //! - [`raft`]: adapters of the consensus core.
 //! - [`member`]: a running member, as its services see it.
 //! - [`node`]: wires one member.
+//! - `restore`: makes a data directory of a store's image (plain build).
 //! - [`service`]: the client API.
 //! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
 //!
 //! # The dependency rule
-//! Imports only go down: `main, cli -> node -> service, http -> member -> raft, peer -> storage, env -> machine -> types`.
+//! Imports only go down: `main, cli -> node, restore -> service, http -> member -> raft, peer -> storage, env -> machine -> types`.
 //! `tests/tidy.rs` enforces it.
 
 // A call of the API is futures in futures, from the service down to the consensus core: the compiler's bound of 128
@@ -32,6 +33,8 @@ pub mod node;
 pub mod pb;
 pub mod peer;
 pub mod raft;
+#[cfg(not(madsim))]
+pub mod restore;
 pub mod service;
 pub mod storage;
 pub mod types;

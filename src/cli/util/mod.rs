@@ -1,12 +1,13 @@
 //! `quorate util`: looks at files without a server, with the grammar and the output of `etcdutl`.
 //!
-//! What is here: `snapshot status`. What is not yet is refused: `snapshot restore`, `defrag`, `hashkv`, `migrate`.
+//! What is here: `snapshot status`, `snapshot restore`. What is not yet is refused: `defrag`, `hashkv`, `migrate`.
 
+mod restore;
 mod snapshot;
 
 use clap::{Parser, Subcommand};
 
-use crate::cli::ctl::error::{CtlError, Exit};
+use crate::cli::ctl::error::CtlError;
 use crate::cli::ctl::render::Style;
 use crate::cli::ctl::{emit, exit_of, exit_of_words};
 
@@ -43,12 +44,8 @@ enum Snapshot {
         #[arg(num_args = 0..)]
         words: Vec<String>,
     },
-    /// Make a data directory of an image (not supported yet)
-    Restore {
-        /// The file, and options
-        #[arg(num_args = 0.., allow_hyphen_values = true)]
-        words: Vec<String>,
-    },
+    /// Make a data directory of an image
+    Restore(restore::Restore),
 }
 
 /// Runs the program; `args` begins with its name. Returns the process exit code.
@@ -64,9 +61,6 @@ fn execute(line: &CommandLine) -> Result<Vec<u8>, CtlError> {
     let Command::Snapshot(command) = &line.command;
     match command {
         Snapshot::Status { words } => snapshot::status(words, style),
-        Snapshot::Restore { .. } => {
-            let text = "snapshot restore is not supported yet: etcdutl restores images of Quorate's too";
-            Err(CtlError::new(Exit::BadFeature, text))
-        }
+        Snapshot::Restore(command) => restore::run(command, style),
     }
 }
