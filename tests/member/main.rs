@@ -1,6 +1,6 @@
 //! Real members in one process, through the same start as production: what watches deliver, how leases live, and
 //! what clients of the API are told (`api`, at a member's limits `limits`), how clusters change (`membership`), and what
-//! each engine brings back after an end of any kind (`restarts`).
+//! each engine brings back after an end of any kind (`restarts`), and what starts on a restored image (`restored`).
 
 #![cfg(not(madsim))]
 #![allow(
@@ -21,6 +21,7 @@ mod membership;
 mod raw;
 mod refusal;
 mod restarts;
+mod restored;
 mod running;
 
 use std::sync::Arc;
