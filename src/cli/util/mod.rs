@@ -1,7 +1,8 @@
 //! `quorate util`: looks at files without a server, with the grammar and the output of `etcdutl`.
 //!
-//! What is here: `snapshot status`, `snapshot restore`. What is not yet is refused: `defrag`, `hashkv`, `migrate`.
+//! What is here: `snapshot status`, `snapshot restore`, and `log dump`, which is ours alone. What is not yet is refused: `defrag`, `hashkv`, `migrate`.
 
+mod log;
 mod restore;
 mod snapshot;
 
@@ -33,6 +34,16 @@ enum Command {
     /// Images of a store's state
     #[command(subcommand)]
     Snapshot(Snapshot),
+    /// A member's write-ahead log
+    #[command(subcommand)]
+    Log(Log),
+}
+
+/// `log …`.
+#[derive(Debug, Subcommand)]
+enum Log {
+    /// What stands in it, as one line of JSON a request
+    Dump(log::Dump),
 }
 
 /// `snapshot …`.
@@ -58,9 +69,9 @@ pub fn run(args: &[String]) -> u8 {
 
 fn execute(line: &CommandLine) -> Result<Vec<u8>, CtlError> {
     let style = Style::new(&line.write_out, false)?;
-    let Command::Snapshot(command) = &line.command;
-    match command {
-        Snapshot::Status { words } => snapshot::status(words, style),
-        Snapshot::Restore(command) => restore::run(command, style),
+    match &line.command {
+        Command::Snapshot(Snapshot::Status { words }) => snapshot::status(words, style),
+        Command::Snapshot(Snapshot::Restore(command)) => restore::run(command, style),
+        Command::Log(Log::Dump(command)) => log::dump(command),
     }
 }
