@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::RestoreError;
 use crate::env::Env;
-use crate::storage::wal::{Identity, Vote, Wal, WalOptions, WalRecord};
+use crate::storage::wal::{Identity, SEGMENT_BYTES_MIN, Vote, Wal, WalOptions, WalRecord};
 use crate::types::LogId;
 
 /// Makes the log in `dir`, durably, of a member whose state stands at `at`.
@@ -16,8 +16,8 @@ use crate::types::LogId;
 /// # Errors
 /// See [`RestoreError`].
 pub fn make_log(env: &Env, dir: &Path, identity: Identity, at: LogId) -> Result<(), RestoreError> {
-    // Whoever starts on it prepares what it needs.
-    let options = WalOptions { prepared_segments: 0, ..WalOptions::default() };
+    // Whoever starts on it goes on in segments of its own size, and prepares what it needs.
+    let options = WalOptions { segment_bytes: SEGMENT_BYTES_MIN, prepared_segments: 0 };
     let (mut wal, _) = Wal::open(env.disk.clone(), dir, identity, options, env.entropy.clone())?;
     // No log holds entries of a later term than its vote.
     let vote = Vote { term: at.term, voted_for: None, committed: false };
