@@ -277,3 +277,123 @@ fn is_torn(bytes: &[u8], offset: u64) -> bool {
         .chain(sectors)
         .any(|sector| !sector.is_empty() && sector.iter().all(|byte| *byte == 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::real::RealDisk;
+
+    /// A log in the making: its bytes, and what all before sums up to.
+    #[derive(Clone, Default)]
+    struct Made {
+        bytes: Vec<u8>,
+        crc: u32,
+    }
+
+    impl Made {
+        fn record(mut self, kind: i64, data: &[u8]) -> Made {
+            self.crc = if kind == KIND_CRC { self.crc } else { crc32c::crc32c_append(self.crc, data) };
+            let record = Record { kind, crc: self.crc, data: Bytes::copy_from_slice(data) }.encode_to_vec();
+            let padding = record.len().wrapping_neg() % 8;
+            let head = u64::try_from(record.len()).unwrap()
+                | if padding > 0 { (0x80 | u64::try_from(padding).unwrap()) << 56 } else { 0 };
+            self.bytes.extend_from_slice(&head.to_le_bytes());
+            self.bytes.extend_from_slice(&record);
+            self.bytes.resize(self.bytes.len() + padding, 0);
+            self
+        }
+
+        fn entry(self, term: u64, index: u64, data: &str) -> Made {
+            let data = Bytes::copy_from_slice(data.as_bytes());
+            self.record(KIND_ENTRY, &Entry { kind: ENTRY_NORMAL, term, index, data }.encode_to_vec())
+        }
+
+        fn commit(self, commit: u64) -> Made {
+            self.record(KIND_STATE, &HardState { commit }.encode_to_vec())
+        }
+
+        /// The same log in the next file.
+        fn next_file(&self) -> Made {
+            Made { bytes: Vec::new(), crc: self.crc }.record(KIND_CRC, &[])
+        }
+    }
+
+    /// What is read of a log in these files, of a state that has `applied`; entries as `term.index data`.
+    fn read(files: &[Vec<u8>], applied: u64) -> Result<(Vec<String>, usize, bool), String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (number, bytes) in files.iter().enumerate() {
+            std::fs::write(dir.path().join(format!("{number:016x}-{:016x}.wal", number * 10)), bytes)
+                .unwrap();
+        }
+        let read =
+            Files::read(&RealDisk, dir.path(), LogIndex(applied)).map_err(|error| error.to_string())?;
+        let entries = read.entries().map(|entry| {
+            let (at, entry) = entry.unwrap();
+            format!("{}.{} {}", at.term.0, at.index.0, String::from_utf8_lossy(&entry.data))
+        });
+        Ok((entries.collect(), read.beyond_commit(), read.torn.is_some()))
+    }
+
+    fn log() -> Made {
+        let begun = Made::default().record(KIND_CRC, &[]).record(1, b"whose");
+        begun.entry(1, 1, "a").commit(1).entry(1, 2, "b").entry(1, 3, "lost").entry(2, 3, "c").commit(2)
+    }
+
+    #[test]
+    fn entries_behind_the_state_are_read_and_a_later_one_takes_what_stood_there_away() {
+        let (first, second) = (log(), log().next_file().entry(2, 4, "d"));
+        let preallocated = [&second.bytes[..], &[0; 2_000]].concat();
+        let files = [first.bytes, preallocated];
+        let all = ["1.1 a", "1.2 b", "2.3 c", "2.4 d"].map(str::to_owned);
+        for applied in 0..=4 {
+            let beyond = 2_u64.min(4 - applied);
+            let want =
+                (all[usize::try_from(applied).unwrap()..].to_vec(), usize::try_from(beyond).unwrap(), false);
+            assert_eq!(read(&files, applied), Ok(want), "behind {applied}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_not_passed_over() {
+        let (first, second) = (log(), log().next_file().entry(2, 4, "d"));
+        let third = second.next_file().entry(2, 5, "e").commit(5);
+        let fails = |files: &[Vec<u8>], applied, want: &str| {
+            let error = read(files, applied).unwrap_err();
+            assert!(error.contains(want), "want {want:?}, found {error:?}");
+        };
+        // The oldest files are gone, as they should be in time; the state does not reach as far as what is left.
+        assert!(read(&[second.bytes.clone(), third.bytes.clone()], 3).is_ok());
+        fails(&[second.bytes.clone(), third.bytes.clone()], 2, "entry 3, which its state lacks, is missing");
+        fails(&[first.bytes.clone(), third.bytes.clone()], 0, "it does not follow the file before it");
+        fails(&[], 0, "files of the log are missing");
+        let ahead = log().commit(9);
+        fails(&[ahead.bytes], 0, "it ends at entry 3, but 9 was committed");
+    }
+
+    #[test]
+    fn damage_is_told_from_a_torn_end() {
+        let long = "x".repeat(1_500);
+        let whole = log().entry(2, 4, &long);
+        let begin = log().bytes.len();
+        let mut torn = whole.bytes.clone();
+        let sector = begin.next_multiple_of(512);
+        torn[sector..sector + 512].fill(0);
+        let kept = read(&[whole.bytes.clone()], 0).unwrap();
+        let without = read(&[log().bytes], 0).unwrap();
+        assert_eq!((kept.0.len(), kept.2, without.0.len()), (4, false, 3));
+        for (what, bytes) in
+            [("a sector of zeros", torn.clone()), ("cut off", whole.bytes[..begin + 700].to_vec())]
+        {
+            let (entries, _, is_torn) = read(&[bytes], 0).unwrap();
+            assert_eq!((entries, is_torn), (without.0.clone(), true), "{what}");
+        }
+        // Anything else is damage, and so is a tear that something follows.
+        let mut flipped = whole.bytes.clone();
+        flipped[begin + 700] ^= 1;
+        assert!(read(&[flipped], 0).unwrap_err().contains(&format!("damaged at offset {begin}")));
+        let after = whole.next_file().entry(2, 5, "e");
+        assert!(read(&[torn, after.bytes.clone()], 0).unwrap_err().contains("its checksum is wrong"));
+        let cut = whole.bytes[..begin + 700].to_vec();
+        assert!(read(&[cut, after.bytes], 0).unwrap_err().contains("the file ends within a record"));
+    }
+}

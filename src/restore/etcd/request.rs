@@ -248,3 +248,100 @@ fn password(plain: &str, hashed: &str) -> Result<PasswordHash, String> {
     let hash = STANDARD.decode(hashed).map_err(|error| format!("its password: {error}"))?;
     Ok(PasswordHash(hash.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::encoding::{WireType, encode_key};
+
+    use super::*;
+    use crate::machine::command::{AlarmKind, Put};
+
+    fn bytes(request: &RaftRequest) -> Bytes {
+        request.encode_to_vec().into()
+    }
+
+    #[test]
+    fn who_asked_decides_whose_rights_count() {
+        let header = Some(Header { username: "alice".to_owned(), auth_revision: 5 });
+        let put = Some(pb::PutRequest { key: "k".into(), value: "v".into(), ..pb::PutRequest::default() });
+        let by = |request: &RaftRequest| read(&bytes(request)).unwrap().unwrap().by;
+        let alice = ProvenUser { user: Arc::from("alice"), auth_revision: 5 };
+        let asked = RaftRequest { header: header.clone(), put, ..RaftRequest::default() };
+        assert_eq!(by(&asked), Asker::Client(Some(alice)));
+        assert_eq!(by(&RaftRequest { header: None, ..asked.clone() }), Asker::Client(None));
+        let Some(Asked { command: Command::Put(put), .. }) = read(&bytes(&asked)).unwrap() else {
+            panic!("no put")
+        };
+        assert_eq!(put, Put { key: "k".into(), value: "v".into(), ..Put::default() });
+        let add = Some(pb::AuthRoleAddRequest { name: "r".to_owned() });
+        let admin = RaftRequest { header, role_add: add, ..RaftRequest::default() };
+        assert_eq!(by(&admin), Asker::Admin("alice".to_owned()));
+        // While nobody is asked, everybody may.
+        assert_eq!(by(&admin).caller(&Auth::default()), Caller::Member);
+    }
+
+    #[test]
+    fn what_changes_nothing_here_is_passed_over_and_what_is_not_known_is_not() {
+        let field = |number: u32| {
+            let mut data = Vec::new();
+            encode_key(1, WireType::Varint, &mut data);
+            data.push(7);
+            encode_key(number, WireType::LengthDelimited, &mut data);
+            data.push(0);
+            Bytes::from(data)
+        };
+        for known in [3, 1012, 1013, 1102, 1300, 1301, 1302, 9900] {
+            assert!(matches!(read(&field(known)), Ok(None)), "field {known}");
+        }
+        for unknown in [12, 1014, 1400] {
+            let error = read(&field(unknown)).unwrap_err();
+            assert!(error.ends_with(&format!("not known here (field {unknown})")), "{error}");
+        }
+        let older = |method: &str| OlderRequest { method: method.to_owned(), path: "/0/members".to_owned() };
+        // All its fields are written, zero or not, and its fifth is a number: so it never passes for a request of today.
+        let older = |method: &str| Bytes::from([&older(method).encode_to_vec()[..], &[5 << 3, 0]].concat());
+        for method in ["PUT", "POST", "DELETE", "QGET", "SYNC"] {
+            assert!(matches!(read(&older(method)), Ok(None)), "{method}");
+        }
+        assert!(read(&older("PATCH")).is_err());
+        assert!(read(&Bytes::from_static(&[0xff; 4])).is_err());
+    }
+
+    #[test]
+    fn a_password_comes_as_its_hash_or_not_at_all() {
+        let add =
+            |password: &str, hashed_password: &str, no_password| -> Result<Option<PasswordHash>, String> {
+                let options = Some(crate::pb::authpb::UserAddOptions { no_password });
+                let (password, hashed_password) = (password.to_owned(), hashed_password.to_owned());
+                let user =
+                    pb::AuthUserAddRequest { name: "u".to_owned(), password, options, hashed_password };
+                let asked = read(&bytes(&RaftRequest { user_add: Some(user), ..RaftRequest::default() }))?;
+                match asked.map(|asked| asked.command) {
+                    Some(Command::ChangeAuth(AuthChange::UserAdd { password, .. })) => Ok(password),
+                    other => panic!("no user: {other:?}"),
+                }
+            };
+        assert_eq!(add("", &STANDARD.encode("$2a$10$x"), false), Ok(Some(PasswordHash("$2a$10$x".into()))));
+        assert_eq!(add("", "", true), Ok(None));
+        assert!(add("plain", "", false).unwrap_err().contains("as etcd before 3.5 did"));
+        assert!(add("", "not base64!", false).is_err());
+    }
+
+    #[test]
+    fn leases_live_as_long_as_etcd_lets_them_and_an_alarm_of_nobody_clears_none() {
+        let grant = Some(pb::LeaseGrantRequest { ttl: 1, id: 9 });
+        let asked = read(&bytes(&RaftRequest { lease_grant: grant, ..RaftRequest::default() }));
+        let Ok(Some(Asked { command: Command::LeaseGrant { id, ttl }, .. })) = asked else {
+            panic!("{asked:?}")
+        };
+        assert_eq!((id, ttl), (LeaseId(9), TtlSecs(2)));
+        let alarm = |action, member_id| {
+            let alarm = Some(pb::AlarmRequest { action, member_id, alarm: 1 });
+            read(&bytes(&RaftRequest { alarm, ..RaftRequest::default() })).unwrap().map(|asked| asked.command)
+        };
+        let kind = AlarmKind::NoSpace;
+        assert_eq!(alarm(1, 5), Some(Command::Alarm { raise: true, member: MemberId(5), kind }));
+        assert_eq!(alarm(2, 5), Some(Command::Alarm { raise: false, member: MemberId(5), kind }));
+        assert_eq!((alarm(2, 0), alarm(0, 5)), (None, None));
+    }
+}
