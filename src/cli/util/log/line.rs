@@ -246,3 +246,98 @@ fn auth_change(change: &AuthChange) -> Said {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::machine::auth::change::PasswordHash;
+    use crate::machine::command::{DeleteRange, ProvenUser};
+    use crate::types::{Incarnation, LeaseId, LogIndex, Revision, Term};
+
+    fn at() -> LogId {
+        LogId { term: Term(3), index: LogIndex(17) }
+    }
+
+    /// The lines of a batch, read back.
+    fn shown(caller: Caller, commands: Vec<Command>) -> Vec<Value> {
+        let request = |(sequence, command)| Request { sequence, caller: caller.clone(), command };
+        let batch = Batch {
+            member: MemberId(0xab),
+            incarnation: Incarnation(2),
+            lowest_unanswered: 5,
+            wall_ms: 1_700,
+            requests: (5..).zip(commands).map(request).collect(),
+        };
+        let lines = lines(at(), true, &Content::Batch(batch));
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn every_request_has_a_line_with_its_place_and_who_asked() {
+        let user = Caller::User(ProvenUser { user: Arc::from("al\"ice"), auth_revision: 9 });
+        let put = Put { key: "k".into(), value: "v".into(), lease: LeaseId(7), ..Put::default() };
+        let lines = shown(user, vec![Command::Put(put), Command::Noop]);
+        let head = json!({
+            "term": 3, "index": 17, "committed": true, "kind": "put", "caller": "user", "user": "al\"ice",
+            "auth_revision": 9, "member": MemberId(0xab).to_string(), "incarnation": 2, "sequence": 5, "wall_ms": 1700,
+            "key": "aw==", "value": "dg==", "lease": 7,
+        });
+        assert_eq!(lines[0], head);
+        assert_eq!((&lines[1]["kind"], &lines[1]["sequence"]), (&json!("noop"), &json!(6)));
+    }
+
+    #[test]
+    fn a_transaction_is_told_whole() {
+        let range = KeyRange::from_wire("a".into(), "c".into());
+        let inner = Txn {
+            success: vec![TxnOp::DeleteRange(DeleteRange { range: range.clone(), prev_kv: true })],
+            ..Txn::default()
+        };
+        let txn = Txn {
+            compares: vec![Compare {
+                range,
+                result: CompareResult::NotEqual,
+                target: CompareTarget::Mod(Revision(0)),
+            }],
+            success: vec![TxnOp::Put(Put { key: "k".into(), ..Put::default() }), TxnOp::Txn(inner)],
+            failure: Vec::new(),
+        };
+        let [line] = shown(Caller::Anonymous, vec![Command::Txn(txn)]).try_into().unwrap();
+        let line: Value = line;
+        assert_eq!(
+            line["compare"],
+            json!([{"target": "mod_revision", "result": "NOT_EQUAL", "key": "YQ==", "range_end": "Yw==", "with": 0}])
+        );
+        assert_eq!(line["success"][0], json!({"kind": "put", "key": "aw=="}));
+        let deleted = json!({"kind": "delete_range", "key": "YQ==", "range_end": "Yw==", "prev_kv": true});
+        assert_eq!(line["success"][1]["success"], json!([deleted]));
+        assert_eq!(line["failure"], Value::Null);
+    }
+
+    #[test]
+    fn no_secret_is_told() {
+        let hash = PasswordHash("$2a$10$secret".into());
+        let user = || "bob".to_owned();
+        let commands = vec![
+            Command::ChangeAuth(AuthChange::UserAdd { user: user(), password: Some(hash.clone()) }),
+            Command::ChangeAuth(AuthChange::UserChangePassword { user: user(), password: hash }),
+            Command::Authenticate { user: user(), auth_revision: 4, token: "secret".to_owned() },
+        ];
+        for line in shown(Caller::Member, commands) {
+            assert_eq!(line["name"], "bob", "{line}");
+            assert!(!line.to_string().contains("secret"), "{line}");
+            let base64 = "JDJhJDEwJHNlY3JldA";
+            assert!(!line.to_string().contains(base64), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_kept_as_bytes() {
+        let line: Value = serde_json::from_str(&unreadable(at(), &[9, 1])).unwrap();
+        assert_eq!(line, json!({"term": 3, "index": 17, "kind": "unknown", "payload": "CQE="}));
+    }
+}
