@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 
 use crate::cluster::{Cluster, Place, compact, put, quick, until};
 use crate::restarts::in_a_process;
-use crate::running::Elsewhere;
+use crate::running::{Elsewhere, Running};
 use crate::{NO_LEASE, grant};
 
 /// Saves an image of what a member has applied.
@@ -177,6 +177,31 @@ async fn of_two_images_the_newer_one_counts_when_most_were_restored_from_it() {
     cluster.agreed_hash().await;
     serves(&cluster, &saved).await;
     stop(&cluster.members).await;
+}
+
+#[tokio::test]
+async fn who_was_restored_from_a_newer_image_than_most_ends_and_takes_nothing_of_theirs_for_its_own() {
+    let saved = saved(3).await;
+    for (number, image) in [(1, &saved.older), (2, &saved.older), (3, &saved.newer)] {
+        make(&saved.place, number, image);
+    }
+    let most = [saved.place.start(1).await.unwrap(), saved.place.start(2).await.unwrap()];
+    let leads = || most.iter().find(|member| member.status().raft.is_leader);
+    let leader = until("a leader", leads).await;
+    for value in ["1", "2", "3"] {
+        put(leader, "theirs", value, NO_LEASE).await;
+    }
+    let third = Running::start(saved.place.config(3)).await.unwrap();
+    let said = || third.told.0.lock().unwrap().first().cloned();
+    let reason = until("the contradiction", said).await;
+    assert!(
+        reason.starts_with("the leader's log is not the one that this member's state came from"),
+        "{reason}"
+    );
+    assert_eq!(third.member.revision(), saved.revision, "it has applied nothing of theirs");
+    put(leader, "theirs", "4", NO_LEASE).await;
+    third.member.stop().await;
+    stop(&most).await;
 }
 
 #[tokio::test]

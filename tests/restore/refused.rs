@@ -10,7 +10,7 @@ use crate::{data_dir, order, restored};
 /// The line with which an image is refused.
 fn refusal(bytes: &[u8]) -> String {
     let (disk, made) = restored(bytes, &order(0));
-    let line = made.err().expect("it is refused").to_string();
+    let line = made.expect_err("it is refused").to_string();
     assert_eq!(line.lines().count(), 1, "{line}");
     let left = disk.list(&data_dir()).unwrap_or_default();
     assert!(left.is_empty(), "{line}: {left:?} is left");

@@ -378,7 +378,7 @@ mod tests {
         let mut torn = whole.bytes.clone();
         let sector = begin.next_multiple_of(512);
         torn[sector..sector + 512].fill(0);
-        let kept = read(&[whole.bytes.clone()], 0).unwrap();
+        let kept = read(std::slice::from_ref(&whole.bytes), 0).unwrap();
         let without = read(&[log().bytes], 0).unwrap();
         assert_eq!((kept.0.len(), kept.2, without.0.len()), (4, false, 3));
         for (what, bytes) in
