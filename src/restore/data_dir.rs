@@ -4,6 +4,7 @@
 //! and log are durable they are moved to their places, the log first, because a member with a log and no state refuses to
 //! start; then the folder goes. A crash anywhere in between leaves what has to be removed by hand, and says so.
 
+use std::io;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -11,16 +12,21 @@ use bytes::Bytes;
 use super::founding::make_log;
 use super::source::Source;
 use super::{Order, Origin, RestoreError, Restored, content, etcd};
-use crate::env::{Disk, Env};
+use crate::env::{Disk, Env, Lock};
 use crate::machine::persist::{Bucket, Write};
 use crate::machine::snapshot::SnapshotPair;
 use crate::machine::state::{State, applied_write};
 use crate::raft::replica::founding_write;
-use crate::storage::data_dir::{state_dir, unfinished_dir, wal_dir};
+use crate::storage::data_dir::{is_unfinished, state_dir, unfinished_dir, wal_dir};
 use crate::storage::engine::redb::{EngineBuilder, FILE_NAME, RedbEngine};
 use crate::storage::engine::{Engine, EngineError, EngineOptions, Identity, PageLimit, pair_bytes};
 use crate::storage::state_dir::installed_write;
 use crate::types::{LogId, LogIndex, Term};
+
+/// Said of a directory that holds something.
+const NOT_EMPTY: &str = "not empty or could not be read";
+/// Said of a directory in which another restore has begun.
+const RESTORING: &str = "is being restored into, or that ended half way: remove it";
 
 /// Bytes that are handed to the engine at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -37,6 +43,7 @@ pub fn make(env: &Env, order: &Order) -> Result<Restored, RestoreError> {
     let input = Input::open(disk, &order.from)?;
     let unfinished = unfinished_dir(&order.data_dir);
     disk.create_dir_all(&unfinished).map_err(failed)?;
+    let _alone = hold(disk, &order.data_dir)?;
     let restored = fill(env, order, &input, &unfinished).inspect_err(|_| {
         // What remains if this fails too is refused by whoever comes.
         drop(disk.remove_dir_all(&unfinished));
@@ -51,18 +58,42 @@ pub fn make(env: &Env, order: &Order) -> Result<Restored, RestoreError> {
     Ok(restored)
 }
 
+fn occupied(dir: &Path, why: &'static str) -> RestoreError {
+    RestoreError::Occupied { dir: dir.display().to_string(), why }
+}
+
 fn refuse_occupied(disk: &dyn Disk, dir: &Path) -> Result<(), RestoreError> {
-    let occupied = |why| Err(RestoreError::Occupied { dir: dir.display().to_string(), why });
     let failed = |source| RestoreError::Io { dir: dir.display().to_string(), source };
     if !disk.exists(dir).map_err(failed)? {
         return Ok(());
     }
-    if disk.exists(&unfinished_dir(dir)).map_err(failed)? {
-        return occupied("is being restored into, or that ended half way: remove it");
+    if is_unfinished(disk, dir).map_err(failed)? {
+        return Err(occupied(dir, RESTORING));
     }
     match disk.list(dir).as_deref() {
         Ok([]) => Ok(()),
-        Ok(_) | Err(_) => occupied("not empty or could not be read"),
+        Ok(_) | Err(_) => Err(occupied(dir, NOT_EMPTY)),
+    }
+}
+
+/// Keeps everybody else from making the same directory: whoever looked at it in the same moment found it empty too.
+fn hold(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Lock>, RestoreError> {
+    let failed = |source| RestoreError::Io { dir: dir.display().to_string(), source };
+    let unfinished = unfinished_dir(dir);
+    let lock = disk.lock(&unfinished.join("lock")).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => occupied(dir, RESTORING),
+        _ => failed(error),
+    })?;
+    // Somebody may have made all of it, or died over it, before the lock was free.
+    let (names, inside) = (disk.list(dir).map_err(failed)?, disk.list(&unfinished).map_err(failed)?);
+    match (names.len(), inside.len()) {
+        (1, 1) => Ok(lock),
+        (_, 1) => {
+            // The folder is this one's own: the directory beside it is finished, and must stay so.
+            disk.remove_dir_all(&unfinished).map_err(failed)?;
+            Err(occupied(dir, NOT_EMPTY))
+        }
+        _ => Err(occupied(dir, RESTORING)),
     }
 }
 
@@ -70,21 +101,38 @@ fn refuse_occupied(disk: &dyn Disk, dir: &Path) -> Result<(), RestoreError> {
 struct Input {
     source: Source,
     log: Option<etcd::Log>,
+    /// Held where an etcd might run on the same files.
+    _lock: Option<Box<dyn Lock>>,
 }
 
 impl Input {
     fn open(disk: &dyn Disk, from: &Origin) -> Result<Input, RestoreError> {
         match from {
             Origin::Image { file, trusted } => {
-                Ok(Input { source: Source::open(disk, file, *trusted)?, log: None })
+                // A file with its checksum is nobody's any more.
+                let lock = if *trusted { lock_copy(disk, file)? } else { None };
+                Ok(Input { source: Source::open(disk, file, *trusted)?, log: None, _lock: lock })
             }
             Origin::EtcdDataDir(dir) => {
                 let lock = etcd::lock(disk, dir)?;
                 let source = Source::open(disk, &etcd::state_file(dir), true)?;
-                let log = etcd::Log::open(disk, dir, source.applied, lock)?;
-                Ok(Input { source, log: Some(log) })
+                let log = etcd::Log::open(disk, dir, source.applied)?;
+                Ok(Input { source, log: Some(log), _lock: lock })
             }
         }
+    }
+}
+
+/// Takes the lock of a file that may be a state in use. A copy that this user may only read is no such file.
+fn lock_copy(disk: &dyn Disk, file: &Path) -> Result<Option<Box<dyn Lock>>, RestoreError> {
+    if !disk.exists(file).map_err(|error| RestoreError::unreadable(file, error))? {
+        return Ok(None);
+    }
+    match etcd::lock_state(disk, file) {
+        Err(RestoreError::Source { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Ok(None)
+        }
+        locked => locked,
     }
 }
 

@@ -1,11 +1,15 @@
 //! What is no store's image, or a damaged one: refused in one line that says where, and nothing is left of it.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use prost::Message as _;
 use quorate::pb::{etcdserverpb, leasepb, mvccpb};
+use quorate::restore::{Origin, restore};
 
 use crate::image::{Image, place, rich};
-use crate::{data_dir, order, restored};
+use crate::{data_dir, env_on, lay, order, restored};
 
 /// The line with which an image is refused.
 fn refusal(bytes: &[u8]) -> String {
@@ -103,7 +107,7 @@ fn any_flipped_byte_is_found_out_and_without_a_checksum_none_brings_a_member_dow
     }
     // Trusted files are taken or refused: what was taken loads.
     let mut trusting = order(0);
-    trusting.from = quorate::restore::Origin::Image { file: "/backup/image.db".into(), trusted: true };
+    trusting.from = Origin::Image { file: "/backup/image.db".into(), trusted: true };
     let (mut taken, mut refused) = (0, 0);
     for at in (0..sound.len()).step_by(13) {
         let mut damaged = sound.clone();
@@ -132,4 +136,29 @@ fn a_truncated_image_is_refused() {
             "{left}: {line}"
         );
     }
+}
+
+#[test]
+fn one_directory_is_made_by_one_at_a_time() {
+    let disk = quorate_disk::SimDisk::new(quorate_disk::Config::new(7)).mount();
+    lay(&*disk, &rich().bytes());
+    let begun = data_dir().join("restoring");
+    disk.create_dir_all(&begun).unwrap();
+    let refused =
+        restore(&env_on(Arc::clone(&disk)), &order(0)).expect_err("another one makes it").to_string();
+    assert!(refused.contains("is being restored into, or that ended half way: remove it"), "{refused}");
+    assert!(disk.exists(&begun).unwrap(), "what the other one makes is left alone");
+}
+
+#[test]
+fn a_copied_file_that_an_etcd_has_open_is_refused() {
+    let disk = quorate_disk::SimDisk::new(quorate_disk::Config::new(7)).mount();
+    lay(&*disk, &rich().bytes());
+    let mut trusting = order(0);
+    trusting.from = Origin::Image { file: "/backup/image.db".into(), trusted: true };
+    let open = disk.lock(Path::new("/backup/image.db")).unwrap();
+    let refused = restore(&env_on(Arc::clone(&disk)), &trusting).expect_err("it changes").to_string();
+    assert!(refused.ends_with("an etcd runs on it: stop it first, or take a snapshot of it"), "{refused}");
+    drop(open);
+    restore(&env_on(Arc::clone(&disk)), &trusting).unwrap();
 }

@@ -54,31 +54,34 @@ pub fn state_file(data_dir: &Path) -> PathBuf {
 pub struct Log {
     files: Files,
     applied: LogId,
-    _lock: Option<Box<dyn Lock>>,
 }
 
-/// Takes the state file's lock, so that no etcd changes state and log meanwhile.
+/// Takes the lock of the state in a data directory, so that no etcd changes state and log meanwhile.
 ///
 /// # Errors
 /// An etcd runs; there is no state.
 pub fn lock(disk: &dyn Disk, data_dir: &Path) -> Result<Option<Box<dyn Lock>>, RestoreError> {
     let path = state_file(data_dir);
-    let unreadable = |error| RestoreError::unreadable(&path, error);
-    if !disk.exists(&path).map_err(unreadable)? {
-        return Err(RestoreError::content(
-            data_dir,
-            "it is no data directory of etcd's: it has no member/snap/db",
-        ));
+    if !disk.exists(&path).map_err(|error| RestoreError::unreadable(&path, error))? {
+        let what = "it is no data directory of etcd's: it has no member/snap/db";
+        return Err(RestoreError::content(data_dir, what));
     }
-    match disk.lock(&path) {
+    lock_state(disk, &path)
+}
+
+/// Takes the lock of a state's file; `None` where nobody can change it.
+///
+/// # Errors
+/// An etcd runs on it; or this user may not lock it, and cannot tell.
+pub fn lock_state(disk: &dyn Disk, path: &Path) -> Result<Option<Box<dyn Lock>>, RestoreError> {
+    match disk.lock(path) {
         Ok(lock) => Ok(Some(lock)),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(RestoreError::content(
-            data_dir,
-            "an etcd runs on it: stop it first, or take a snapshot of it",
-        )),
-        // Nobody can change it, and nobody can lock it.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let what = "an etcd runs on it: stop it first, or take a snapshot of it";
+            Err(RestoreError::content(path, what))
+        }
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => Ok(None),
-        Err(error) => Err(unreadable(error)),
+        Err(error) => Err(RestoreError::unreadable(path, error)),
     }
 }
 
@@ -87,14 +90,9 @@ impl Log {
     ///
     /// # Errors
     /// See [`RestoreError`]: the log is damaged, or does not reach back to the state.
-    pub fn open(
-        disk: &dyn Disk,
-        data_dir: &Path,
-        applied: LogId,
-        lock: Option<Box<dyn Lock>>,
-    ) -> Result<Log, RestoreError> {
+    pub fn open(disk: &dyn Disk, data_dir: &Path, applied: LogId) -> Result<Log, RestoreError> {
         let files = Files::read(disk, &data_dir.join("member").join("wal"), applied.index)?;
-        Ok(Log { files, applied, _lock: lock })
+        Ok(Log { files, applied })
     }
 
     /// Carries out the entries behind the state on `state`, which `engine` holds.
