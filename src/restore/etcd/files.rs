@@ -279,14 +279,14 @@ fn is_torn(bytes: &[u8], offset: u64) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::env::real::RealDisk;
 
     /// A log in the making: its bytes, and what all before sums up to.
     #[derive(Clone, Default)]
-    struct Made {
-        bytes: Vec<u8>,
+    pub(crate) struct Made {
+        pub(crate) bytes: Vec<u8>,
         crc: u32,
     }
 
@@ -303,12 +303,12 @@ mod tests {
             self
         }
 
-        fn entry(self, term: u64, index: u64, data: &str) -> Made {
+        pub(crate) fn entry(self, term: u64, index: u64, data: &str) -> Made {
             let data = Bytes::copy_from_slice(data.as_bytes());
             self.record(KIND_ENTRY, &Entry { kind: ENTRY_NORMAL, term, index, data }.encode_to_vec())
         }
 
-        fn commit(self, commit: u64) -> Made {
+        pub(crate) fn commit(self, commit: u64) -> Made {
             self.record(KIND_STATE, &HardState { commit }.encode_to_vec())
         }
 
@@ -318,15 +318,19 @@ mod tests {
         }
     }
 
-    /// What is read of a log in these files, of a state that has `applied`; entries as `term.index data`.
-    fn read(files: &[Vec<u8>], applied: u64) -> Result<(Vec<String>, usize, bool), String> {
+    /// A log in these files, of a state that has `applied`. The files stay open, their folder goes.
+    pub(crate) fn files_of(files: &[Vec<u8>], applied: LogIndex) -> Result<Files, RestoreError> {
         let dir = tempfile::tempdir().unwrap();
         for (number, bytes) in files.iter().enumerate() {
-            std::fs::write(dir.path().join(format!("{number:016x}-{:016x}.wal", number * 10)), bytes)
-                .unwrap();
+            let name = format!("{number:016x}-{:016x}.wal", number * 10);
+            std::fs::write(dir.path().join(name), bytes).unwrap();
         }
-        let read =
-            Files::read(&RealDisk, dir.path(), LogIndex(applied)).map_err(|error| error.to_string())?;
+        Files::read(&RealDisk, dir.path(), applied)
+    }
+
+    /// What is read of it; entries as `term.index data`.
+    fn read(files: &[Vec<u8>], applied: u64) -> Result<(Vec<String>, usize, bool), String> {
+        let read = files_of(files, LogIndex(applied)).map_err(|error| error.to_string())?;
         let entries = read.entries().map(|entry| {
             let (at, entry) = entry.unwrap();
             format!("{}.{} {}", at.term.0, at.index.0, String::from_utf8_lossy(&entry.data))

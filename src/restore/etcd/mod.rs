@@ -115,6 +115,9 @@ impl Log {
                 let Some(entry) = entries.next() else { break };
                 let (at, entry) = entry?;
                 let failed = |what: String| self.files.wrong(format!("entry {at}: {what}"));
+                if at <= done.upto {
+                    return Err(failed(format!("it does not follow {}", done.upto)));
+                }
                 bytes = bytes.saturating_add(entry.data.len());
                 (count, done.upto) = (count + 1, at);
                 let asked =
@@ -135,5 +138,44 @@ impl Log {
             writes.push(applied_write(done.upto));
             engine.apply(&writes)?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::files::tests::{Made, files_of};
+    use super::*;
+    use crate::env::real::RealDisk;
+    use crate::storage::engine::redb::RedbEngine;
+    use crate::storage::engine::{EngineOptions, Identity};
+    use crate::types::{ClusterId, LogIndex, MemberId, Term};
+
+    /// What comes of carrying out a log on an empty state that says it has `applied`.
+    fn carried_out(log: Made, applied: LogId) -> Result<Replayed, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let identity = Identity { cluster: ClusterId(1), member: MemberId(1) };
+        let engine = RedbEngine::open(&RealDisk, dir.path(), identity, EngineOptions::default()).unwrap();
+        let mut state = State::empty();
+        if applied != LogId::default() {
+            state.set_applied(applied);
+        }
+        let log = Log { files: files_of(&[log.bytes], applied.index).unwrap(), applied };
+        log.replay(&mut state, &engine).map_err(|error| error.to_string())
+    }
+
+    fn id(term: u64, index: u64) -> LogId {
+        LogId { term: Term(term), index: LogIndex(index) }
+    }
+
+    #[test]
+    fn a_log_that_is_not_this_states_is_refused() {
+        // Leaders' first entries carry nothing.
+        let log = || Made::default().entry(2, 5, "").entry(3, 6, "").commit(5);
+        let done = carried_out(log(), id(2, 4)).unwrap();
+        assert_eq!((done.entries, done.beyond_commit, done.upto), (2, 1, id(3, 6)));
+        let refused = carried_out(log(), id(9, 4)).unwrap_err();
+        assert!(refused.ends_with("entry T2-5: it does not follow T9-4"), "{refused}");
+        let garbage = carried_out(log().entry(3, 7, "no request"), id(2, 4)).unwrap_err();
+        assert!(garbage.contains("entry T3-7: "), "{garbage}");
     }
 }

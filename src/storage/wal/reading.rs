@@ -96,7 +96,7 @@ impl Reading {
     /// Sorts the segment files into the log's chain and what is not part of it.
     ///
     /// The chain is what the newest segment's checkpoint leads back to. Not part of it: a newest segment that was
-    /// never promised (see [`Opening::is_promised`]), what such a one was passed over for, and old segments that
+    /// never promised (see [`Reading::is_promised`]), what such a one was passed over for, and old segments that
     /// came back because their recycling was not durable. Whether the chain reaches back far enough is judged by
     /// the entries in it.
     pub(super) fn find(&self, sequences: impl Iterator<Item = Sequence>) -> Result<Layout, WalError> {
