@@ -11,12 +11,14 @@
 //! - [`raft`]: adapters of the consensus core.
 //! - [`member`]: a running member, as its services see it.
 //! - [`node`]: wires one member.
+//! - `restore`: makes a data directory of a store's image (plain build).
 //! - [`service`]: the client API.
 //! - `tls`: what clients and peers show each other (plain build).
 //! - [`storage`]: write-ahead log, state engines, snapshots, recovery.
 //!
 //! # The dependency rule
-//! Imports only go down: `main, cli -> node -> service, http -> member -> raft, peer -> storage, tls -> env -> machine -> types`.
+//! Imports only go down: `main, cli -> node, restore -> service, http -> member -> raft, peer -> storage, tls -> env -> machine ->
+//! types`.
 //! `tests/tidy.rs` enforces it.
 
 // A call of the API is futures in futures, from the service down to the consensus core: the compiler's bound of 128
@@ -33,6 +35,8 @@ pub mod node;
 pub mod pb;
 pub mod peer;
 pub mod raft;
+#[cfg(not(madsim))]
+pub mod restore;
 pub mod service;
 pub mod storage;
 #[cfg(not(madsim))]

@@ -5,7 +5,6 @@
 //! then the consensus core; then the peers may call.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +33,7 @@ use crate::raft::state_machine::StateMachine;
 use crate::raft::types::PeerNode;
 use crate::raft::watch_driver;
 use crate::service;
+use crate::storage::data_dir;
 use crate::storage::engine::{EngineOptions, PageLimit};
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
@@ -44,6 +44,7 @@ use crate::types::MemberId;
 const HELLO_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub use crate::member::{Credential, Knobs, Member, MemberConfig, MemberStatus, Security};
+pub use crate::storage::data_dir::wal_dir;
 
 /// Why a member did not start. One line, for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +73,8 @@ pub enum StartError {
     },
     /// The member took part in the cluster before, and its log is gone.
     #[error(
-        "member {member} has already been bootstrapped (says member {peer}), but its data directory holds no log: \
-         remove it from the cluster and add it anew, with an empty one"
+        "member {member} has already been bootstrapped (says member {peer}), but its data directory holds no log of \
+         that: remove it from the cluster and add it anew, with an empty one"
     )]
     Wiped {
         /// This member.
@@ -101,6 +102,14 @@ pub enum StartError {
         member: MemberId,
         /// What was compared, and with whom.
         what: String,
+    },
+    /// Somebody began to restore an image into the data directory.
+    #[error(
+        "data directory {dir}: an image is being restored into it, or that ended half way: remove it and restore again"
+    )]
+    Unfinished {
+        /// The data directory.
+        dir: String,
     },
     /// The consensus core refused.
     #[error("consensus: {0}")]
@@ -133,6 +142,11 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
     let engine_worker = env.workers.start("engine");
     let identity = Identity { cluster: config.cluster, member: config.member };
 
+    let unfinished = data_dir::is_unfinished(&*env.disk, &config.data_dir)
+        .map_err(|source| StartError::Io { dir: dir.clone(), source })?;
+    if unfinished {
+        return Err(StartError::Unfinished { dir });
+    }
     let of_log = identity_of(&*env.disk, &wal_dir(&config.data_dir))
         .map_err(|source| StartError::Io { dir: dir.clone(), source })?;
     let has_log = of_log.is_some();
@@ -181,7 +195,9 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         return Err(StartError::Removed { member: config.member, dir });
     }
 
-    let blank = recovered.vote.is_none() && log_end.is_none() && state.applied().is_none();
+    // Who was restored has a state and a place in the log to go on from, and has cast no vote either.
+    let voteless = recovered.vote.is_none_or(|vote| vote.voted_for.is_none());
+    let blank = voteless && recovered.entries.is_empty() && state.applied() == installed;
     if has_log && blank {
         // It has promised nothing yet, and peers that said nothing when it was made may answer now.
         refuse_if_wiped(&config, &env).await?;
@@ -353,11 +369,6 @@ async fn refuse_if_wiped(config: &MemberConfig, env: &Env) -> Result<(), StartEr
         }
     }
     Ok(())
-}
-
-/// Where a member with this data directory keeps its write-ahead log.
-pub fn wal_dir(data_dir: &Path) -> PathBuf {
-    data_dir.join("wal")
 }
 
 /// Opens the WAL on a worker of its own, which then carries its group commits.

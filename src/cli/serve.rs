@@ -18,7 +18,7 @@ use crate::env::Env;
 use crate::node::MemberConfig;
 
 pub use life::{LifeError, run as run_members};
-pub use plan::{PlanError, member_config, prepare_data_dir};
+pub use plan::{PlanError, founder, make_private_dir, member_config, prepare_data_dir};
 
 /// Runs the server; `args` are without the program's name. Returns the process exit code.
 pub fn run(args: &[String], env: &[(String, String)]) -> u8 {

@@ -3,7 +3,9 @@
 //! Every decision here depends on the state and the batch alone.
 
 use crate::machine::alarm::alarm_key;
-use crate::machine::command::{AlarmKind, Answer, Batch, Command, CommandError, Compact, Put, Reply, Txn};
+use crate::machine::command::{
+    AlarmKind, Answer, Batch, Caller, Command, CommandError, Compact, Put, Reply, Txn,
+};
 use crate::machine::dedupe::dedupe_key;
 use crate::machine::effects::{Effects, Records, RecordsError};
 use crate::machine::lease::lease_key;
@@ -51,6 +53,30 @@ impl State {
             };
             let id = RequestId { member, incarnation, sequence: request.sequence };
             effects.answers.push((id, Answer { revision: self.kv.revision, result }));
+        }
+        if sums != (self.kv.sums, self.kv.compacted) {
+            effects.writes.push(self.kv.meta_write());
+        }
+        Ok(effects)
+    }
+
+    /// Carries out one command that another store's log holds at `log_id`. Nothing is remembered of who sent it: it comes
+    /// once. What it would have been refused it is refused.
+    ///
+    /// # Errors
+    /// As [`State::apply`].
+    pub fn carry_out(
+        &mut self,
+        records: &dyn Records,
+        log_id: LogId,
+        caller: &Caller,
+        command: &Command,
+    ) -> Result<Effects, RecordsError> {
+        self.set_applied(log_id);
+        let (mut effects, mut overlay) = (Effects::default(), Overlay::new(records));
+        let sums = (self.kv.sums, self.kv.compacted);
+        if self.check_caller(caller, command).is_ok() {
+            drop(self.command(&mut effects, &mut overlay, log_id, command)?);
         }
         if sums != (self.kv.sums, self.kv.compacted) {
             effects.writes.push(self.kv.meta_write());

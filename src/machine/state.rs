@@ -18,7 +18,7 @@ use crate::machine::mvcc::compact::CompactProgress;
 use crate::machine::mvcc::range::{Chunk, RangeCursor};
 use crate::machine::mvcc::write::Writer;
 use crate::machine::overlay::Overlay;
-use crate::machine::persist::Bucket;
+use crate::machine::persist::{Bucket, Write};
 use crate::machine::txn::{Plan, is_read_only};
 use crate::types::{KeyRange, LeaseId, LogId, RevPair, Revision};
 
@@ -184,6 +184,16 @@ impl State {
     /// of the next step.
     pub fn compact_step(&mut self, budget: usize, pinned: Option<Revision>) -> CompactProgress {
         self.kv.compact_step(budget, pinned)
+    }
+
+    /// Raises the revision by `by` and makes all history before unreadable; answers what persists that. No request does
+    /// this: a store that was brought back from an older state is made to, before it serves.
+    ///
+    /// # Errors
+    /// The revision would be beyond all numbers.
+    pub fn leap(&mut self, by: i64) -> Result<Write, String> {
+        self.kv.leap(by)?;
+        Ok(self.kv.meta_write())
     }
 
     /// A transaction's writer over this state.

@@ -12,6 +12,7 @@ use prost::Message;
 
 use crate::machine::codec;
 use crate::machine::command::Batch;
+use crate::raft::membership::Configuration;
 use crate::raft::types::{LogBatch, PeerNode, RaftEntry, RaftMembership, RaftPayload, raft_log_id};
 use crate::storage::wal;
 use crate::types::LogId;
@@ -142,6 +143,35 @@ pub fn encode_payload(payload: &RaftPayload) -> Bytes {
             Bytes::from(bytes)
         }
     }
+}
+
+/// What an entry holds, for who only looks at a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing: a new leader's first entry.
+    Blank,
+    /// Requests.
+    Batch(Batch),
+    /// Who votes from there on, and who is known.
+    Membership(Configuration),
+}
+
+/// Reads what an entry holds.
+///
+/// # Errors
+/// As [`from_wal`].
+pub fn content(at: LogId, payload: Bytes) -> Result<Content, EntryError> {
+    let failed = |what: String| EntryError { at, what };
+    Ok(match from_wal(at, payload)?.payload {
+        EntryPayload::Blank => Content::Blank,
+        EntryPayload::Membership(membership) => {
+            Content::Membership(Configuration::from(&RaftMembership::new(Some(raft_log_id(at)), membership)))
+        }
+        EntryPayload::Normal(batch) => {
+            let batch = batch_to_apply(&batch).map_err(failed)?;
+            Content::Batch(Arc::unwrap_or_clone(batch))
+        }
+    })
 }
 
 /// An entry as the WAL stores it.

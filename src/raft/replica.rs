@@ -3,17 +3,18 @@
 //! Applying a batch publishes in a fixed order: state, write buffer, watch events, answers, applied index.
 //! Whoever sees a later step sees all earlier ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use openraft::Membership;
 
 use crate::config::limits;
 use crate::env::{Clock, Env, Observation, Witness};
-use crate::machine::command::{Batch, Command, KeyValue};
+use crate::machine::command::{Batch, Command, KeyValue, Member};
 use crate::machine::effects::{Effects, Event, Records, RecordsError, SessionChange};
 use crate::machine::lease::{Lease, parse_lease_key};
 use crate::machine::mvcc::record::record_key;
@@ -28,7 +29,7 @@ use crate::raft::lease::deadlines::{Deadlines, Granted};
 use crate::raft::pending::{Pending, ProposeError};
 use crate::raft::pins::{Pin, Pins};
 use crate::raft::sessions::Sessions;
-use crate::raft::types::{RaftMembership, log_id};
+use crate::raft::types::{PeerNode, RaftMembership, log_id, raft_log_id};
 use crate::raft::watch_hub::WatchHub;
 use crate::storage::engine::{Engine, EngineError};
 use crate::storage::store::Store;
@@ -460,6 +461,18 @@ fn membership_write(membership: &RaftMembership) -> Write {
     value.extend_from_slice(&id.index.0.to_be_bytes());
     value.extend_from_slice(&encode_membership(membership.membership()));
     Write { bucket: Bucket::Meta, key: Bytes::from_static(MEMBERSHIP_KEY), value: Some(Bytes::from(value)) }
+}
+
+/// What persists, as of `at`, that exactly these members vote.
+///
+/// # Errors
+/// When there is none.
+pub fn founding_write(at: LogId, members: &[Member]) -> Result<Write, String> {
+    let voters = members.iter().map(|member| member.id.0).collect::<BTreeSet<u64>>();
+    let nodes: BTreeMap<u64, PeerNode> =
+        members.iter().map(|member| (member.id.0, PeerNode { urls: member.peer_urls.clone() })).collect();
+    let membership = Membership::new(vec![voters], nodes).map_err(|error| error.to_string())?;
+    Ok(membership_write(&RaftMembership::new(Some(raft_log_id(at)), membership)))
 }
 
 /// Reads the membership that an engine holds; the empty one when there is none.

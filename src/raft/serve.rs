@@ -27,14 +27,14 @@ use crate::raft::proposer::WriteError;
 use crate::raft::read_index::{ReadError, ReadIndex};
 use crate::raft::replica::Replica;
 use crate::raft::snapshot::{Receiving, SnapshotData};
-use crate::raft::types::{RaftLogId, RaftVote, log_id};
+use crate::raft::types::{RaftLogId, RaftVote, TypeConfig, log_id};
 use crate::raft::wire::{
     append_in, append_result_out, compaction_hash_out, followers_out, log_id_in, own_log_id_in, vote_in,
     vote_out, vote_request_in, vote_response_out,
 };
 use crate::storage::state_dir::StateDir;
 use crate::storage::wal::WalHandle;
-use crate::types::{ClusterId, LeaseId, MemberId, Revision, Term};
+use crate::types::{ClusterId, LeaseId, LogId, MemberId, Revision, Term};
 
 /// One member, as its peers meet it.
 pub struct PeerFront {
@@ -97,6 +97,16 @@ fn lease_ids_in(ids: Vec<i64>) -> Result<Vec<LeaseId>, Status> {
         return Err(Status::invalid_argument(format!("{} leases in one call", ids.len())));
     }
     Ok(ids.into_iter().map(LeaseId).collect())
+}
+
+/// Whether a leader's log holds, at an index that was applied here, an entry of a later term than the one that was: what is
+/// applied is committed, so it would be in that log. Consensus rules this out (Raft, section 5.4), as long as every member
+/// has the log that it once promised by; who puts data directories together by hand can break that.
+fn contradicts(request: &AppendEntriesRequest<TypeConfig>, applied: Option<LogId>) -> bool {
+    let Some(applied) = applied else { return false };
+    let entries = request.entries.iter().map(|entry| &entry.log_id);
+    let mut held = request.prev_log_id.iter().chain(entries).map(log_id);
+    held.any(|at| at.index <= applied.index && at.term > applied.term)
 }
 
 impl PeerFront {
@@ -182,11 +192,19 @@ impl PeerApi for PeerFront {
 
     async fn append(&self, requests: AppendRequests) -> Result<AppendAnswers, Status> {
         // An entry of a kind that this version does not know ends the stream: it must not reach the log.
-        let requests = requests.map(append_in).take_while(|request| {
+        let replica = self.replica.clone();
+        let requests = requests.map(append_in).take_while(move |request| {
             if let Err(error) = request {
                 tracing::error!(%error, "an append from a peer was refused");
             }
-            std::future::ready(request.is_ok())
+            let foreign = request.as_ref().is_ok_and(|request| contradicts(request, replica.applied().last()));
+            if foreign {
+                replica.fatal(
+                    "the leader's log is not the one that this member's state came from: their data directories were \
+                     not restored from one image",
+                );
+            }
+            std::future::ready(request.is_ok() && !foreign)
         });
         let (gate, clock) = (self.gate.clone(), self.log.clock());
         let known = requests.filter_map(move |request| {
@@ -415,8 +433,39 @@ fn fate(list: &Members, member: MemberId, removed: bool) -> pb::Fate {
 
 #[cfg(test)]
 mod tests {
+    use openraft::entry::RaftEntry as _;
+
     use super::*;
     use crate::machine::command::Member;
+    use crate::raft::types::{RaftEntry, raft_log_id};
+    use crate::types::LogIndex;
+
+    fn id(term: u64, index: u64) -> LogId {
+        LogId { term: Term(term), index: LogIndex(index) }
+    }
+
+    #[test]
+    fn a_log_that_this_state_did_not_come_from_is_recognised() {
+        let request = |prev: Option<LogId>, entries: &[LogId]| AppendEntriesRequest::<TypeConfig> {
+            vote: RaftVote::new_committed(9, 1),
+            prev_log_id: prev.map(raft_log_id),
+            entries: entries.iter().map(|at| RaftEntry::new_blank(raft_log_id(*at))).collect(),
+            leader_commit: None,
+        };
+        let applied = Some(id(3, 100));
+        for (prev, entries, foreign) in [
+            (Some(id(3, 100)), vec![id(4, 101)], false),
+            (Some(id(3, 98)), vec![id(3, 99), id(3, 100), id(4, 101)], false),
+            (Some(id(2, 50)), vec![id(2, 51)], false),
+            (None, vec![], false),
+            (Some(id(3, 98)), vec![id(3, 99), id(4, 100)], true),
+            (Some(id(4, 99)), vec![], true),
+        ] {
+            let request = request(prev, &entries);
+            assert_eq!(contradicts(&request, applied), foreign, "{prev:?} {entries:?}");
+            assert!(!contradicts(&request, None), "nothing is applied");
+        }
+    }
 
     #[test]
     fn a_member_hears_what_became_of_it() {

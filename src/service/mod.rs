@@ -7,7 +7,7 @@
 mod auth;
 mod call;
 mod cluster;
-mod convert;
+pub(crate) mod convert;
 mod election;
 mod health;
 mod image;

@@ -3,6 +3,7 @@
 //! Invariant over all: the WAL may lead the engine, never the reverse (see `docs/storage.md`).
 
 pub mod bolt;
+pub mod data_dir;
 pub mod defragment;
 pub mod engine;
 pub mod full_snapshot;

@@ -82,6 +82,11 @@ impl Node {
         effects
     }
 
+    /// A node at the same place in the log, over another store.
+    pub fn twin(&self, store: Store) -> Node {
+        Node { state: store.load(), store, pending: Vec::new(), index: self.index, sequence: self.sequence }
+    }
+
     /// Brings the store up to the state.
     pub fn flush(&mut self) {
         self.store.write(&std::mem::take(&mut self.pending));

@@ -30,7 +30,7 @@ fn purging() -> Knobs {
 }
 
 /// Runs `story` as a process of its own, which ends without a word to what is left running.
-fn in_a_process<T>(story: impl Future<Output = T>) -> T {
+pub fn in_a_process<T>(story: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let result = runtime.block_on(story);
     drop(runtime);

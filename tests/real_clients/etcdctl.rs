@@ -17,7 +17,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// `etcdctl`, pointed at a cluster.
 pub struct Etcdctl {
-    program: PathBuf,
+    pub program: PathBuf,
     pub endpoints: Vec<String>,
 }
 

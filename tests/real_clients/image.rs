@@ -64,20 +64,20 @@ impl Drop for Restored {
     }
 }
 
-fn answer(ctl: &Etcdctl, args: &[&str]) -> Value {
+pub fn answer(ctl: &Etcdctl, args: &[&str]) -> Value {
     let output = ctl.run(&[args, &["-w", "json"]].concat());
     serde_json::from_str(&output).unwrap_or_else(|error| panic!("{args:?}: {error}: {output}"))
 }
 
 /// All keys as of a revision, with values, leases, and the revisions and the version of each.
-fn content(ctl: &Etcdctl, revision: i64) -> Value {
+pub fn content(ctl: &Etcdctl, revision: i64) -> Value {
     let kvs = answer(ctl, &["get", "", "--prefix", &format!("--rev={revision}")])["kvs"].take();
     assert!(kvs.as_array().is_some_and(|kvs| kvs.len() > KEYS / 2), "as of {revision}: {kvs}");
     kvs
 }
 
 /// Fills a store so that nothing an image can hold is missing; its revision, and the compacted one.
-fn fill(ctl: &Etcdctl) -> (i64, i64) {
+pub fn fill(ctl: &Etcdctl) -> (i64, i64) {
     for key in 0..KEYS {
         let value = format!("{key} {}", "x".repeat(VALUE_BYTES));
         assert_eq!(ctl.run_with(&["put", &format!("key{key:04}")], &value), "OK\n");
@@ -166,7 +166,7 @@ fn the_image_of_an_empty_store_is_whole() {
 }
 
 /// Runs our own program in a folder.
-fn quorate(folder: &Path, args: &[&str]) -> Output {
+pub fn quorate(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
     command
         .args(args)
@@ -178,13 +178,13 @@ fn quorate(folder: &Path, args: &[&str]) -> Output {
 }
 
 /// What it prints when it succeeds.
-fn printed(output: &Output) -> String {
+pub fn printed(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The one line with which it fails, and its exit code.
-fn refusal(output: &Output) -> (Option<i32>, String) {
+pub fn refusal(output: &Output) -> (Option<i32>, String) {
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(error.lines().count(), 1, "{error}");
     (output.status.code(), error.trim_end().to_owned())
@@ -234,7 +234,6 @@ fn what_is_no_image_and_what_cannot_be_saved_is_refused_in_a_line() {
         (&["util", "snapshot", "status", "short"][..], 1, "Error: short: it is no bbolt file"),
         (&["util", "snapshot", "status", "absent"], 1, "Error: absent: No such file"),
         (&["util", "snapshot", "status"], 128, "Error: snapshot status requires exactly one argument"),
-        (&["util", "snapshot", "restore", "x"], 4, "Error: snapshot restore is not supported yet"),
         (
             &[
                 "ctl",

@@ -1,6 +1,8 @@
 //! Clients that were written for the reference, unmodified, against three members started with the reference's flags.
 //!
-//! `ctl`, `auth` and `upkeep` run the real `etcdctl`; `image` takes the state away with it and founds a cluster of the reference on that; `go_client` runs a program on the public Go client (`tests/go`). Each says so
+//! `ctl`, `auth` and `upkeep` run the real `etcdctl`; `image` takes the state away with it and founds a cluster of the reference
+//! on that; `restore` brings images and data directories of the reference here, and back; `turns` stands in line with it;
+//! `go_client` runs a program on the public Go client (`tests/go`). Each says so
 //! loudly when its tools are missing, and fails without them under `CI=true`. `QUORATE_SERVER` names another server to put
 //! under both, such as the reference itself: what is expected here is what it does.
 #![cfg(not(madsim))]
@@ -17,6 +19,8 @@ mod ctl;
 mod etcdctl;
 mod go_client;
 mod image;
+mod restore;
+mod single;
 mod turns;
 mod upkeep;
 

@@ -8,6 +8,7 @@
     reason = "a test that meets the unexpected fails"
 )]
 
+mod log;
 mod program;
 
 use std::net::TcpListener;

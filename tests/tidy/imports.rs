@@ -19,12 +19,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("member", &["raft", "peer", "storage", "env", "machine", "config", "types"]),
     ("service", &["member", "raft", "peer", "storage", "env", "machine", "config", "types"]),
     ("http", &["service", "member", "raft", "peer", "storage", "env", "machine", "config", "types"]),
+    ("restore", &["service", "raft", "storage", "env", "machine", "config", "types"]),
     ("node", &["http", "service", "member", "raft", "peer", "storage", "env", "machine", "config", "types"]),
     (
         "cli",
         &[
-            "node", "http", "service", "member", "raft", "peer", "tls", "storage", "env", "machine",
-            "config", "types",
+            "node", "restore", "http", "service", "member", "raft", "peer", "tls", "storage", "env",
+            "machine", "config", "types",
         ],
     ),
     ("main", &["cli"]),
@@ -35,8 +36,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const MAY_USE_PB: &[(&str, &[&str])] = &[
     ("record", &["src/machine/", "src/storage/"]),
     ("peer", &["src/peer/", "src/raft/", "src/node"]),
-    // Every other package is the clients'. `node` registers services.
-    ("", &["src/service/", "src/http/", "src/cli/", "src/node"]),
+    // Every other package is the clients'. `node` registers services, `restore` reads what etcd stores in the same terms.
+    ("", &["src/service/", "src/http/", "src/cli/", "src/node", "src/restore/"]),
 ];
 
 /// Complaints about a file of `src/`.

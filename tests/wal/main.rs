@@ -14,5 +14,6 @@ mod crashes;
 mod damage;
 mod group;
 mod harness;
+mod inspect;
 mod random;
 mod stories;

@@ -183,7 +183,10 @@ pub fn prepare_data_dir(config: &ServeConfig) -> Result<Option<String>, PlanErro
 }
 
 /// Makes `dir` with mode 0700; one that exists stays as it is, and is warned about when others may read it.
-fn make_private_dir(dir: &Path) -> std::io::Result<Option<String>> {
+///
+/// # Errors
+/// What the disk says.
+pub fn make_private_dir(dir: &Path) -> std::io::Result<Option<String>> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let mode = std::fs::metadata(dir)?.permissions().mode() & 0o777;

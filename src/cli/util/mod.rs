@@ -1,12 +1,14 @@
 //! `quorate util`: looks at files without a server, with the grammar and the output of `etcdutl`.
 //!
-//! What is here: `snapshot status`. What is not yet is refused: `snapshot restore`, `defrag`, `hashkv`, `migrate`.
+//! What is here: `snapshot status`, `snapshot restore`, and `log dump`, which is ours alone. What is not yet is refused: `defrag`, `hashkv`, `migrate`.
 
+mod log;
+mod restore;
 mod snapshot;
 
 use clap::{Parser, Subcommand};
 
-use crate::cli::ctl::error::{CtlError, Exit};
+use crate::cli::ctl::error::CtlError;
 use crate::cli::ctl::render::Style;
 use crate::cli::ctl::{emit, exit_of, exit_of_words};
 
@@ -32,6 +34,16 @@ enum Command {
     /// Images of a store's state
     #[command(subcommand)]
     Snapshot(Snapshot),
+    /// A member's write-ahead log
+    #[command(subcommand)]
+    Log(Log),
+}
+
+/// `log …`.
+#[derive(Debug, Subcommand)]
+enum Log {
+    /// What stands in it, as one line of JSON a request
+    Dump(log::Dump),
 }
 
 /// `snapshot …`.
@@ -43,12 +55,8 @@ enum Snapshot {
         #[arg(num_args = 0..)]
         words: Vec<String>,
     },
-    /// Make a data directory of an image (not supported yet)
-    Restore {
-        /// The file, and options
-        #[arg(num_args = 0.., allow_hyphen_values = true)]
-        words: Vec<String>,
-    },
+    /// Make a data directory of an image
+    Restore(restore::Restore),
 }
 
 /// Runs the program; `args` begins with its name. Returns the process exit code.
@@ -61,12 +69,9 @@ pub fn run(args: &[String]) -> u8 {
 
 fn execute(line: &CommandLine) -> Result<Vec<u8>, CtlError> {
     let style = Style::new(&line.write_out, false)?;
-    let Command::Snapshot(command) = &line.command;
-    match command {
-        Snapshot::Status { words } => snapshot::status(words, style),
-        Snapshot::Restore { .. } => {
-            let text = "snapshot restore is not supported yet: etcdutl restores images of Quorate's too";
-            Err(CtlError::new(Exit::BadFeature, text))
-        }
+    match &line.command {
+        Command::Snapshot(Snapshot::Status { words }) => snapshot::status(words, style),
+        Command::Snapshot(Snapshot::Restore(command)) => restore::run(command, style),
+        Command::Log(Log::Dump(command)) => log::dump(command),
     }
 }

@@ -9,6 +9,7 @@ pub mod hash_kv;
 pub mod history;
 pub mod index;
 pub mod range;
+pub mod rebuild;
 pub mod write;
 
 pub use crate::machine::codec::items::decode_revisions;

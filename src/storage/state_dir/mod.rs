@@ -14,8 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::env::{Env, Worker, run};
 use crate::machine::load::LoadError;
-use crate::machine::persist::Bucket;
-use crate::machine::state::decode_applied;
+use crate::machine::persist::{Bucket, Write};
+use crate::machine::state::{applied_write, decode_applied};
+use crate::storage::data_dir::state_dir;
 use crate::storage::engine::redb::FILE_NAME;
 use crate::storage::engine::{
     Engine, EngineError, EngineKind, EngineOptions, HEADER_BYTES, Opened, Reader, open_engine,
@@ -36,6 +37,11 @@ const INCOMING_PREFIX: &str = "incoming-";
 
 /// A file whose name is just being given anew carries this suffix.
 const RENAMED_SUFFIX: &str = ".renamed";
+
+/// What marks an engine as built from a snapshot at `at`.
+pub fn installed_write(at: LogId) -> Write {
+    Write { key: bytes::Bytes::from_static(INSTALLED_KEY), ..applied_write(at) }
+}
 
 /// How the engine came to hold what it holds when it was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +85,7 @@ impl StateDir {
         kind: EngineKind,
         identity: Identity,
     ) -> StateDir {
-        let dir = data_dir.join("state");
+        let dir = state_dir(data_dir);
         let full = (!kind.survives_power_loss()).then(|| FullSnapshot::new(&env, &dir, identity));
         let (options, live) = (EngineOptions::default(), Arc::new(AtomicU64::new(0)));
         let begun = staging::Begun::default();

@@ -111,6 +111,11 @@ impl Directory {
         Ok((Directory { disk, path: path.to_owned() }, lock))
     }
 
+    /// The folder as it stands, for who only reads: it may well be in use.
+    pub(super) fn found(disk: Arc<dyn Disk>, path: &Path) -> Directory {
+        Directory { disk, path: path.to_owned() }
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
