@@ -140,10 +140,9 @@ fn whoever_connects_shows_a_certificate_that_counts() {
         let [cert, key] = alice.options("cert", "key");
         assert_eq!(alone.ctl(dir.path(), &[&trust, &cert, &key, "put", "k", "v"]).printed(), "OK");
         let without = alone.ctl(dir.path(), &[&trust, "get", "k"]);
-        assert_eq!(without.status.code(), Some(2));
-        let asked_for = "it asks for a certificate, and none is shown";
-        let line = without.only_line();
-        assert_eq!(line, format!("Error: cannot connect to https://127.0.0.1:{port}: {asked_for}"));
+        // Why, is the member's to say: a connection that is broken off late may be gone before it is read to its end.
+        assert_ne!(without.status.code(), Some(0));
+        alone.turned_away("client", "it shows no certificate");
     }
 }
 

@@ -189,7 +189,11 @@ async fn the_reference_s_own_client_signs_in_anywhere() {
     let cluster = Cluster::start(server.with(&[&option, "--bcrypt-cost=4"]), 3);
     let run = |endpoint: &str, args: &[&str]| {
         let mut command = std::process::Command::new(&etcdctl);
-        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={endpoint}")).args(args);
+        command
+            .env("ETCDCTL_API", "3")
+            .arg(format!("--endpoints={endpoint}"))
+            .arg("--command-timeout=60s")
+            .args(args);
         let output = command.output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         let error = error.lines().find(|line| line.starts_with("Error:")).unwrap_or_default().to_owned();

@@ -96,7 +96,8 @@ async fn the_reference_s_own_client_needs_no_password() {
         let endpoint = format!("--endpoints=https://127.0.0.1:{}", alone.client);
         let mut command = std::process::Command::new(&etcdctl);
         command.env("ETCDCTL_API", "3").arg(endpoint).args([cert, key, place.ca.option("cacert")]);
-        let output = command.args(args).output().unwrap();
+        let output =
+            command.args(["--command-timeout=60s", "--dial-timeout=30s"]).args(args).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         let error = error.lines().find(|line| line.starts_with("Error:")).unwrap_or_default().to_owned();
         (String::from_utf8(output.stdout).unwrap(), error)
