@@ -640,7 +640,14 @@ fn upkeep(reference: &Path, ports: Ports, client: &Client) -> String {
     t.note(&["alarm", "list"], &lines.join("\n"));
     t.step(&["put", "a", "b"]);
     t.step(&["get", "a"]);
-    t.step(&["endpoint", "health", "--dial-timeout=1s"]);
+    // Here, too: word by word.
+    let health = ["endpoint", "health", "--dial-timeout=1s"];
+    let ended = client.run(&health, "");
+    let errors = String::from_utf8(ended.stderr).unwrap();
+    let mut words: Vec<&str> =
+        errors.lines().filter(|line| is_for_people(line)).flat_map(|line| line.split(' ')).collect();
+    words.sort_unstable();
+    t.note(&health, &format!("{} {:?}", words.join(" "), ended.status.code()));
     let cleared = client.run(&["alarm", "disarm"], "");
     let mut lines: Vec<&str> = std::str::from_utf8(&cleared.stdout).unwrap().lines().collect();
     lines.sort_unstable();
