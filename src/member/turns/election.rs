@@ -43,10 +43,6 @@ impl Member {
         place: &Place,
         value: Bytes,
     ) -> Result<Revision, TurnError> {
-        // No key was created before the first that could be.
-        if place.created <= Revision::FIRST {
-            return Err(TurnError::PlaceGone);
-        }
         match granted(self.propose_for(who, Command::Txn(rewrite(place, value))).await?)? {
             (revision, Reply::Txn(reply)) if reply.succeeded => Ok(revision),
             _ => Err(TurnError::PlaceGone),

@@ -13,6 +13,9 @@ use crate::types::{KeyRange, LeaseId, RangeEnd, Revision};
 const SEPARATOR: u8 = b'/';
 const PAST_SEPARATOR: u8 = SEPARATOR + 1;
 
+/// A revision that there never is.
+const NEVER: Revision = Revision(-1);
+
 /// All who stand in line under one name.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
@@ -110,7 +113,9 @@ pub(super) fn look(key: &Bytes) -> Range {
 }
 
 fn while_it_stands(place: &Place, op: TxnOp) -> Txn {
-    let compares = vec![is(&place.key, CompareTarget::Create(place.created))];
+    // What no revision has created stands nowhere, also where there is no key.
+    let created = if place.created > Revision::FIRST { place.created } else { NEVER };
+    let compares = vec![is(&place.key, CompareTarget::Create(created))];
     Txn { compares, success: vec![op], failure: Vec::new() }
 }
 
