@@ -396,6 +396,16 @@ pub const CATALOGUE: &[Mutant] = &[
                  that the next call should send, so a follower lags until the next write",
     },
     Mutant {
+        area: Area::Turn,
+        name: "turn-after-one-wait",
+        breaks: "who waits for a lock takes the place just before its own for the only one",
+    },
+    Mutant {
+        area: Area::Turn,
+        name: "turn-of-a-place-that-is-gone",
+        breaks: "a lock is given without a look at whether the client's own place still stands",
+    },
+    Mutant {
         area: Area::Txn,
         name: "txn-inner-compares-after-writes",
         breaks: "the compares of an inner transaction see what outer steps have written, instead of the state \
@@ -410,16 +420,6 @@ pub const CATALOGUE: &[Mutant] = &[
         area: Area::Txn,
         name: "txn-range-misses-own-writes",
         breaks: "a range within a transaction does not see what the transaction has written",
-    },
-    Mutant {
-        area: Area::Turn,
-        name: "turn-after-one-wait",
-        breaks: "who waits for a lock takes the place just before its own for the only one",
-    },
-    Mutant {
-        area: Area::Turn,
-        name: "turn-of-a-place-that-is-gone",
-        breaks: "a lock is given without a look at whether the client's own place still stands",
     },
     Mutant {
         area: Area::Wal,
