@@ -10,4 +10,4 @@ pub mod listen;
 mod server;
 
 pub use client::{PeerError, Peers};
-pub use server::{AppendAnswers, AppendRequests, PeerApi, PeerServer, SnapshotParts};
+pub use server::{AppendAnswers, AppendRequests, PeerApi, PeerServer, SentSnapshot, SnapshotParts};

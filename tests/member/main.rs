@@ -1,6 +1,7 @@
 //! Real members in one process, through the same start as production: what watches deliver, how leases live, and
-//! what clients of the API are told (`api`, at a member's limits `limits`), how clusters change (`membership`), and what
-//! each engine brings back after an end of any kind (`restarts`).
+//! what clients of the API are told (`api`, at a member's limits `limits`), how clusters change (`membership`), what
+//! each engine brings back after an end of any kind (`restarts`), and what becomes of members whose disks have lost
+//! something (`repair`).
 
 #![cfg(not(madsim))]
 #![allow(
@@ -20,6 +21,7 @@ mod limits;
 mod membership;
 mod raw;
 mod refusal;
+mod repair;
 mod restarts;
 mod running;
 

@@ -155,6 +155,7 @@ fn config(plan: &Plan, index: MemberIndex, tenant: Tenant, place: Place) -> Memb
         members: place.members,
         joins: place.joins,
         seeds: seeds(plan, index),
+        peer_urls: vec![peer_url(index)],
         peer_listen: SocketAddr::new(IpAddr::V4(own_address(index)), PEER_PORT),
         client_listen: vec![SocketAddr::new(IpAddr::V4(own_address(index)), CLIENT_PORT)],
         client_urls: vec![client_url(index)],
