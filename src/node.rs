@@ -5,6 +5,7 @@
 //! (`engine`); then the consensus core; then the peers may call. A member whose log is lost does not start: `repair` has
 //! what becomes of it.
 
+mod asking;
 mod engine;
 mod note;
 pub mod repair;
@@ -102,12 +103,12 @@ pub enum StartError {
         advice: String,
     },
     /// The cluster did not take the member back in time.
-    #[error("member {member} has lost its log and is not taken back yet, the next start goes on: {why}")]
+    #[error("{why}; the member is not taken back yet, the next start asks again: {said}")]
     NotReadmitted {
-        /// The member that was given up.
-        member: MemberId,
-        /// What the cluster said last.
+        /// What is wrong with its log.
         why: String,
+        /// What the cluster said last.
+        said: String,
     },
     /// What is stored cannot be understood.
     #[error("data directory {dir}: {what}")]
@@ -170,12 +171,12 @@ impl StartError {
     }
 
     /// Whether the log has lost something, so that the member does not know any more what it promised.
-    fn is_log_lost(&self, has_log: bool) -> bool {
+    fn is_log_lost(&self) -> bool {
         match self {
             StartError::Wal(error) => error.is_damage(),
             StartError::LogBehind { .. } | StartError::Wiped { .. } => true,
-            // It was taken back before, and its options still name who it was at first.
-            StartError::Removed { .. } => !has_log,
+            // It was taken back before, and its options, or a log that its owner has put right, name who it was.
+            StartError::Removed { .. } => true,
             _ => false,
         }
     }
@@ -189,9 +190,8 @@ impl StartError {
 pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartError> {
     let config = repair::resume(config, &env).await?;
     let started = start_as(config.clone(), env.clone()).await;
-    let has_log = || identity_of(&*env.disk, &wal_dir(&config.data_dir)).is_ok_and(|log| log.is_some());
     let (config, member) = match started {
-        Err(why) if why.is_log_lost(has_log()) => {
+        Err(why) if why.is_log_lost() => {
             let config = repair::begin(config, &env, why).await?;
             (config.clone(), start_as(config, env.clone()).await?)
         }

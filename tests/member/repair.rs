@@ -254,36 +254,23 @@ async fn a_repair_goes_on_wherever_it_was_broken_off() {
     let (others, mut lost) = cluster_of(&place, 3).await;
     lost.remove(0).end();
     place.unlocked(3).await;
-    rot_the_log(&place, 3);
+    let (file, _) = rot_the_log(&place, 3);
     let data = place.data_dir(3);
     let env = Env::real().unwrap();
 
-    // The note is there, and one of two folders is moved. Without leave nothing goes on, and nobody starts.
-    repair::disk_is_lost(&env, &data, LOST).unwrap();
-    fs::create_dir(data.join("damaged-3")).unwrap();
-    fs::rename(data.join("wal"), data.join("damaged-3/wal")).unwrap();
-    let refused = Running::start(place.config(3)).await.err().unwrap();
-    assert!(matches!(refused, StartError::GivenUp { member: MemberId(3), .. }), "{refused}");
-    assert!(refused.to_string().contains("quorate ctl member remove 3;"), "{refused}");
-    assert!(data.join("state").exists() && !data.join("wal").exists());
-
-    // Nobody can take it back: it asks, and its process ends.
-    let nobody =
-        MemberConfig { members: Vec::new(), seeds: vec!["http://127.0.0.1:1".to_owned()], ..place.config(3) };
+    // Nobody can take it back: it asks, and its process ends. Nothing was touched.
+    let nowhere = vec!["http://127.0.0.1:1".to_owned()];
+    let nobody = MemberConfig { members: Vec::new(), seeds: nowhere, ..place.config(3) };
+    let before = fs::read(&file).unwrap();
     {
         let starting = std::pin::pin!(Running::start(repairing(nobody)));
-        let moved = until("what is left to be moved", || data.join("damaged-3/state").exists().then_some(()));
-        let moved = std::pin::pin!(async {
-            moved.await;
-            until("the next stage", || (fs::read(data.join("lost-member")).unwrap()[15] == 2).then_some(()))
-                .await;
-        });
-        futures_util::future::select(starting, moved).await;
+        let asked = until("the question", || data.join("repair.lock").exists().then_some(()));
+        futures_util::future::select(starting, std::pin::pin!(asked)).await;
     }
-    let note = fs::read(data.join("lost-member")).unwrap();
-    assert_eq!(names(&data), ["damaged-3", "lost-member", "repair.lock"]);
+    assert_eq!(names(&data), ["repair.lock", "state", "wal"]);
+    assert_eq!(fs::read(&file).unwrap(), before);
 
-    // It was taken back, and its process ended before it heard so. By now it needs no leave: its place is there.
+    // It was taken back, and its process ended before it heard so.
     let peers = Peers::new(env.clock.clone(), ClusterId(7), MemberId(3));
     let urls = |number: usize| vec![format!("http://{}", place.addresses[number - 1])];
     let leader = || others[0].member.status().raft.leader.filter(|leader| *leader != MemberId(3));
@@ -300,6 +287,11 @@ async fn a_repair_goes_on_wherever_it_was_broken_off() {
         }
     })
     .await;
+
+    // The note is there, and one of two folders is moved. Nobody needs leave for the rest: its place is there.
+    repair::disk_is_lost(&env, &data, LOST).unwrap();
+    fs::create_dir(data.join("damaged-3")).unwrap();
+    fs::rename(data.join("wal"), data.join("damaged-3/wal")).unwrap();
     let back = Elsewhere::start(place.config(3));
     let next = MemberId(answer.member);
     until("the new member's name", || {
@@ -311,8 +303,11 @@ async fn a_repair_goes_on_wherever_it_was_broken_off() {
     back.end();
     place.unlocked(3).await;
 
+    assert_eq!(names(&data), ["damaged-3", "repair.lock", "state", "wal"]);
+    assert_eq!(names(&data.join("damaged-3")), ["state", "wal"]);
+
     // Its log was there, and its process ended before the note was gone.
-    fs::write(data.join("lost-member"), note).unwrap();
+    repair::place_is_empty(&env, &data, LOST).unwrap();
     let found = kept_place(&*env.disk, &wal_dir(&data), None).unwrap().unwrap();
     let Found { member, members, joins, .. } = found;
     assert_eq!(member, next);
@@ -428,4 +423,18 @@ fn copy_dir(from: &Path, to: &Path) {
             fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn who_was_given_up_never_starts_again_without_leave_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
+    let env = Env::real().unwrap();
+    repair::disk_is_lost(&env, &place.data_dir(3), LOST).unwrap();
+    // Nobody answers: without the note it would found its cluster once more.
+    let refused = Running::start(place.config(3)).await.err().unwrap();
+    assert!(matches!(refused, StartError::GivenUp { member: MemberId(3), .. }), "{refused}");
+    let line = refused.to_string();
+    assert!(line.contains("quorate ctl member remove 3;") && !line.contains('\n'), "{line}");
+    assert_eq!(names(&place.data_dir(3)), ["lost-member", "repair.lock"]);
 }
