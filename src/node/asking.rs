@@ -38,6 +38,8 @@ pub struct Asking<'a> {
     pub config: &'a MemberConfig,
     /// The seams.
     pub env: &'a Env,
+    /// Whether it knows its id by its options alone, which name who it was at first: neither a log nor a note is there.
+    pub is_unsure: bool,
 }
 
 impl Asking<'_> {
@@ -59,8 +61,11 @@ impl Asking<'_> {
             return Ok(place_of(member, *lost, &list));
         }
         match list.iter().find(|member| self.is_here(member)) {
-            // It was taken back before, has run, and has lost its log once more: it may know only who it was at first.
-            Some(here) => lost.member = here.id,
+            Some(here) if here.id == lost.member => {}
+            // It was taken back before, has run, and has lost its disk once more.
+            Some(here) if self.is_unsure => lost.member = here.id,
+            // Another machine has its place: who was let go does not take it away again.
+            Some(_) => return Err(Round::Gone),
             None if list.iter().any(|member| member.id == lost.member) => {}
             None => return Err(Round::Gone),
         }

@@ -149,6 +149,12 @@ mod tests {
         assert_eq!(Note::read(&RealDisk, &dir).unwrap(), None);
     }
 
+    fn rewrite(path: &Path, bytes: &[u8]) {
+        let file = RealDisk.open(path, OpenMode::Create).unwrap();
+        file.set_len(0).unwrap();
+        file.write_at(0, bytes).unwrap();
+    }
+
     #[test]
     fn no_damaged_note_passes_for_none() {
         let temp = tempfile::tempdir().unwrap();
@@ -157,11 +163,11 @@ mod tests {
         for place in 0..BYTES {
             let mut bytes = whole.clone();
             bytes[place] ^= 4;
-            std::fs::write(&path, bytes).unwrap();
+            rewrite(&path, &bytes);
             let error = Note::read(&RealDisk, temp.path()).unwrap_err().to_string();
             assert!(error.starts_with("lost-member is damaged") && !error.contains('\n'), "{place}: {error}");
         }
-        std::fs::write(&path, &whole[1..]).unwrap();
+        rewrite(&path, &whole[1..]);
         assert!(Note::read(&RealDisk, temp.path()).is_err());
     }
 }

@@ -83,7 +83,7 @@ pub fn advice(member: MemberId, name: &str, peer_urls: &[String]) -> String {
 /// # Errors
 /// See [`StartError`].
 pub async fn resume(config: MemberConfig, env: &Env) -> Result<MemberConfig, StartError> {
-    let repair = Repair { config: &config, env };
+    let repair = Repair { config: &config, env, is_unsure: false };
     let Some(note) = repair.checked(Note::read(&*env.disk, &config.data_dir))? else { return Ok(config) };
     let kept = repair.checked(identity_of(&*env.disk, &wal_dir(&config.data_dir)))?;
     if note.stage == Stage::Asking && kept.is_some_and(|kept| kept.member != note.lost.member) {
@@ -111,7 +111,8 @@ pub async fn resume(config: MemberConfig, env: &Env) -> Result<MemberConfig, Sta
 /// # Errors
 /// See [`StartError`]; without leave to do so, nothing was touched.
 pub async fn begin(config: MemberConfig, env: &Env, why: StartError) -> Result<MemberConfig, StartError> {
-    let repair = Repair { config: &config, env };
+    let has_log = identity_of(&*env.disk, &wal_dir(&config.data_dir)).is_ok_and(|log| log.is_some());
+    let repair = Repair { config: &config, env, is_unsure: !has_log };
     // Who was removed has nothing left to be removed from.
     if !config.knobs.self_repair && matches!(why, StartError::Removed { .. }) {
         return Err(why);
@@ -138,7 +139,7 @@ pub async fn begin(config: MemberConfig, env: &Env, why: StartError) -> Result<M
 /// # Errors
 /// When the disk fails.
 pub fn finish(config: &MemberConfig, env: &Env) -> Result<(), StartError> {
-    let repair = Repair { config, env };
+    let repair = Repair { config, env, is_unsure: false };
     if repair.checked(Note::read(&*env.disk, &config.data_dir))?.is_none() {
         return Ok(());
     }
@@ -151,11 +152,13 @@ pub fn finish(config: &MemberConfig, env: &Env) -> Result<(), StartError> {
 struct Repair<'r> {
     config: &'r MemberConfig,
     env: &'r Env,
+    /// See [`Asking::is_unsure`].
+    is_unsure: bool,
 }
 
 impl<'r> Repair<'r> {
     fn asking(&self) -> Asking<'r> {
-        Asking { config: self.config, env: self.env }
+        Asking { config: self.config, env: self.env, is_unsure: self.is_unsure }
     }
 
     fn checked<T>(&self, result: io::Result<T>) -> Result<T, StartError> {
@@ -200,17 +203,13 @@ impl<'r> Repair<'r> {
     }
 
     /// Leaves the place of the lost member, durably, for that of the one that comes after it.
-    fn settle(&self, lost: Identity, stage: Stage, mut place: Place) -> Result<MemberConfig, StartError> {
+    fn settle(&self, lost: Identity, stage: Stage, place: Place) -> Result<MemberConfig, StartError> {
         let dir = &self.config.data_dir;
         if stage == Stage::Moving {
             self.checked(disk_is_lost(self.env, dir, lost))?;
             self.checked(self.move_aside(lost.member))?;
         }
         self.checked(place_is_empty(self.env, dir, lost))?;
-        // The planted bug takes the empty place for that of a member that has not run.
-        if crate::mutant!("readmission-under-the-old-id") {
-            place.member = lost.member;
-        }
         let Place { cluster, member, members, joins } = place;
         Ok(MemberConfig { cluster, member, members, joins, ..self.config.clone() })
     }

@@ -226,6 +226,19 @@ async fn whoever_is_alone_or_was_let_go_is_not_taken_back() {
     others[0].remove(3).await.unwrap();
     let refused = Running::start(repairing(place.config(3))).await.err().unwrap();
     assert!(matches!(refused, StartError::Removed { member: MemberId(3), .. }), "{refused}");
+    // Nor does it take the place of whoever came after it, who is away just now.
+    let added = others[0].add(&place, 3, false).await.unwrap().member.unwrap().id;
+    let next = MemberConfig { data_dir: dir.path().join("next"), ..place.joiner(3).await.unwrap() };
+    let next = Elsewhere::start(next);
+    until("its name", || {
+        let state = others[0].member.replica().state();
+        state.members().get(MemberId(added)).filter(|member| !member.name.is_empty()).map(drop)
+    })
+    .await;
+    next.end();
+    let refused = Running::start(repairing(place.config(3))).await.err().unwrap();
+    assert!(matches!(refused, StartError::Removed { member: MemberId(3), .. }), "{refused}");
+    assert!(others[0].member.replica().state().members().get(MemberId(added)).is_some());
     stop(&others).await;
 }
 

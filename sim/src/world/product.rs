@@ -42,6 +42,8 @@ const FIRST_MEMBER: u64 = 0xA1;
 pub const REMOVED: &str = "was removed from the cluster";
 /// What a member says that finds nobody to tell it its place in a cluster.
 pub const NOBODY_ANSWERS: &str = "cannot join: no member of the cluster answers";
+/// What a member says whose engine is damaged, and to whom no other gave a state.
+pub const NOT_REBUILT: &str = "nobody gave a state to build it anew from";
 /// Words of a state engine that does not know where exactly the damage is.
 pub const NOT_NEAR: [&str; 2] = ["redb gave up", "before its pages could be verified"];
 /// Words of a member that refuses to start since the cluster does not know of it.
@@ -99,6 +101,11 @@ pub fn wal_dir(generation: u32) -> PathBuf {
 /// Whether this file is a segment of a write-ahead log.
 pub fn is_segment(path: &str) -> bool {
     path.starts_with(DATA_DIR) && path.contains("/wal/") && path.ends_with(".wal")
+}
+
+/// Whether this file was moved out of the way since it is damaged: no process reads it any more.
+pub fn is_aside(path: &str) -> bool {
+    path.contains(".aside-")
 }
 
 /// The state engine's file on a member's disk.
