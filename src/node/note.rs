@@ -149,10 +149,10 @@ mod tests {
         assert_eq!(Note::read(&RealDisk, &dir).unwrap(), None);
     }
 
-    fn rewrite(path: &Path, bytes: &[u8]) {
-        let file = RealDisk.open(path, OpenMode::Create).unwrap();
-        file.set_len(0).unwrap();
-        file.write_at(0, bytes).unwrap();
+    fn rewrite(path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let file = RealDisk.open(path, OpenMode::Create)?;
+        file.set_len(0)?;
+        file.write_at(0, bytes)
     }
 
     #[test]
@@ -163,11 +163,11 @@ mod tests {
         for place in 0..BYTES {
             let mut bytes = whole.clone();
             bytes[place] ^= 4;
-            rewrite(&path, &bytes);
+            rewrite(&path, &bytes).unwrap();
             let error = Note::read(&RealDisk, temp.path()).unwrap_err().to_string();
             assert!(error.starts_with("lost-member is damaged") && !error.contains('\n'), "{place}: {error}");
         }
-        rewrite(&path, &whole[1..]);
+        rewrite(&path, &whole[1..]).unwrap();
         assert!(Note::read(&RealDisk, temp.path()).is_err());
     }
 }

@@ -51,7 +51,7 @@ fn rot_the_log(place: &Place, number: usize) -> (PathBuf, usize) {
 /// Flips a bit in every page of the engine.
 fn rot_the_engine(place: &Place, number: usize) {
     let file = place.data_dir(number).join("state/state.redb");
-    let pages = fs::metadata(&file).unwrap().len() as usize / PAGE;
+    let pages = fs::read(&file).unwrap().len() / PAGE;
     flip(&file, (1..pages).map(|page| page * PAGE + 77));
 }
 
@@ -250,7 +250,7 @@ async fn who_answers_is_not_replaced_by_one_that_says_to_be_it() {
     let leader = until("a leader", || others[0].member.status().raft.leader).await;
     let victim = MemberId(if leader == MemberId(3) { 1 } else { 3 });
     let peers = Peers::new(Env::real().unwrap().clock, ClusterId(7), victim);
-    let url = |id: MemberId| vec![format!("http://{}", place.addresses[id.0 as usize - 1])];
+    let url = |id: MemberId| vec![format!("http://{}", place.addresses[usize::try_from(id.0).unwrap() - 1])];
     peers.learn(leader, &url(leader));
     let answer = peers.readmit(leader, Duration::from_secs(20), url(victim)).await.unwrap();
     assert_eq!(answer.why, format!("member {victim} answers: it has not lost its log"));
@@ -353,10 +353,11 @@ async fn a_learner_that_loses_its_disk_comes_back_as_a_learner() {
     first.put("after").await.unwrap();
     let revision = first.member.revision();
     until("what it lacks", || (back.member.revision() == revision).then_some(())).await;
-    let state = first.member.replica().state();
-    assert!(state.members().get(MemberId(back.id())).is_some_and(|member| member.is_learner));
-    assert!(state.members().is_removed(MemberId(added)));
-    drop(state);
+    {
+        let state = first.member.replica().state();
+        assert!(state.members().get(MemberId(back.id())).is_some_and(|member| member.is_learner));
+        assert!(state.members().is_removed(MemberId(added)));
+    }
     assert_eq!(first.member.voters(), [[MemberId(1)].into()]);
     stop([&first, &back]).await;
 }
@@ -417,7 +418,7 @@ async fn a_rotten_engine_whose_log_begins_behind_it_is_refused_by_who_is_alone()
     let copy = dir.path().join("copy");
     copy_dir(&place.data_dir(1), &copy);
     let file = copy.join("state/state.redb");
-    let pages = fs::metadata(&file).unwrap().len() as usize / PAGE;
+    let pages = fs::read(&file).unwrap().len() / PAGE;
     flip(&file, (1..pages).map(|page| page * PAGE + 77));
     let rotten = fs::read(&file).unwrap();
     let refused = Running::start(MemberConfig { data_dir: copy, ..place.founder() }).await.err().unwrap();
