@@ -1,18 +1,25 @@
 //! One member, wired: storage, machine, consensus, peers. Production, `quorate dev` and the simulator all call
 //! [`start`]; nothing here knows which of them did.
 //!
-//! Order of a start: the WAL is recovered and durable first; then the engine, which must not be ahead of it;
-//! then the consensus core; then the peers may call.
+//! Order of a start: the WAL is recovered and durable first; then the engine, which must not be ahead of it
+//! (`engine`); then the consensus core; then the peers may call. A member whose log is lost does not start: `repair` has
+//! what becomes of it.
+
+mod asking;
+mod engine;
+mod note;
+pub mod repair;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::config::limits::PEER_MESSAGE_BYTES_MAX;
 use crate::env::{Env, Worker};
-use crate::machine::persist::Bucket;
-use crate::machine::state::State;
 use crate::member::Parts;
+use crate::node::engine::{Loaded, Opening, log_end};
 use crate::pb::peer::Fate;
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
 use crate::peer::{PeerError, PeerServer, Peers, listen};
@@ -27,14 +34,15 @@ use crate::raft::network::{Network, NetworkTimeouts};
 use crate::raft::pending::Pending;
 use crate::raft::proposer::{Proposer, ProposerLimits};
 use crate::raft::read_index::{ReadIndex, ReadLimits};
-use crate::raft::replica::{Replica, load_membership, membership_key};
-use crate::raft::serve::{AppendGate, PeerFront};
+use crate::raft::readmission::Readmission;
+use crate::raft::replica::Replica;
+use crate::raft::serve::{AppendGate, FETCHES_MAX, PeerFront};
 use crate::raft::state_machine::StateMachine;
 use crate::raft::types::PeerNode;
 use crate::raft::watch_driver;
 use crate::service;
 use crate::storage::data_dir;
-use crate::storage::engine::{EngineOptions, PageLimit};
+use crate::storage::engine::EngineOptions;
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
 use crate::storage::wal::{Identity, Wal, WalHandle, WalOptions, identity_of};
@@ -55,13 +63,53 @@ pub enum StartError {
     /// The state engine cannot be used.
     #[error(transparent)]
     Engine(#[from] crate::storage::engine::EngineError),
-    /// WAL and engine do not belong together.
+    /// The engine is behind the place where the WAL begins.
     #[error("data directory {dir}: {what}")]
     Mismatch {
         /// The data directory.
         dir: String,
         /// What does not fit.
         what: String,
+    },
+    /// The WAL has lost what the engine still holds.
+    #[error("data directory {dir}: {what}")]
+    LogBehind {
+        /// The data directory.
+        dir: String,
+        /// What does not fit.
+        what: String,
+    },
+    /// The engine is damaged, the WAL does not reach back far enough, and no peer helps.
+    #[error("{why}; nobody gave a state to build it anew from: {peers}")]
+    NotRebuilt {
+        /// What is wrong with the engine.
+        why: Box<StartError>,
+        /// What the peers said.
+        peers: String,
+    },
+    /// The log is lost, and the member may not, or cannot, have itself taken back.
+    #[error("{why}: {advice}")]
+    LogLost {
+        /// What is wrong with the log.
+        why: Box<StartError>,
+        /// What can be done.
+        advice: String,
+    },
+    /// An earlier start has given the member up, and this one may not go on with that.
+    #[error("member {member} has lost its log and gave itself up at an earlier start: {advice}")]
+    GivenUp {
+        /// The member that was given up.
+        member: MemberId,
+        /// What can be done.
+        advice: String,
+    },
+    /// The cluster did not take the member back in time.
+    #[error("{why}; the member is not taken back yet, the next start asks again: {said}")]
+    NotReadmitted {
+        /// What is wrong with its log.
+        why: String,
+        /// What the cluster said last.
+        said: String,
     },
     /// What is stored cannot be understood.
     #[error("data directory {dir}: {what}")]
@@ -73,8 +121,7 @@ pub enum StartError {
     },
     /// The member took part in the cluster before, and its log is gone.
     #[error(
-        "member {member} has already been bootstrapped (says member {peer}), but its data directory holds no log of \
-         that: remove it from the cluster and add it anew, with an empty one"
+        "member {member} has already been bootstrapped (says member {peer}), but its data directory holds no log of that"
     )]
     Wiped {
         /// This member.
@@ -132,12 +179,49 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    /// Whether the state engine is of no use, while the log is whole.
+    fn is_engine_damage(&self) -> bool {
+        match self {
+            StartError::Engine(error) => error.is_damage(),
+            StartError::Corrupt { .. } | StartError::Mismatch { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the log has lost something, so that the member does not know any more what it promised.
+    fn is_log_lost(&self) -> bool {
+        match self {
+            StartError::Wal(error) => error.is_damage(),
+            StartError::LogBehind { .. } | StartError::Wiped { .. } => true,
+            // It was taken back before, and its options, or a log that its owner has put right, name who it was.
+            StartError::Removed { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Recovers and starts one member. Returns when its log and state are loaded and its peers may call; there need
-/// not be a leader yet.
+/// not be a leader yet. One that has lost its log is taken back as another, if its knobs allow it.
 ///
 /// # Errors
 /// [`StartError`]: nothing was repaired or discarded in silence.
 pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartError> {
+    let config = repair::resume(config, &env).await?;
+    let started = start_as(config.clone(), env.clone()).await;
+    let (config, member) = match started {
+        Err(why) if why.is_log_lost() => {
+            let config = repair::begin(config, &env, why).await?;
+            (config.clone(), start_as(config, env.clone()).await?)
+        }
+        started => (config, started?),
+    };
+    repair::finish(&config, &env)?;
+    Ok(member)
+}
+
+/// Starts the member that `config` names, on what its data directory holds.
+async fn start_as(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartError> {
     let dir = config.data_dir.display().to_string();
     let engine_worker = env.workers.start("engine");
     let identity = Identity { cluster: config.cluster, member: config.member };
@@ -154,40 +238,24 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         // Before there is one: a log that a refused start left behind would pass for that of a member that had started.
         refuse_if_wiped(&config, &env).await?;
     }
-    let (wal, recovered) = open_wal(&config, &env).await?;
+    let (wal, mut recovered) = open_wal(&config, &env).await?;
     let state_dir =
         StateDir::new(env.clone(), engine_worker.clone(), &config.data_dir, config.engine, identity)
             .with_options(EngineOptions { cache_bytes: config.knobs.engine_cache_bytes });
-    let (engine, origin) = state_dir.open(recovered.purged).await?;
-    tracing::info!(?origin, engine = engine.name(), "the state engine is open");
-
-    let (state, membership, installed) = {
-        let reader = engine.reader()?;
-        let state = State::load(|bucket, from, limit| reader.page(bucket, from, PageLimit::of(limit)))
-            .map_err(|error| StartError::Corrupt { dir: dir.clone(), what: state_dir.said(&error) })?;
-        let membership = load_membership(reader.get(Bucket::Meta, membership_key())?)
-            .map_err(|what| StartError::Corrupt { dir: dir.clone(), what })?;
-        (state, membership, state_dir.installed_at(&*reader)?)
+    let dialer = config.security.dialer.clone();
+    let peers = Peers::new(env.clock.clone(), dialer, config.cluster, config.member);
+    let others = || config.members.iter().filter(|member| member.id != config.member);
+    others().for_each(|member| peers.learn(member.id, &member.peer_urls));
+    let opening = Opening {
+        env: &env,
+        dir: &dir,
+        state_dir: &state_dir,
+        wal: &wal,
+        peers: &peers,
+        seeds: &config.seeds,
     };
-    let log_end = recovered.entries.last().map(|entry| entry.log_id).or(recovered.purged);
-    if state.applied() > log_end && state.applied() != installed {
-        let what = format!(
-            "the state engine {} holds entry {:?}, but the write-ahead log ends at {:?}: they do not belong together",
-            state_dir.root(),
-            state.applied(),
-            log_end
-        );
-        return Err(StartError::Mismatch { dir, what });
-    }
-    // Rot in the one place of redb's file that has no checksum can make it come up one flush older.
-    if let Some(purged) = recovered.purged.filter(|purged| state.applied() < Some(*purged)) {
-        let holds = state.applied().map_or("nothing".to_owned(), |applied| format!("entry {applied}"));
-        let what = format!(
-            "the state engine {} holds {holds}, but the write-ahead log begins behind {purged}: what is between is gone",
-            state_dir.root()
-        );
-        return Err(StartError::Mismatch { dir, what });
-    }
+    let Loaded { engine, state, membership, installed } = opening.open(&mut recovered).await?;
+    let log_end = log_end(&recovered);
 
     if state.members().is_removed(config.member)
         && membership.membership().get_node(&config.member.0).is_none()
@@ -220,6 +288,7 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         Arc::new(Applied::default()),
         pending.clone(),
     ));
+    // A book of its own: whom the opening has asked need not belong to the cluster any more.
     let peers = Peers::new(env.clock.clone(), config.security.dialer.clone(), config.cluster, config.member);
     if replica.state().members().is_bootstrapped() {
         replica.state().members().iter().for_each(|member| peers.learn(member.id, &member.peer_urls));
@@ -306,6 +375,17 @@ pub async fn start(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartE
         log: wal.clone(),
         gate: AppendGate::default(),
         checksums: tokio::sync::Mutex::default(),
+        readmission: Readmission {
+            clock: env.clock.clone(),
+            raft: raft.clone(),
+            replica: replica.clone(),
+            reads: reads.clone(),
+            proposer: proposer.clone(),
+            election_timeout: config.knobs.election_timeout,
+            change_timeout: config.knobs.request_timeout,
+            at_work: Arc::default(),
+        },
+        fetches: Arc::new(Semaphore::new(FETCHES_MAX)),
     };
     serve_peers(&config, &env, front)
         .await

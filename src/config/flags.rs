@@ -411,6 +411,13 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
                 "refuse a membership change that would cost the quorum",
             ),
             flag(
+                "self-repair",
+                Switch,
+                "false",
+                Used,
+                "have a member whose log or disk is lost taken back under a new id, while a quorum is healthy",
+            ),
+            flag(
                 "pre-vote",
                 Switch,
                 "true",
@@ -657,7 +664,8 @@ mod tests {
     #[test]
     fn the_whole_surface_of_the_reference_is_known() {
         // 111 flags, of which none may be forgotten: a drop-in start script must not stop on one.
-        let known = all().filter(|flag| !["storage-engine", "config-file"].contains(&flag.name)).count();
+        let ours = ["storage-engine", "self-repair", "config-file"];
+        let known = all().filter(|flag| !ours.contains(&flag.name)).count();
         assert_eq!(known, 111);
     }
 

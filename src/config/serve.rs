@@ -156,6 +156,8 @@ pub struct ServeConfig {
     pub strict_reconfig: bool,
     /// Learners in the cluster.
     pub learners_max: u32,
+    /// Whether a member that has lost its log may have itself taken back under another id.
+    pub self_repair: bool,
     /// Log entries between snapshots.
     pub snapshot_entries: u64,
     /// Log entries kept behind a snapshot.
@@ -467,6 +469,7 @@ impl Reader<'_> {
             pre_vote: self.switch("pre-vote")?,
             strict_reconfig: self.switch("strict-reconfig-check")?,
             learners_max: self.number("max-learners")?,
+            self_repair: self.switch("self-repair")?,
             snapshot_entries: self.number("snapshot-count")?,
             snapshot_catchup_entries: self.number("snapshot-catchup-entries")?,
             quota_bytes: match self.number::<i64>("quota-backend-bytes")? {

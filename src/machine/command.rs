@@ -148,6 +148,16 @@ pub enum MemberChange {
     },
     /// Give a learner its vote.
     Promote(MemberId),
+    /// Take a member back that has lost its log: what it was goes for good, and another that has not started yet stands
+    /// in its place, at one moment.
+    Replace {
+        /// The member that goes. Its id never comes back.
+        member: MemberId,
+        /// Who comes, under an id that no member has or had.
+        by: MemberId,
+        /// Where both are reached: the change is refused when the list has another place for the first.
+        peer_urls: Vec<String>,
+    },
 }
 
 /// Write one key.
@@ -598,6 +608,9 @@ impl MemberChange {
                 size_of::<MemberId>() + peer_urls.iter().map(String::len).sum::<usize>()
             }
             MemberChange::Remove(_) | MemberChange::Promote(_) => size_of::<MemberId>(),
+            MemberChange::Replace { peer_urls, .. } => {
+                2 * size_of::<MemberId>() + peer_urls.iter().map(String::len).sum::<usize>()
+            }
         }
     }
 }

@@ -81,6 +81,19 @@ impl State {
                 member.is_learner = false;
                 self.put_member(effects, member);
             }
+            MemberChange::Replace { member: id, by, peer_urls } => {
+                let gone = found(&self.members, *id)?;
+                if gone.peer_urls != *peer_urls {
+                    return Err(CommandError::MemberNotFound);
+                }
+                if self.members.get(*by).is_some() || self.members.is_removed(*by) {
+                    return Err(CommandError::MemberExists);
+                }
+                // Who voted is to vote again, who only followed is not.
+                let (peer_urls, is_learner) = (gone.peer_urls.clone(), gone.is_learner);
+                self.remove_member(effects, &gone);
+                self.put_member(effects, Member { id: *by, peer_urls, is_learner, ..Member::default() });
+            }
         }
         Ok(Reply::Members(self.members.iter().cloned().collect()))
     }

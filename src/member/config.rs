@@ -30,7 +30,9 @@ pub struct MemberConfig {
     /// Where members of the cluster were reached when it was set up: asked while nobody leads, for a member that
     /// joined and has heard of no other yet. Of those whom its list knows, the list decides. May be empty.
     pub seeds: Vec<String>,
-    /// Where its peers reach it.
+    /// Where its peers reach it, as other members are told.
+    pub peer_urls: Vec<String>,
+    /// Where its peers reach it: the address to bind.
     pub peer_listen: SocketAddr,
     /// Where its clients reach it: the addresses to bind.
     pub client_listen: Vec<SocketAddr>,
@@ -81,6 +83,8 @@ pub struct Knobs {
     pub strict_reconfig: bool,
     /// Learners in the cluster.
     pub learners_max: u32,
+    /// Whether a member that has lost its log may have itself taken back under another id.
+    pub self_repair: bool,
     /// What watches may hold in memory.
     pub watch_limits: WatchLimits,
     /// How much history one step of a watch's catch-up reads.
@@ -122,6 +126,7 @@ impl Default for Knobs {
             request_timeout: Duration::from_secs(7),
             strict_reconfig: true,
             learners_max: 1,
+            self_repair: false,
             watch_limits: WatchLimits::default(),
             watch_catch_up: CatchUpBudget::default(),
             watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,

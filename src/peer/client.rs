@@ -122,6 +122,11 @@ impl Peers {
         self.inner.book.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
+    /// This member.
+    pub fn own(&self) -> MemberId {
+        self.inner.member
+    }
+
     /// This member, as every request names its sender, and whom it asks.
     pub fn sender(&self, to: MemberId) -> Option<pb::Sender> {
         Some(pb::Sender { cluster: self.inner.cluster.0, member: self.inner.member.0, to: to.0 })
@@ -361,6 +366,33 @@ impl Peers {
         let answer =
             self.call(member, timeout, |mut client| async move { client.hello(request).await }).await?;
         Ok(answer.level.parse().ok())
+    }
+
+    /// Asks a peer for its whole state; `timeout` bounds the opening alone.
+    ///
+    /// # Errors
+    /// See [`PeerError`].
+    pub async fn fetch_snapshot(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+    ) -> Result<Streaming<pb::SnapshotPart>, PeerError> {
+        let request = pb::FetchSnapshotRequest { sender: self.sender(member) };
+        self.call(member, timeout, |mut client| async move { client.fetch_snapshot(request).await }).await
+    }
+
+    /// Asks a peer to take this member back, which has lost its log and is reached at `peer_urls`.
+    ///
+    /// # Errors
+    /// See [`PeerError`]; after any of them it may have been taken back.
+    pub async fn readmit(
+        &self,
+        member: MemberId,
+        timeout: Duration,
+        peer_urls: Vec<String>,
+    ) -> Result<pb::ReadmitResponse, PeerError> {
+        let request = pb::ReadmitRequest { sender: self.sender(member), peer_urls };
+        self.call(member, timeout, |mut client| async move { client.readmit(request).await }).await
     }
 
     fn was_removed(&self, says: MemberId) {

@@ -43,11 +43,13 @@ pub enum JoinError {
     /// The cluster knows a member with these peer URLs that has run before.
     #[error(
         "cannot join: cluster {cluster} knows the member with the peer URLs {urls} as one that has run before, and \
-         the data directory is empty: remove it and add a member anew"
+         the data directory is empty"
     )]
     Started {
         /// The cluster that answered.
         cluster: ClusterId,
+        /// The member that it knows there.
+        member: MemberId,
         /// This member's peer URLs.
         urls: String,
     },
@@ -105,20 +107,38 @@ pub async fn find_place(
 /// The place that the cluster has for the member that is reached at `own`.
 fn place_in(answer: pb::DiscoverResponse, own: &[String]) -> Result<Place, JoinError> {
     let (cluster, urls) = (ClusterId(answer.cluster), own.join(","));
-    let members = answer.members.into_iter().map(|member| Member {
-        id: MemberId(member.id),
-        name: member.name,
-        peer_urls: member.peer_urls,
-        ..Member::default()
-    });
-    let members: Vec<Member> = members.collect();
+    let members = members_in(answer.members);
     match member_at(&members, own) {
         Some(member) if member.name.is_empty() => {
             Ok(Place { cluster, member: member.id, members, joins: true })
         }
-        Some(_) => Err(JoinError::Started { cluster, urls }),
+        Some(member) => Err(JoinError::Started { cluster, member: member.id, urls }),
         None => Err(JoinError::NotListed { cluster, urls }),
     }
+}
+
+/// Which cluster is reached at `url`, and its newest member list, as far as strangers are told of it.
+///
+/// # Errors
+/// Why there was no answer.
+pub async fn discovered(
+    clock: &dyn Clock,
+    dialer: &Dialer,
+    url: &str,
+    timeout: Duration,
+) -> Result<(ClusterId, Vec<Member>), String> {
+    let answer = discover(clock, dialer, url, timeout).await?;
+    Ok((ClusterId(answer.cluster), members_in(answer.members)))
+}
+
+fn members_in(members: Vec<pb::PeerMember>) -> Vec<Member> {
+    let member = |member: pb::PeerMember| Member {
+        id: MemberId(member.id),
+        name: member.name,
+        peer_urls: member.peer_urls,
+        ..Member::default()
+    };
+    members.into_iter().map(member).collect()
 }
 
 /// The member that is reached at exactly these URLs, in any order.

@@ -12,4 +12,4 @@ mod server;
 
 pub use client::{PeerError, Peers};
 pub use dial::Dialer;
-pub use server::{AppendAnswers, AppendRequests, PeerApi, PeerServer, SnapshotParts};
+pub use server::{AppendAnswers, AppendRequests, PeerApi, PeerServer, SentSnapshot, SnapshotParts};

@@ -17,6 +17,9 @@ pub type AppendAnswers = Pin<Box<dyn Stream<Item = Result<pb::AppendResponse, St
 /// Parts of a snapshot after its header.
 pub type SnapshotParts = Pin<Box<dyn Stream<Item = Result<pb::SnapshotPart, Status>> + Send>>;
 
+/// A whole state on its way to the member that asked for it.
+pub type SentSnapshot = Pin<Box<dyn Stream<Item = Result<pb::SnapshotPart, Status>> + Send>>;
+
 /// What a member does for its peers.
 #[tonic::async_trait]
 pub trait PeerApi: Send + Sync + 'static {
@@ -66,6 +69,10 @@ pub trait PeerApi: Send + Sync + 'static {
     async fn discover(&self) -> Result<pb::DiscoverResponse, Status>;
     /// Tells what became of the asking member, one that was removed too.
     async fn hello(&self, from: MemberId) -> Result<pb::HelloResponse, Status>;
+    /// Sends its whole state.
+    async fn fetch_snapshot(&self) -> Result<SentSnapshot, Status>;
+    /// Takes a member back that has lost its log and is reached at these URLs; one that was removed may ask too.
+    async fn readmit(&self, lost: MemberId, peer_urls: Vec<String>) -> Result<pb::ReadmitResponse, Status>;
 }
 
 /// The gRPC server of the peer service.
@@ -118,6 +125,7 @@ impl PeerServer {
 #[tonic::async_trait]
 impl Peer for PeerServer {
     type AppendStream = AppendAnswers;
+    type FetchSnapshotStream = SentSnapshot;
 
     async fn append(
         &self,
@@ -260,6 +268,25 @@ impl Peer for PeerServer {
         }
         Ok(Response::new(self.api.hello(MemberId(sender.member)).await?))
     }
+
+    async fn fetch_snapshot(
+        &self,
+        request: Request<pb::FetchSnapshotRequest>,
+    ) -> Result<Response<SentSnapshot>, Status> {
+        self.admit(request.into_inner().sender.as_ref())?;
+        Ok(Response::new(self.api.fetch_snapshot().await?))
+    }
+
+    async fn readmit(
+        &self,
+        request: Request<pb::ReadmitRequest>,
+    ) -> Result<Response<pb::ReadmitResponse>, Status> {
+        let pb::ReadmitRequest { sender, peer_urls } = request.into_inner();
+        let sender = self.recognise(sender.as_ref())?;
+        // Who asks may have been let go already, by an answer that it did not get.
+        self.refuse_for_another(sender)?;
+        Ok(Response::new(self.api.readmit(MemberId(sender.member), peer_urls).await?))
+    }
 }
 
 #[cfg(all(test, not(madsim)))]
@@ -356,6 +383,14 @@ mod tests {
         }
 
         async fn hello(&self, _: MemberId) -> Result<pb::HelloResponse, Status> {
+            passed()
+        }
+
+        async fn fetch_snapshot(&self) -> Result<SentSnapshot, Status> {
+            passed()
+        }
+
+        async fn readmit(&self, _: MemberId, _: Vec<String>) -> Result<pb::ReadmitResponse, Status> {
             passed()
         }
     }

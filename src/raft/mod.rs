@@ -22,6 +22,7 @@ pub mod pending;
 pub mod pins;
 pub mod proposer;
 pub mod read_index;
+pub mod readmission;
 pub mod replica;
 pub mod runtime;
 pub mod serve;

@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendError};
 use openraft::{Snapshot, SnapshotMeta};
+use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::config::{STORAGE_VERSION, limits};
@@ -18,15 +19,16 @@ use crate::pb::peer as pb;
 use crate::pb::peer::checksum_response::Outcome;
 use crate::pb::peer::forward_response::Outcome as Forwarded;
 use crate::pb::peer::snapshot_part::Part;
-use crate::peer::{AppendAnswers, AppendRequests, PeerApi, SnapshotParts};
+use crate::peer::{AppendAnswers, AppendRequests, PeerApi, SentSnapshot, SnapshotParts};
 use crate::raft::codec::{decode_batch, decode_stored_membership};
 use crate::raft::handle::RaftHandle;
 use crate::raft::lease::keeper::LeaseKeeper;
 use crate::raft::lease::requests::{remaining_out, ttls_out};
 use crate::raft::proposer::WriteError;
 use crate::raft::read_index::{ReadError, ReadIndex};
+use crate::raft::readmission::{Hindrance, Readmission};
 use crate::raft::replica::Replica;
-use crate::raft::snapshot::{Receiving, SnapshotData};
+use crate::raft::snapshot::{self, Receiving, SnapshotData};
 use crate::raft::types::{RaftLogId, RaftVote, TypeConfig, log_id};
 use crate::raft::wire::{
     append_in, append_result_out, compaction_hash_out, followers_out, log_id_in, own_log_id_in, vote_in,
@@ -60,7 +62,14 @@ pub struct PeerFront {
     pub gate: AppendGate,
     /// Peers are answered one checksum at a time.
     pub checksums: tokio::sync::Mutex<()>,
+    /// Takes members back that lost their logs, while this member leads.
+    pub readmission: Readmission,
+    /// Places of members that fetch the whole state.
+    pub fetches: Arc<Semaphore>,
 }
+
+/// Members that may fetch the whole state at once: each holds a view of it.
+pub const FETCHES_MAX: usize = 2;
 
 /// Lets appends pass, except while a snapshot is being handed over. Clones share it.
 ///
@@ -417,6 +426,32 @@ impl PeerApi for PeerFront {
         let fate = fate(self.replica.state().members(), from, removed);
         let level = STORAGE_VERSION.to_owned();
         Ok(pb::HelloResponse { cluster: self.cluster.0, member: self.member.0, fate: fate.into(), level })
+    }
+
+    async fn fetch_snapshot(&self) -> Result<SentSnapshot, Status> {
+        let place = self.fetches.clone().try_acquire_owned();
+        let place = place.map_err(|_| Status::resource_exhausted("others are fetching the state"))?;
+        let parts = snapshot::whole_state(&self.replica).await.map_err(Status::unavailable)?;
+        Ok(Box::pin(parts.map(move |part| {
+            let _held = &place;
+            Ok(part)
+        })))
+    }
+
+    async fn readmit(&self, lost: MemberId, peer_urls: Vec<String>) -> Result<pb::ReadmitResponse, Status> {
+        use pb::readmit_response::Outcome;
+        let leader = self.leader_hint();
+        let readmitted = if self.leads() {
+            self.readmission.readmit(lost, &peer_urls).await
+        } else {
+            Err(Hindrance::NotLeader)
+        };
+        let (outcome, member, why) = match readmitted {
+            Ok(member) => (Outcome::Readmitted, member.0, String::new()),
+            Err(Hindrance::NotLeader) => (Outcome::NotLeader, 0, String::new()),
+            Err(why) => (Outcome::NotNow, 0, why.to_string()),
+        };
+        Ok(pb::ReadmitResponse { outcome: outcome.into(), leader, member, why })
     }
 }
 

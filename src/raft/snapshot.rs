@@ -9,8 +9,12 @@ use crate::config::limits;
 use crate::machine::members::MemberKey;
 use crate::machine::persist::Bucket;
 use crate::machine::snapshot::{SnapshotDecoder, SnapshotEncoder, SnapshotFrame};
+use crate::machine::state::{APPLIED_KEY, decode_applied};
 use crate::pb::peer as pb;
 use crate::pb::peer::snapshot_part::Part;
+use crate::raft::replica::Replica;
+use crate::raft::types::raft_log_id;
+use crate::raft::wire::log_id_out;
 use crate::storage::engine::{PageLimit, Reader, pair_bytes, successor};
 use crate::storage::state_dir::Staging;
 use crate::types::LogId;
@@ -32,6 +36,23 @@ pub enum SnapshotData {
     Outgoing(Box<dyn Reader>),
     /// Received and checked: an engine that is complete but not live.
     Incoming(Box<Staging>),
+}
+
+/// The messages that carry all that `replica` has applied, to a member that asks for it.
+///
+/// # Errors
+/// When there is nothing yet, or it cannot be read.
+pub async fn whole_state(
+    replica: &Replica,
+) -> Result<impl Stream<Item = pb::SnapshotPart> + Send + 'static, String> {
+    replica.store().drained().await;
+    let reader = replica.store().pin().map_err(|error| error.to_string())?;
+    let applied = reader.get(Bucket::Meta, APPLIED_KEY).map_err(|error| error.to_string())?;
+    let applied = applied.map(decode_applied).transpose().map_err(|error| error.to_string())?;
+    let applied = applied.ok_or("nothing has been applied here yet")?;
+    let header =
+        pb::SnapshotHeader { last: Some(log_id_out(&raft_log_id(applied))), ..pb::SnapshotHeader::default() };
+    SnapshotData::Outgoing(reader).into_parts(header, applied)
 }
 
 /// Where the sender stands.

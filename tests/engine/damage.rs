@@ -210,7 +210,10 @@ fn a_sector_that_cannot_be_read_is_named_and_one_of_two_header_copies_is_not_nee
         let disk = written(7);
         disk.make_unreadable(Path::new(FILE), page * 4096 + 512, 1).unwrap();
         if let Err(error) = redb_on(&disk).open() {
-            assert!(matches!(error, EngineError::Io { .. }) && names_place(&error), "page {page}: {error}");
+            assert!(
+                matches!(error, EngineError::Unreadable { .. }) && names_place(&error),
+                "page {page}: {error}"
+            );
             met += 1;
         }
     }

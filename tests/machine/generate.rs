@@ -151,5 +151,10 @@ fn member_change() -> impl Strategy<Value = MemberChange> {
         1 => member().prop_map(|member| MemberChange::Remove(member.id)),
         1 => member().prop_map(|Member { id, peer_urls, .. }| MemberChange::Update { member: id, peer_urls }),
         1 => member().prop_map(|member| MemberChange::Promote(member.id)),
+        1 => (member(), 1_u64..9).prop_map(|(Member { id, peer_urls, .. }, by)| MemberChange::Replace {
+            member: id,
+            by: MemberId(by),
+            peer_urls,
+        }),
     ]
 }

@@ -141,7 +141,7 @@ fn parse(line: &str) -> Command {
     }
 }
 
-/// `add 7 URL [learner]`, `remove 7`, `update 7 URL`, `promote 7`.
+/// `add 7 URL [learner]`, `remove 7`, `update 7 URL`, `promote 7`, `replace 7 8 URL`.
 fn member_change(words: &[&str]) -> MemberChange {
     let id = |text: &str| MemberId(text.parse().unwrap());
     match words {
@@ -156,6 +156,9 @@ fn member_change(words: &[&str]) -> MemberChange {
             MemberChange::Update { member: id(member), peer_urls: vec![(*url).to_owned()] }
         }
         ["promote", member] => MemberChange::Promote(id(member)),
+        ["replace", member, by, url] => {
+            MemberChange::Replace { member: id(member), by: id(by), peer_urls: vec![(*url).to_owned()] }
+        }
         _ => panic!("unknown change: {words:?}"),
     }
 }

@@ -211,6 +211,23 @@ impl Model {
                 }
                 member.is_learner = false;
             }
+            MemberChange::Replace { member: id, by, peer_urls } => {
+                let known = self.removed.contains(by) || self.members.iter().any(|other| other.id == *by);
+                let before = self.member(*id)?;
+                if before.peer_urls != *peer_urls {
+                    return Err(CommandError::MemberNotFound);
+                }
+                if known {
+                    return Err(CommandError::MemberExists);
+                }
+                *before = Member {
+                    id: *by,
+                    peer_urls: peer_urls.clone(),
+                    is_learner: before.is_learner,
+                    ..Member::default()
+                };
+                self.removed.insert(*id);
+            }
         }
         self.members.sort_by_key(|member| member.id);
         Ok(Reply::Members(self.members.clone()))

@@ -71,6 +71,7 @@ impl Place {
             member: info.id,
             cluster: ClusterId(7),
             data_dir: self.data_dir(number),
+            peer_urls: info.peer_urls.clone(),
             peer_listen: self.addresses[number - 1],
             client_listen: vec![self.clients[number - 1]],
             client_urls: vec![format!("http://{}", self.clients[number - 1])],

@@ -1,7 +1,7 @@
 //! Real members in one process, through the same start as production: what watches deliver, how leases live, and
 //! what clients of the API are told (`api`, at a member's limits `limits`, of its state `maintenance`), how clusters change
 //! (`membership`), what each engine brings back after an end of any kind (`restarts`), what starts on a restored image
-//! (`restored`), and those who wait for locks (`turns`).
+//! (`restored`), what becomes of members whose disks have lost something (`repair`), and those who wait for locks (`turns`).
 
 #![cfg(not(madsim))]
 #![allow(
@@ -24,6 +24,7 @@ mod maintenance;
 mod membership;
 mod raw;
 mod refusal;
+mod repair;
 mod restarts;
 mod restored;
 mod running;

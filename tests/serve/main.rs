@@ -433,3 +433,58 @@ fn a_service_manager_is_told_when_the_member_is_ready() {
     assert_eq!(&message[..length], b"READY=1\n");
     member.wait_for(READY);
 }
+
+#[test]
+fn a_member_that_lost_its_directory_is_refused_with_what_to_run_or_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let ports = free_ports(6);
+    let cluster: Vec<String> =
+        (0..3).map(|nth| format!("m{nth}=http://127.0.0.1:{}", ports[nth * 2 + 1])).collect();
+    let cluster = format!("--initial-cluster={}", cluster.join(","));
+    let start = |nth: usize, more: &[&str]| {
+        let name = format!("--name=m{nth}");
+        start_alone(dir.path(), &ports[nth * 2..], &[&[name.as_str(), &cluster], more].concat())
+    };
+    let mut members = [0, 1, 2].map(|nth| start(nth, &[]));
+    members.iter_mut().for_each(|member| _ = member.wait_for(READY));
+    assert_eq!(ctl(dir.path(), ports[0], &["put", "kept", "yes"]), "OK");
+    let listed = ctl(dir.path(), ports[0], &["member", "list"]);
+    let third = |listed: &str| {
+        let line = listed.lines().find(|line| line.contains(", m2, ")).unwrap().to_owned();
+        line.split(',').next().unwrap().to_owned()
+    };
+    let id = third(&listed);
+    let [first, second, lost] = members;
+    lost.signal("TERM");
+    assert_eq!(lost.end().status.code(), Some(0));
+    std::fs::remove_dir_all(dir.path().join("m2.etcd")).unwrap();
+
+    // Whether its options found the cluster or join it.
+    for state in ["new", "existing"] {
+        let ended = start(2, &[&format!("--initial-cluster-state={state}")]).end();
+        assert_eq!(ended.status.code(), Some(1), "{state}");
+        let line = parsed(ended.last_line());
+        let said = line["msg"].as_str().unwrap();
+        let remove = format!("quorate ctl member remove {id};");
+        let add = format!("quorate ctl member add m2 --peer-urls=http://127.0.0.1:{})", ports[5]);
+        for want in [&remove[..], &add, "--initial-cluster-state=existing", "--self-repair"] {
+            assert!(said.contains(want), "{state}: {want}: {said}");
+        }
+        assert!(!dir.path().join("m2.etcd/wal").exists(), "{state}");
+    }
+    let mut back = start(2, &["--initial-cluster-state=existing", "--self-repair"]);
+    back.wait_for(READY);
+    let now = third(&ctl(dir.path(), ports[0], &["member", "list"]));
+    assert_ne!(now, id);
+    assert_eq!(ctl(dir.path(), ports[4], &["get", "kept"]), "kept\nyes");
+    back.signal("TERM");
+    assert_eq!(back.end().status.code(), Some(0));
+    // From here on its log says who it is, whatever its options say of the beginning.
+    let mut again = start(2, &[]);
+    again.wait_for(READY);
+    assert_eq!(third(&ctl(dir.path(), ports[0], &["member", "list"])), now);
+    for member in [first, second, again] {
+        member.signal("TERM");
+        assert_eq!(member.end().status.code(), Some(0));
+    }
+}

@@ -74,7 +74,7 @@ impl World {
 
     /// Members whose disks are damaged, or about to be.
     pub(super) fn damaged(&self) -> Vec<MemberIndex> {
-        let is_damaged = |seat: &&Seat| seat.life().case.pending > 0 || !seat.disk.damage().is_empty();
+        let is_damaged = |seat: &&Seat| seat.life().case.pending > 0 || !damage(seat).is_empty();
         self.inner.seats.iter().filter(is_damaged).map(|seat| seat.index).collect()
     }
 
@@ -131,7 +131,7 @@ impl World {
     /// that was replaced meanwhile, and is still read.
     pub(super) fn note_damage(&self, index: MemberIndex) {
         let seat = self.seat(index);
-        let damage = seat.disk.damage();
+        let damage = damage(seat);
         for Damage { path, offset, bytes, unreadable } in &damage {
             let how = if *unreadable { "unreadable" } else { "wrong" };
             let now = self.now();
@@ -142,7 +142,7 @@ impl World {
 
     /// Notes the damage that is there now.
     fn learn_of_damage(&self, seat: &Seat) {
-        let damage = seat.disk.damage();
+        let damage = damage(seat);
         let sights = sights(seat, &damage);
         seat.life().case.learn(&sights, damage);
     }
@@ -162,7 +162,7 @@ impl World {
 
     /// No process runs, or the disk is fenced: takes back what the next could not see, and notes the rest.
     pub(super) fn examine(&self, seat: &Seat) {
-        let damage = seat.disk.damage();
+        let damage = damage(seat);
         if damage.is_empty() {
             return;
         }
@@ -242,7 +242,7 @@ impl Case {
 
     /// What was damaged and is not any more, only a process could meet that read it before this moment.
     pub(super) fn forget_what_is_gone(&mut self, seat: &Seat) {
-        if seat.disk.damage().is_empty() {
+        if damage(seat).is_empty() {
             self.forget();
         }
     }
@@ -270,6 +270,18 @@ impl Case {
         self.grave = false;
         self.ends = 0;
     }
+}
+
+/// Whether the member's engine was set aside since it is damaged.
+pub(super) fn was_set_aside(seat: &Seat) -> bool {
+    seat.disk.files().iter().any(|path| product::is_aside(path))
+}
+
+/// The damage that somebody may meet.
+pub(super) fn damage(seat: &Seat) -> Vec<Damage> {
+    let mut damage = seat.disk.damage();
+    damage.retain(|damage| !product::is_aside(&damage.path));
+    damage
 }
 
 /// What can be seen of the damage in each file.

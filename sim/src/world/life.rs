@@ -14,7 +14,7 @@ use quorate::env::Env;
 use quorate_check::verdict::Class;
 use quorate_disk::Crash;
 
-use super::atlas::{Case, Followed};
+use super::atlas::{self, Case, Followed};
 use super::clock::SimClock;
 use super::entropy::SimEntropy;
 use super::process::SimProcess;
@@ -293,7 +293,11 @@ impl World {
         // A host's service manager tries again: it would find its place a moment later, or the cluster let it go an
         // instant before its operator hears of it.
         let nobody_answered = tenant.joins && why.contains(product::NOBODY_ANSWERS);
-        let tries_again = nobody_answered || (leaves && not_listed);
+        // Nor is it the product's fault that nobody gives a state to one whose engine is out of the way already.
+        let unhelped = why.contains(product::NOT_REBUILT)
+            && atlas::damage(seat).is_empty()
+            && atlas::was_set_aside(seat);
+        let tries_again = nobody_answered || (leaves && not_listed) || unhelped;
         let (excused, power_after, starting) = {
             let mut life = seat.life();
             let excused = tries_again || (struck > life.errors_before && product::names_disk_error(why));

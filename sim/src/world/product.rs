@@ -44,6 +44,8 @@ const FIRST_MEMBER: u64 = 0xA1;
 pub const REMOVED: &str = "was removed from the cluster";
 /// What a member says that finds nobody to tell it its place in a cluster.
 pub const NOBODY_ANSWERS: &str = "cannot join: no member of the cluster answers";
+/// What a member says whose engine is damaged, and to whom no other gave a state.
+pub const NOT_REBUILT: &str = "nobody gave a state to build it anew from";
 /// Words of a state engine that does not know where exactly the damage is.
 pub const NOT_NEAR: [&str; 2] = ["redb gave up", "before its pages could be verified"];
 /// Words of a member that refuses to start since it has parted from the others.
@@ -110,6 +112,11 @@ pub fn is_segment(path: &str) -> bool {
     path.starts_with(DATA_DIR) && path.contains("/wal/") && path.ends_with(".wal")
 }
 
+/// Whether this file was moved out of the way since it is damaged: no process reads it any more.
+pub fn is_aside(path: &str) -> bool {
+    path.contains(".aside-")
+}
+
 /// The state engine's file on a member's disk.
 pub fn engine_file(generation: u32) -> String {
     state_dir(generation).join(quorate::storage::engine::redb::FILE_NAME).display().to_string()
@@ -165,6 +172,7 @@ fn config(plan: &Plan, index: MemberIndex, tenant: Tenant, place: Place) -> Memb
         members: place.members,
         joins: place.joins,
         seeds: seeds(plan, index),
+        peer_urls: vec![peer_url(index)],
         peer_listen: SocketAddr::new(IpAddr::V4(own_address(index)), PEER_PORT),
         client_listen: vec![SocketAddr::new(IpAddr::V4(own_address(index)), CLIENT_PORT)],
         client_urls: vec![client_url(index)],

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::cli::serve::plan::{PlanError, config_of, founder, seeds, texts};
+use crate::cli::serve::plan::{PlanError, config_of, founder, prepare_data_dir, seeds, texts};
 use crate::config::{ClusterState, ServeConfig};
 use crate::env::Env;
-use crate::node::{MemberConfig, Security, wal_dir};
-use crate::peer::join::{Place, find_place, kept_place};
+use crate::node::{MemberConfig, Security, repair, wal_dir};
+use crate::peer::join::{JoinError, Place, find_place, kept_place};
+use crate::storage::wal::Identity;
 
 /// How long a member of a running cluster may take to say who belongs to it.
 const DISCOVER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,12 +18,15 @@ const DISCOVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// See [`PlanError`].
 pub async fn member(config: &ServeConfig, security: Security, env: &Env) -> Result<MemberConfig, PlanError> {
     let founder = founder(config);
-    let kept = kept_place(&*env.disk, &wal_dir(&config.data_dir), founder.as_ref().ok())
-        .map_err(|error| PlanError::DataDir { dir: config.data_dir.clone(), why: error.to_string() })?;
+    let failed =
+        |error: std::io::Error| PlanError::DataDir { dir: config.data_dir.clone(), why: error.to_string() };
+    let kept = kept_place(&*env.disk, &wal_dir(&config.data_dir), founder.as_ref().ok()).map_err(failed)?;
     if let Some(Place { cluster, member, joins: true, .. }) = &kept {
         tracing::info!(%member, %cluster, "the data directory says who this is; the initial cluster is not asked");
     }
-    let place = match kept {
+    // One whose log is lost goes on to be taken back, whatever its options say of the initial cluster.
+    let lost = repair::lost_member(env, &config.data_dir).map_err(failed)?.map(lost_place);
+    let place = match kept.or(lost) {
         Some(place) => place,
         None if config.initial_cluster_state == ClusterState::Existing => {
             join(config, &security, env).await?
@@ -35,6 +39,25 @@ pub async fn member(config: &ServeConfig, security: Security, env: &Env) -> Resu
 async fn join(config: &ServeConfig, security: &Security, env: &Env) -> Result<Place, PlanError> {
     let own = texts(&config.advertise_peer_urls);
     let seeds = seeds(config);
-    let found = find_place(&*env.clock, &security.dialer, &seeds, &own, DISCOVER_TIMEOUT);
-    found.await.map_err(PlanError::Join)
+    match find_place(&*env.clock, &security.dialer, &seeds, &own, DISCOVER_TIMEOUT).await {
+        Err(JoinError::Started { cluster, member, .. }) if config.self_repair => {
+            prepare_data_dir(config)?;
+            let lost = Identity { cluster, member };
+            repair::disk_is_lost(env, &config.data_dir, lost).map_err(|error| PlanError::DataDir {
+                dir: config.data_dir.clone(),
+                why: error.to_string(),
+            })?;
+            Ok(lost_place(lost))
+        }
+        Err(JoinError::Started { cluster, member, urls }) => {
+            let why = JoinError::Started { cluster, member, urls };
+            Err(PlanError::DiskLost { why, advice: repair::advice(member, &config.name, &own) })
+        }
+        found => found.map_err(PlanError::Join),
+    }
+}
+
+/// The place of a member that has lost its log: whoever starts there, it is not that member.
+fn lost_place(lost: Identity) -> Place {
+    Place { cluster: lost.cluster, member: lost.member, members: Vec::new(), joins: true }
 }

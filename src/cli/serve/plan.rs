@@ -42,6 +42,14 @@ pub enum PlanError {
     /// The cluster that it was told to join does not take it.
     #[error("--initial-cluster-state=existing: {0}")]
     Join(JoinError),
+    /// The cluster knows the member that it was told to join as, and its data directory is empty.
+    #[error("--initial-cluster-state=existing: {why}: {advice}")]
+    DiskLost {
+        /// What the cluster said.
+        why: JoinError,
+        /// What can be done.
+        advice: String,
+    },
     /// Somebody else listens there, or nobody may.
     #[error("cannot listen to {whom} on {address}: {why}")]
     Listen {
@@ -107,6 +115,7 @@ pub fn config_of(config: &ServeConfig, place: Place) -> Result<MemberConfig, Pla
         members: place.members,
         joins: place.joins,
         seeds: seeds(config),
+        peer_urls: texts(&config.advertise_peer_urls),
         peer_listen: *peer_listen,
         client_listen: addresses("listen-client-urls", &config.listen_client_urls)?,
         client_urls: texts(&config.advertise_client_urls),
@@ -126,6 +135,7 @@ pub fn config_of(config: &ServeConfig, place: Place) -> Result<MemberConfig, Pla
             request_timeout: config.request_timeout(),
             strict_reconfig: config.strict_reconfig,
             learners_max: config.learners_max,
+            self_repair: config.self_repair,
             session_ttl: config.auth_token_ttl,
             bcrypt_cost: config.bcrypt_cost,
             watch_progress_interval: config.watch_progress_interval,

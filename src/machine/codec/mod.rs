@@ -32,6 +32,8 @@ const MEMBER_CHANGES_FORMAT: u32 = 2;
 const AUTH_FORMAT: u32 = 3;
 /// The first format that holds downgrades.
 const DOWNGRADE_FORMAT: u32 = 4;
+/// The first format that holds the replacement of a member.
+const REPLACEMENT_FORMAT: u32 = 4;
 
 /// Transactions nest at most this deep: deeper ones could be written, but not read back, because the decoder
 /// bounds its recursion. [`crate::machine::check::check_txn`] refuses them before they are proposed.
@@ -77,6 +79,7 @@ pub fn encode_batch(batch: &Batch) -> Bytes {
 fn format_of(batch: &Batch) -> u32 {
     let needed = |request: &Request| match request.command {
         Command::Downgrade(_) => DOWNGRADE_FORMAT,
+        Command::ChangeMembers(MemberChange::Replace { .. }) => REPLACEMENT_FORMAT,
         Command::ChangeAuth(_) | Command::Authenticate { .. } => AUTH_FORMAT,
         _ if request.caller != request.command.usual_caller() => AUTH_FORMAT,
         Command::ChangeMembers(_) => MEMBER_CHANGES_FORMAT,
@@ -239,6 +242,9 @@ fn change_to_pb(change: &MemberChange) -> pb::MemberChange {
             Pb::Update(pb::MemberUpdate { member: member.0, peer_urls: peer_urls.clone() })
         }
         MemberChange::Promote(member) => Pb::Promote(member.0),
+        MemberChange::Replace { member, by, peer_urls } => {
+            Pb::Replace(pb::MemberReplace { member: member.0, by: by.0, peer_urls: peer_urls.clone() })
+        }
     };
     pb::MemberChange { change: Some(change) }
 }
@@ -252,6 +258,9 @@ fn change_from_pb(change: pb::MemberChange) -> Result<MemberChange, CodecError> 
             MemberChange::Update { member: MemberId(update.member), peer_urls: update.peer_urls }
         }
         Pb::Promote(member) => MemberChange::Promote(MemberId(member)),
+        Pb::Replace(pb::MemberReplace { member, by, peer_urls }) => {
+            MemberChange::Replace { member: MemberId(member), by: MemberId(by), peer_urls }
+        }
     })
 }
 
@@ -499,6 +508,14 @@ mod tests {
             assert_eq!(decode_batch(encode_batch(&entry)).unwrap(), entry);
             assert_eq!(format(Command::Downgrade(change)), 4, "an older member would not know it");
         }
+        let replace = Command::ChangeMembers(MemberChange::Replace {
+            member: MemberId(7),
+            by: MemberId(8),
+            peer_urls: vec!["http://seven:2380".to_owned()],
+        });
+        let entry = batch(replace.clone());
+        assert_eq!(decode_batch(encode_batch(&entry)).unwrap(), entry);
+        assert_eq!(format(replace), 4, "an older member would misread it");
         let nothing = pb::request::Command::MemberChange(pb::MemberChange { change: None });
         let nothing = decode_batch(stored(Some(nothing), BATCH_FORMAT));
         assert_eq!(nothing, Err(CodecError::Unknown { what: "change of the member list" }));

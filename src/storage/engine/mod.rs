@@ -55,6 +55,14 @@ pub enum EngineError {
         /// What the disk said.
         source: std::io::Error,
     },
+    /// What the engine holds cannot be read any more; nothing was written to it since it was opened.
+    #[error("state engine {path}: {source}")]
+    Unreadable {
+        /// The engine's file or folder.
+        path: String,
+        /// What the disk said, with the place.
+        source: std::io::Error,
+    },
     /// The engine's content contradicts itself.
     #[error("state engine {path} is corrupt: {what}")]
     Corrupt {
@@ -85,6 +93,16 @@ pub enum EngineError {
         /// The engine's file or folder.
         path: String,
     },
+}
+
+impl EngineError {
+    /// Whether what the engine held is gone, so that it must be built anew from elsewhere.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            EngineError::Unreadable { .. } | EngineError::Corrupt { .. } | EngineError::Lost { .. }
+        )
+    }
 }
 
 /// What a walk over all of an engine found; see [`Engine::integrity_check`].

@@ -19,7 +19,7 @@ use crate::machine::state::{applied_write, decode_applied};
 use crate::storage::data_dir::state_dir;
 use crate::storage::engine::redb::FILE_NAME;
 use crate::storage::engine::{
-    Engine, EngineError, EngineKind, EngineOptions, HEADER_BYTES, Opened, Reader, open_engine,
+    Engine, EngineError, EngineKind, EngineOptions, HEADER_BYTES, Opened, Reader, open_engine, set_aside,
 };
 use crate::storage::full_snapshot::{self, FullSnapshot};
 use crate::storage::wal::Identity;
@@ -37,6 +37,9 @@ const INCOMING_PREFIX: &str = "incoming-";
 
 /// A file whose name is just being given anew carries this suffix.
 const RENAMED_SUFFIX: &str = ".renamed";
+
+/// What [`set_aside`] puts into a name.
+const ASIDE_MARK: &str = ".aside-";
 
 /// What marks an engine as built from a snapshot at `at`.
 pub fn installed_write(at: LogId) -> Write {
@@ -203,6 +206,28 @@ impl StateDir {
             }
         }
         Ok(())
+    }
+
+    /// Moves an engine that is one file out of the way, durably, under a name that says so; nobody may have it open. One
+    /// that was moved before makes room for it. Any other engine is left where it is: it is rebuilt beside it.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub async fn set_aside(&self) -> Result<(), EngineError> {
+        self.blocking(|place| {
+            let (disk, live) = (&*place.env.disk, place.dir.join(FILE_NAME));
+            let exists = disk.exists(&live).map_err(|error| place.failed(error))?;
+            if place.full.is_some() || !exists {
+                return Ok(());
+            }
+            for name in place.names()?.iter().filter(|name| name.contains(ASIDE_MARK)) {
+                disk.remove_file(&place.dir.join(name)).map_err(|error| place.failed(error))?;
+            }
+            let aside = set_aside(disk, &live)?;
+            tracing::warn!(aside = %aside.display(), "the damaged state engine was set aside");
+            Ok(())
+        })
+        .await
     }
 
     /// The member starts on what `engine` holds: see [`Engine::accept`].

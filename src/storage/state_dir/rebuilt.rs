@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Origin, StateDir};
+use super::{ASIDE_MARK, Origin, StateDir};
 use crate::machine::persist::Write;
 use crate::machine::state::APPLIED_KEY;
 use crate::storage::engine::{Engine, EngineError, Opened, open_engine, set_aside};
@@ -17,8 +17,6 @@ use crate::storage::snapshot_file::SnapshotFileError;
 use crate::types::LogId;
 
 const FOLDER_PREFIX: &str = "sled-";
-/// What [`set_aside`] puts into a folder's name.
-const ASIDE_MARK: &str = ".aside-";
 
 /// The number of an engine's folder, if it is one.
 pub fn number_of(name: &str) -> Option<u64> {

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::WalError;
+use super::error::{READING, WalError};
 use super::format::{bytes_of, len_of};
 use super::header::Sequence;
 use crate::env::{Disk, File, Lock, OpenMode};
@@ -253,7 +253,7 @@ impl Placed {
     fn probe(&self, from: u64, chunk: &mut [u8]) -> Result<(), WalError> {
         let mut at = from;
         for sector in chunk.chunks_mut(len_of(PROBE_BYTES)) {
-            self.file.read_at(at, sector).map_err(io_error(&self.path, at, "read"))?;
+            self.file.read_at(at, sector).map_err(io_error(&self.path, at, READING))?;
             at = at.saturating_add(bytes_of(sector.len()));
         }
         Ok(())

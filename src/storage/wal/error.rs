@@ -8,6 +8,9 @@ use std::io;
 
 use crate::types::{ClusterId, MemberId};
 
+/// What was tried when a place of a segment could not be read.
+pub(super) const READING: &str = "read";
+
 /// An error of the write-ahead log.
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
@@ -121,6 +124,15 @@ fn or_damaged(place: &Option<(String, u64)>) -> String {
 }
 
 impl WalError {
+    /// Whether the log has lost something that it held, so that it never says again what it said.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            WalError::Corrupt { .. } | WalError::MissingSegment { .. } => true,
+            WalError::Io { doing, .. } => *doing == READING,
+            _ => false,
+        }
+    }
+
     /// Whether nothing was written, so that the log may go on.
     pub(super) fn is_harmless(&self) -> bool {
         matches!(self, WalError::Refused { .. } | WalError::NoSpace { .. })

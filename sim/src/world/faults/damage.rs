@@ -12,7 +12,7 @@ use super::{SECOND, Strike, unknown};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::DamageArea;
 use crate::plan::{Fault, MemberIndex};
-use crate::world::atlas::{is_followed, segment, segments};
+use crate::world::atlas::{damage as damage_of, is_followed, segment, segments};
 use crate::world::{Seat, World, product};
 
 /// The most sectors that one damage strikes, outside the log.
@@ -70,7 +70,7 @@ async fn beyond(strike: &Strike<'_>, key: u64) {
         members.remove(leaves);
     }
     // One place at a time: who is damaged already stays as it is.
-    members.retain(|member| world.seat(*member).disk.damage().is_empty());
+    members.retain(|member| damage_of(world.seat(*member)).is_empty());
     for member in &members {
         world.hold(*member, Crash::Kill, strike.id);
     }
@@ -190,7 +190,7 @@ fn plant_vouched(world: &World, struck: MemberIndex, dice: &mut Dice) -> bool {
     let Some(at) = dice.pick(&places) else { return false };
     damage(seat, path, at + dice.below(80), 1, dice, false);
     world.note_damage(struck);
-    !seat.disk.damage().is_empty()
+    !damage_of(seat).is_empty()
 }
 
 /// Writes that are acknowledged and go astray; then the power goes, and with it what the page cache made good.

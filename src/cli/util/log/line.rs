@@ -217,6 +217,10 @@ fn member_change(change: &MemberChange) -> Said {
             ("member_update", vec![("id", hex(*member)), ("peer_urls", peer_urls.as_slice().into())])
         }
         MemberChange::Promote(id) => ("member_promote", vec![("id", hex(*id))]),
+        MemberChange::Replace { member, by, peer_urls } => {
+            let urls = peer_urls.as_slice().into();
+            ("member_replace", vec![("id", hex(*member)), ("by", hex(*by)), ("peer_urls", urls)])
+        }
     }
 }
 

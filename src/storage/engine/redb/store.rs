@@ -83,7 +83,7 @@ impl Store {
         if len <= u64::try_from(HEADER_BYTES).unwrap_or(u64::MAX) {
             return Err(corrupt(path, format!("the file ends at offset {len}")));
         }
-        let page = read_header(&*file, path)?;
+        let page = read_header(&*file, path).map_err(unreadable)?;
         check_header(&page, KindNumber::Redb, identity)
             .map_err(|fault| fault.at(&path.display().to_string()))?;
         let gate = Arc::<Gate>::default();
@@ -91,10 +91,10 @@ impl Store {
         if !crate::mutant!("engine-written-before-it-is-verified") {
             gate.hold(len);
         }
-        let mut store = Store::over(file, path, cache_bytes, gate).map_err(unverified)?;
+        let mut store = Store::over(file, path, cache_bytes, gate).map_err(unverified).map_err(unreadable)?;
         // The planted bug trusts the file.
         if !crate::mutant!("engine-pages-not-verified-at-start") {
-            store.verify()?;
+            store.verify().map_err(unreadable)?;
         }
         Ok(store)
     }
@@ -309,6 +309,14 @@ fn unverified(error: EngineError) -> EngineError {
         EngineError::Corrupt { path, what } => {
             EngineError::Corrupt { path, what: format!("{what}, before its pages could be verified") }
         }
+        error => error,
+    }
+}
+
+/// Until the member starts on what the file holds it is only read: what the disk refuses until then, it cannot read.
+fn unreadable(error: EngineError) -> EngineError {
+    match error {
+        EngineError::Io { path, source } => EngineError::Unreadable { path, source },
         error => error,
     }
 }

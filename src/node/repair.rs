@@ -1,0 +1,239 @@
+//! What becomes of a member that has lost its log, or its disk: it is never again who it was, and asks to be taken back
+//! as another.
+//!
+//! It forgot what it voted and what it acknowledged, so under its old id it could vote twice. Where the operator allows
+//! it, it gives the old id up by itself. In this order, each step durable before the next:
+//!
+//! 1. Where not even a log is left, a note says who it was ([`Note`]): a member that does not know that it has run takes
+//!    itself for a founder when nobody tells it otherwise. A log that is left speaks for itself, and is not touched: as
+//!    long as nobody has agreed, its owner may still put it right.
+//! 2. The leader is asked to replace it ([`Asking`]): its id goes for good and another comes into its place, by one change.
+//! 3. The note is written, and what is left of log and state is moved into a folder beside them. Nothing is deleted.
+//! 4. It starts as that other one, the way of every newcomer. When its log is there, the note goes.
+//!
+//! Whatever ends the process in between, the next start goes on: the note says how far it has come, and the member list
+//! whether it has been replaced.
+//!
+//! What it does not do: it never lets the old member start on what is left, and it never judges whether the cluster can
+//! spare it; the leader does (`raft::readmission`).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::env::{Env, Lock};
+use crate::member::MemberConfig;
+use crate::node::asking::{Asking, Round};
+use crate::node::note::{Note, Stage};
+use crate::node::{StartError, wal_dir};
+use crate::peer::join::Place;
+use crate::storage::wal::{Identity, identity_of};
+use crate::types::MemberId;
+
+/// How long a member asks to be taken back before its start is refused; the next one goes on.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The pause before it asks again.
+const PAUSE: Duration = Duration::from_millis(500);
+/// What is left of a lost member lies in a folder of this name and its id.
+const ASIDE_PREFIX: &str = "damaged-";
+/// Held while a directory is repaired: there may be no log whose lock could be held.
+const LOCK_NAME: &str = "repair.lock";
+/// What is said in place of [`advice`] where nobody could take the member back.
+const ALONE: &str = "it is the only member that it knows of, so nobody can take it back: put the log back from the same \
+                     disk, or restore a backup";
+
+/// Whether a member whose data directory this is has lost its log, and which it was.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn lost_member(env: &Env, data_dir: &Path) -> io::Result<Option<Identity>> {
+    Ok(Note::read(&*env.disk, data_dir)?.map(|note| note.lost))
+}
+
+/// Writes down that the disk of this member is lost: there is nothing in the data directory, and the cluster says that
+/// it has run.
+///
+/// # Errors
+/// When the disk fails.
+pub fn disk_is_lost(env: &Env, data_dir: &Path, lost: Identity) -> io::Result<()> {
+    Note { lost, stage: Stage::Moving }.write(&*env.disk, data_dir)
+}
+
+/// Writes down that nothing of this member is left in its place any more, and that another one's log may be there.
+///
+/// # Errors
+/// When the disk fails.
+pub fn place_is_empty(env: &Env, data_dir: &Path, lost: Identity) -> io::Result<()> {
+    Note { lost, stage: Stage::Asking }.write(&*env.disk, data_dir)
+}
+
+/// What an operator may do about a lost log, in words: the member has no other way.
+pub fn advice(member: MemberId, name: &str, peer_urls: &[String]) -> String {
+    format!(
+        "remove the member and add it anew (quorate ctl member remove {member}; quorate ctl member add {name} \
+         --peer-urls={}), then start it with --initial-cluster-state=existing and an empty data directory; or start it \
+         with --self-repair, and it does that by itself",
+        peer_urls.join(",")
+    )
+}
+
+/// Who starts where the data directory remembers a member that has lost its log; the same as before where it remembers
+/// none, or where another's log is there by now.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn resume(config: MemberConfig, env: &Env) -> Result<MemberConfig, StartError> {
+    let repair = Repair { config: &config, env, is_unsure: false };
+    let Some(note) = repair.checked(Note::read(&*env.disk, &config.data_dir))? else { return Ok(config) };
+    let kept = repair.checked(identity_of(&*env.disk, &wal_dir(&config.data_dir)))?;
+    if note.stage == Stage::Asking && kept.is_some_and(|kept| kept.member != note.lost.member) {
+        finish(&config, env)?;
+        return Ok(config);
+    }
+    crate::sometimes!("a start went on with a repair");
+    let _held = repair.lock()?;
+    // Written again: what a start finds need not be durable.
+    repair.checked(note.write(&*env.disk, &config.data_dir))?;
+    if config.knobs.self_repair {
+        return repair.take_back(note.lost, note.stage, None).await;
+    }
+    // The operator may have done by hand what the member was not to do.
+    let given_up = || StartError::GivenUp {
+        member: note.lost.member,
+        advice: advice(note.lost.member, &config.name, &config.peer_urls),
+    };
+    let place = repair.asking().place_in_the_list(note.lost).await.ok_or_else(given_up)?;
+    repair.settle(note.lost, note.stage, place)
+}
+
+/// Gives the member up that lost its log for this reason, and answers who starts in its place.
+///
+/// # Errors
+/// See [`StartError`]; without leave to do so, nothing was touched.
+pub async fn begin(config: MemberConfig, env: &Env, why: StartError) -> Result<MemberConfig, StartError> {
+    let has_log = identity_of(&*env.disk, &wal_dir(&config.data_dir)).is_ok_and(|log| log.is_some());
+    let repair = Repair { config: &config, env, is_unsure: !has_log };
+    // Who was removed has nothing left to be removed from.
+    if !config.knobs.self_repair && matches!(why, StartError::Removed { .. }) {
+        return Err(why);
+    }
+    if repair.asking().urls().is_empty() {
+        return Err(StartError::LogLost { why: Box::new(why), advice: ALONE.to_owned() });
+    }
+    if !config.knobs.self_repair {
+        let advice = advice(config.member, &config.name, &config.peer_urls);
+        return Err(StartError::LogLost { why: Box::new(why), advice });
+    }
+    tracing::error!(%why, member = %config.member, "the member gives itself up, to be taken back as another");
+    let lost = Identity { cluster: config.cluster, member: config.member };
+    repair.checked(env.disk.create_dir_all(&config.data_dir))?;
+    let _held = repair.lock()?;
+    if matches!(why, StartError::Wiped { .. }) {
+        repair.checked(disk_is_lost(env, &config.data_dir, lost))?;
+    }
+    repair.take_back(lost, Stage::Moving, Some(why)).await
+}
+
+/// The log of the new member is there: the old one is history.
+///
+/// # Errors
+/// When the disk fails.
+pub fn finish(config: &MemberConfig, env: &Env) -> Result<(), StartError> {
+    let repair = Repair { config, env, is_unsure: false };
+    if repair.checked(Note::read(&*env.disk, &config.data_dir))?.is_none() {
+        return Ok(());
+    }
+    repair.checked(Note::remove(&*env.disk, &config.data_dir))?;
+    crate::sometimes!("a repair came to its end");
+    Ok(())
+}
+
+/// One member that is being repaired.
+struct Repair<'r> {
+    config: &'r MemberConfig,
+    env: &'r Env,
+    /// See [`Asking::is_unsure`].
+    is_unsure: bool,
+}
+
+impl<'r> Repair<'r> {
+    fn asking(&self) -> Asking<'r> {
+        Asking { config: self.config, env: self.env, is_unsure: self.is_unsure }
+    }
+
+    fn checked<T>(&self, result: io::Result<T>) -> Result<T, StartError> {
+        result.map_err(|source| StartError::Io { dir: self.config.data_dir.display().to_string(), source })
+    }
+
+    fn lock(&self) -> Result<Box<dyn Lock>, StartError> {
+        let held = self.env.disk.lock(&self.config.data_dir.join(LOCK_NAME));
+        self.checked(held.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::new(error.kind(), "another process repairs it"),
+            _ => error,
+        }))
+    }
+
+    /// Asks for another place until there is one, and moves into it. `why` is what is wrong with the log, when that is
+    /// still to be told.
+    async fn take_back(
+        &self,
+        mut lost: Identity,
+        stage: Stage,
+        why: Option<StartError>,
+    ) -> Result<MemberConfig, StartError> {
+        let clock = &*self.env.clock;
+        let deadline = clock.monotonic() + PATIENCE;
+        loop {
+            let said = match self.asking().round(&mut lost).await {
+                Ok(place) => return self.settle(lost, stage, place),
+                Err(Round::Gone) => {
+                    let dir = self.config.data_dir.display().to_string();
+                    return Err(StartError::Removed { member: lost.member, dir });
+                }
+                Err(Round::NotYet(said)) => said,
+            };
+            tracing::info!(member = %lost.member, said, "not taken back yet");
+            if clock.monotonic() >= deadline {
+                let why = why.map(|why| why.to_string());
+                let why = why.unwrap_or_else(|| format!("member {} has lost its log", lost.member));
+                return Err(StartError::NotReadmitted { why, said });
+            }
+            clock.sleep(PAUSE).await;
+        }
+    }
+
+    /// Leaves the place of the lost member, durably, for that of the one that comes after it.
+    fn settle(&self, lost: Identity, stage: Stage, place: Place) -> Result<MemberConfig, StartError> {
+        let dir = &self.config.data_dir;
+        if stage == Stage::Moving {
+            self.checked(disk_is_lost(self.env, dir, lost))?;
+            self.checked(self.move_aside(lost.member))?;
+        }
+        self.checked(place_is_empty(self.env, dir, lost))?;
+        let Place { cluster, member, members, joins } = place;
+        Ok(MemberConfig { cluster, member, members, joins, ..self.config.clone() })
+    }
+
+    /// Moves what is left of a member beside it.
+    fn move_aside(&self, member: MemberId) -> io::Result<()> {
+        let (disk, dir) = (&*self.env.disk, &self.config.data_dir);
+        let aside = dir.join(format!("{ASIDE_PREFIX}{member}"));
+        disk.create_dir_all(&aside)?;
+        disk.sync_dir(dir)?;
+        for name in ["wal", "state"] {
+            let (from, to): (PathBuf, PathBuf) = (dir.join(name), aside.join(name));
+            if !disk.exists(&from)? {
+                continue;
+            }
+            if disk.exists(&to)? {
+                let what = format!("{} and {} are both there: remove one", from.display(), to.display());
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+            }
+            disk.rename(&from, &to)?;
+            disk.sync_dir(&aside)?;
+            disk.sync_dir(dir)?;
+        }
+        tracing::warn!(aside = %aside.display(), "what was left of the member was moved aside");
+        Ok(())
+    }
+}
