@@ -90,7 +90,6 @@ pub async fn resume(config: MemberConfig, env: &Env) -> Result<MemberConfig, Sta
         finish(&config, env)?;
         return Ok(config);
     }
-    crate::sometimes!("a start went on with a repair");
     let _held = repair.lock()?;
     // Written again: what a start finds need not be durable.
     repair.checked(note.write(&*env.disk, &config.data_dir))?;
@@ -144,7 +143,6 @@ pub fn finish(config: &MemberConfig, env: &Env) -> Result<(), StartError> {
         return Ok(());
     }
     repair.checked(Note::remove(&*env.disk, &config.data_dir))?;
-    crate::sometimes!("a repair came to its end");
     Ok(())
 }
 

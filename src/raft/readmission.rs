@@ -162,7 +162,6 @@ impl Readmission {
         let answer = within(&*self.clock, self.change_timeout, proposed).await;
         let answer = answer.and_then(Result::ok).ok_or(Hindrance::Unknown)?;
         answer.result.map_err(Hindrance::Refused)?;
-        crate::sometimes!("a member that lost its log was taken back");
         tracing::warn!(%lost, %by, "a member that lost its log is gone for good, and another is in its place");
         let gone = self.raft.committed_configuration(|now| !now.holds(lost));
         within(&*self.clock, self.change_timeout, gone).await.ok_or(Hindrance::NotYet)?;
