@@ -109,6 +109,7 @@ pub const UNCAUGHT: &[&str] = &[
     "state-name-taken-for-durable",
     "stream-asks-for-purged-entries-for-ever",
     "stream-polled-after-its-call",
+    "turn-of-a-place-that-is-gone",
     "wal-incarnation-passed-over",
     "wal-second-header-copy-not-tried",
 ];

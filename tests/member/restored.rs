@@ -237,7 +237,8 @@ async fn who_has_run_since_is_not_restored_under_the_others() {
     std::fs::remove_dir_all(saved.place.data_dir(3)).unwrap();
     make(&saved.place, 3, &saved.newer);
     let refused = saved.place.start(3).await.err().unwrap();
-    assert!(matches!(refused, StartError::Wiped { .. }), "{refused}");
+    let StartError::LogLost { why, .. } = &refused else { panic!("{refused}") };
+    assert!(matches!(**why, StartError::Wiped { .. }), "{refused}");
     stop(&others).await;
 }
 
