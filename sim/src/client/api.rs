@@ -61,16 +61,13 @@ pub struct Turn {
     pub created: Option<Revision>,
 }
 
+/// What comes of a call, in its time.
+pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// A way to call members.
 pub trait Api: Send + Sync {
     /// Calls a member. `id` names the call; `attempt` counts its members asked, from 0.
-    fn call(
-        &self,
-        member: MemberIndex,
-        id: OpId,
-        attempt: u64,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+    fn call(&self, member: MemberIndex, id: OpId, attempt: u64, request: Request) -> Answering<Reply>;
 
     /// Reads a range piece by piece, with this pause after each.
     fn stream(
@@ -80,15 +77,10 @@ pub trait Api: Send + Sync {
         attempt: u64,
         range: Range,
         pause: Duration,
-    ) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
+    ) -> Answering<Reply>;
 
     /// Waits for a turn. What the member does after a call that has come to nothing has the next operations' names.
-    fn turn(
-        &self,
-        member: MemberIndex,
-        id: OpId,
-        ask: TurnAsk,
-    ) -> Pin<Box<dyn Future<Output = Result<Turn, Reply>> + Send>>;
+    fn turn(&self, member: MemberIndex, id: OpId, ask: TurnAsk) -> Answering<Result<Turn, Reply>>;
 
     /// Proclaims something in an office.
     fn proclaim(
@@ -97,18 +89,13 @@ pub trait Api: Send + Sync {
         id: OpId,
         office: Office,
         value: Bytes,
-    ) -> Pin<Box<dyn Future<Output = Result<Header, Reply>> + Send>>;
+    ) -> Answering<Result<Header, Reply>>;
 
     /// Who leads, as the election service says; `None` when it says nothing.
-    fn leader(
-        &self,
-        member: MemberIndex,
-        id: OpId,
-        line: String,
-    ) -> Pin<Box<dyn Future<Output = Option<(Header, KeyValue)>> + Send>>;
+    fn leader(&self, member: MemberIndex, id: OpId, line: String) -> Answering<Option<(Header, KeyValue)>>;
 
     /// Clears the alarm about space, as well as it goes; nobody writes down what comes of it.
-    fn disarm(&self, member: MemberIndex, id: OpId) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    fn disarm(&self, member: MemberIndex, id: OpId) -> Answering<()>;
 
     /// How many members there are.
     fn members(&self) -> u8;

@@ -3,8 +3,6 @@
 //! A kill of the member ends the task, and the client knows nothing. A client's own time-out leaves the task
 //! running, as a cancelled call may still be carried out.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use quorate::machine::command::CommandError;
@@ -16,7 +14,7 @@ use quorate_check::error_table::Code;
 use quorate_check::history::{Header, KeyValue, Range, Request};
 use quorate_check::types::{MemberId, OpId, Revision};
 
-use super::api::{Api, Office, Reply, Turn, TurnAsk};
+use super::api::{Answering, Api, Office, Reply, Turn, TurnAsk};
 use super::convert::{self, Call};
 use crate::plan::MemberIndex;
 use crate::plan::dice::{Dice, Purpose};
@@ -38,13 +36,7 @@ impl Direct {
 }
 
 impl Api for Direct {
-    fn call(
-        &self,
-        member: MemberIndex,
-        id: OpId,
-        attempt: u64,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+    fn call(&self, member: MemberIndex, id: OpId, attempt: u64, request: Request) -> Answering<Reply> {
         let mut dice = Dice::keyed_twice(self.world.plan().schedule_seed, Purpose::CallDelay, id.0, attempt);
         let latency = self.world.plan().knobs.client_latency_us;
         let there = Duration::from_micros(latency.draw(&mut dice));
@@ -69,7 +61,7 @@ impl Api for Direct {
         _attempt: u64,
         range: Range,
         pause: Duration,
-    ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+    ) -> Answering<Reply> {
         let reached = self.world.reach(member);
         Box::pin(async move {
             let Some((node, object)) = reached else { return Reply::NotSent };
@@ -78,12 +70,7 @@ impl Api for Direct {
         })
     }
 
-    fn turn(
-        &self,
-        member: MemberIndex,
-        id: OpId,
-        ask: TurnAsk,
-    ) -> Pin<Box<dyn Future<Output = Result<Turn, Reply>> + Send>> {
+    fn turn(&self, member: MemberIndex, id: OpId, ask: TurnAsk) -> Answering<Result<Turn, Reply>> {
         let reached = self.world.reach(member);
         Box::pin(async move {
             let Some((node, object)) = reached else { return Err(Reply::NotSent) };
@@ -98,7 +85,7 @@ impl Api for Direct {
         id: OpId,
         office: Office,
         value: Bytes,
-    ) -> Pin<Box<dyn Future<Output = Result<Header, Reply>> + Send>> {
+    ) -> Answering<Result<Header, Reply>> {
         let reached = self.world.reach(member);
         Box::pin(async move {
             let Some((node, object)) = reached else { return Err(Reply::NotSent) };
@@ -117,12 +104,7 @@ impl Api for Direct {
         })
     }
 
-    fn leader(
-        &self,
-        member: MemberIndex,
-        _id: OpId,
-        line: String,
-    ) -> Pin<Box<dyn Future<Output = Option<(Header, KeyValue)>> + Send>> {
+    fn leader(&self, member: MemberIndex, _id: OpId, line: String) -> Answering<Option<(Header, KeyValue)>> {
         let reached = self.world.reach(member);
         Box::pin(async move {
             let (node, object) = reached?;
@@ -134,7 +116,7 @@ impl Api for Direct {
         })
     }
 
-    fn disarm(&self, member: MemberIndex, _id: OpId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn disarm(&self, member: MemberIndex, _id: OpId) -> Answering<()> {
         let reached = self.world.reach(member);
         Box::pin(async move {
             let Some((node, object)) = reached else { return };

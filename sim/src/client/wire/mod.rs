@@ -6,8 +6,6 @@
 mod answer;
 mod ask;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Duration;
 
 use quorate::pb::etcdserverpb as pb;
@@ -26,7 +24,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{IntoRequest, Status};
 
-use super::api::{Api, Office, Reply, Turn, TurnAsk};
+use super::api::{Answering, Api, Office, Reply, Turn, TurnAsk};
 use crate::plan::MemberIndex;
 use crate::world::network::{CALL_NAME, REFUSED};
 use crate::world::{World, product};
@@ -57,13 +55,7 @@ pub fn channel(member: MemberIndex) -> Result<Channel, Status> {
 }
 
 impl Api for Wire {
-    fn call(
-        &self,
-        member: MemberIndex,
-        id: OpId,
-        attempt: u64,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+    fn call(&self, member: MemberIndex, id: OpId, attempt: u64, request: Request) -> Answering<Reply> {
         Box::pin(async move {
             let call = Call { member, name: format!("{}.{attempt}", id.0) };
             reply(call.make(&request).await)
@@ -77,19 +69,14 @@ impl Api for Wire {
         attempt: u64,
         range: Range,
         pause: Duration,
-    ) -> Pin<Box<dyn Future<Output = Reply> + Send>> {
+    ) -> Answering<Reply> {
         Box::pin(async move {
             let call = Call { member, name: format!("{}.{attempt}", id.0) };
             reply(call.stream(&range, pause).await)
         })
     }
 
-    fn turn(
-        &self,
-        member: MemberIndex,
-        id: OpId,
-        ask: TurnAsk,
-    ) -> Pin<Box<dyn Future<Output = Result<Turn, Reply>> + Send>> {
+    fn turn(&self, member: MemberIndex, id: OpId, ask: TurnAsk) -> Answering<Result<Turn, Reply>> {
         Box::pin(async move {
             let call = Call { member, name: format!("{}.0", id.0) };
             match call.turn(ask).await {
@@ -106,7 +93,7 @@ impl Api for Wire {
         id: OpId,
         office: Office,
         value: Bytes,
-    ) -> Pin<Box<dyn Future<Output = Result<Header, Reply>> + Send>> {
+    ) -> Answering<Result<Header, Reply>> {
         Box::pin(async move {
             let call = Call { member, name: format!("{}.0", id.0) };
             match call.proclaim(&office, &value).await {
@@ -117,12 +104,7 @@ impl Api for Wire {
         })
     }
 
-    fn leader(
-        &self,
-        member: MemberIndex,
-        id: OpId,
-        line: String,
-    ) -> Pin<Box<dyn Future<Output = Option<(Header, KeyValue)>> + Send>> {
+    fn leader(&self, member: MemberIndex, id: OpId, line: String) -> Answering<Option<(Header, KeyValue)>> {
         Box::pin(async move {
             let call = Call { member, name: format!("{}.0", id.0) };
             let ask = LeaderRequest { name: line.into() };
@@ -132,7 +114,7 @@ impl Api for Wire {
         })
     }
 
-    fn disarm(&self, member: MemberIndex, id: OpId) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn disarm(&self, member: MemberIndex, id: OpId) -> Answering<()> {
         Box::pin(async move {
             // A name that is none of an operation.
             let call = Call { member, name: format!("{} disarm", id.0) };

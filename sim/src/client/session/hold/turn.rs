@@ -165,7 +165,7 @@ fn unknown(reason: &str) -> Outcome {
 
 /// What the transaction that made the place answered.
 fn was_made(turn: &Turn, created: Revision) -> Outcome {
-    wrote(Header { revision: created, ..turn.header.clone() })
+    wrote(Header { revision: created, ..turn.header })
 }
 
 /// What a transaction answers whose conditions held, and that wrote.
