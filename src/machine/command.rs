@@ -213,6 +213,25 @@ pub struct Range {
     pub max_create_revision: Revision,
 }
 
+impl Range {
+    /// All keys of `range` as they are now, whole and in key order.
+    pub fn of(range: KeyRange) -> Range {
+        Range {
+            range,
+            limit: 0,
+            revision: Revision(0),
+            sort_order: SortOrder::None,
+            sort_target: SortTarget::Key,
+            keys_only: false,
+            count_only: false,
+            min_mod_revision: Revision(0),
+            max_mod_revision: Revision(0),
+            min_create_revision: Revision(0),
+            max_create_revision: Revision(0),
+        }
+    }
+}
+
 /// Order of a range's answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SortOrder {

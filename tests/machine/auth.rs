@@ -101,7 +101,7 @@ fn delete(range: KeyRange, prev_kv: bool) -> DeleteRange {
 }
 
 fn range(range: KeyRange) -> Range {
-    crate::golden::plain_range(range)
+    Range::of(range)
 }
 
 fn exists(key: &str) -> Compare {

@@ -227,25 +227,8 @@ fn put(key: &str, value: &str, flags: &[&str]) -> Put {
     put
 }
 
-/// A range without options.
-pub fn plain_range(range: KeyRange) -> Range {
-    Range {
-        range,
-        limit: 0,
-        revision: Revision(0),
-        sort_order: SortOrder::None,
-        sort_target: SortTarget::Key,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
-    }
-}
-
 fn get(words: &[&str]) -> Range {
-    let mut range = plain_range(key_range(words[0]));
+    let mut range = Range::of(key_range(words[0]));
     range.keys_only = words.contains(&"keys");
     range.count_only = words.contains(&"count");
     for (name, value) in words.iter().filter_map(|word| word.split_once('=')) {

@@ -23,19 +23,7 @@ fn everything(revision: i64) -> Range {
 }
 
 fn plain() -> Range {
-    Range {
-        range: KeyRange::single("a"),
-        limit: 0,
-        revision: Revision(0),
-        sort_order: SortOrder::None,
-        sort_target: SortTarget::Key,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
-    }
+    Range::of(KeyRange::single("a"))
 }
 
 /// Every revision reads as the model has it, the refused ones too.

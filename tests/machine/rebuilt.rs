@@ -12,19 +12,7 @@ use crate::generate::command;
 use crate::store::{Node, Store};
 
 fn everything(revision: Revision) -> Range {
-    Range {
-        range: KeyRange { start: "\0".into(), end: RangeEnd::Open },
-        limit: 0,
-        revision,
-        sort_order: SortOrder::None,
-        sort_target: SortTarget::Key,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
-    }
+    Range { revision, ..Range::of(KeyRange { start: "\0".into(), end: RangeEnd::Open }) }
 }
 
 /// A node over a store whose history was made anew from the changes that `node` has stored.
@@ -41,15 +29,18 @@ fn rebuilt(node: &Node) -> Node {
     let mut history = Rebuild::new(compacted);
     let first = RevPair { main: Revision(2), sub: 0 };
     let mut records = Vec::new();
-    for (at, record) in node.store.scan(first, usize::MAX).unwrap() {
+    let stored = node.store.scan(first, usize::MAX).unwrap();
+    let last_of = |key: &[u8], revision: Revision| {
+        let changes = stored.iter().filter(|(at, record)| at.main == revision && record.event.key() == key);
+        changes.map(|(at, _)| *at).max()
+    };
+    for (at, record) in &stored {
+        let at = *at;
         let is_read = at.main > compacted
             || match &record.event {
                 Event::Put(kv) => node.state.locate(&kv.key, compacted).unwrap() == Some(at),
                 // The last change of its revision to the key, of several.
-                Event::Delete { key, .. } => {
-                    at.main == compacted
-                        && node.state.locate(key, compacted).unwrap().is_none_or(|seen| seen < at)
-                }
+                Event::Delete { key, .. } => at.main == compacted && last_of(key, compacted) == Some(at),
             };
         if is_read {
             records.extend(history.add(at, &record.event).unwrap());

@@ -1,6 +1,6 @@
 //! What each bucket of an image becomes.
 
-use quorate::machine::command::{AlarmKind, CommandError, Range, SortOrder, SortTarget};
+use quorate::machine::command::{AlarmKind, CommandError, Range};
 use quorate::machine::effects::{Event, Record, Records, RecordsError};
 use quorate::machine::mvcc::record::{decode_record, parse_record_key, record_key};
 use quorate::machine::persist::Bucket;
@@ -36,17 +36,8 @@ impl Records for Stored<'_> {
 /// All keys as of a revision, as `key=value v<version> c<created> l<lease>`.
 fn keys(found: &Found, revision: i64) -> Result<Vec<String>, CommandError> {
     let everything = Range {
-        range: KeyRange { start: "\0".into(), end: RangeEnd::Open },
-        limit: 0,
         revision: Revision(revision),
-        sort_order: SortOrder::None,
-        sort_target: SortTarget::Key,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
+        ..Range::of(KeyRange { start: "\0".into(), end: RangeEnd::Open })
     };
     let reply = found.state.range(&Stored(&*found.reader), &everything).unwrap()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

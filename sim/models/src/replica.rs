@@ -321,19 +321,7 @@ pub fn batch(member: u64, incarnation: u64, lowest: u64, sequence: u64, command:
 
 /// A plain range.
 pub fn query(range: KeyRange) -> Range {
-    Range {
-        range,
-        limit: 0,
-        revision: Revision(0),
-        sort_order: quorate::machine::command::SortOrder::None,
-        sort_target: quorate::machine::command::SortTarget::Key,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
-    }
+    Range::of(range)
 }
 
 /// The range of all keys.

@@ -53,7 +53,12 @@ impl Line {
 
     /// The first place.
     pub(super) fn first(&self) -> Range {
-        Range { sort_order: SortOrder::Ascend, sort_target: SortTarget::Create, limit: 1, ..all(self.keys()) }
+        Range {
+            sort_order: SortOrder::Ascend,
+            sort_target: SortTarget::Create,
+            limit: 1,
+            ..Range::of(self.keys())
+        }
     }
 
     /// The place just before one that was created at `created`.
@@ -65,7 +70,7 @@ impl Line {
             limit: 1,
             keys_only: true,
             max_create_revision: Revision(created.0 - 1),
-            ..all(self.keys())
+            ..Range::of(self.keys())
         }
     }
 
@@ -109,7 +114,7 @@ pub(super) fn give_up_untouched(place: &Place) -> Txn {
 
 /// Reads one key.
 pub(super) fn look(key: &Bytes) -> Range {
-    all(KeyRange::single(key.clone()))
+    Range::of(KeyRange::single(key.clone()))
 }
 
 fn while_it_stands(place: &Place, op: TxnOp) -> Txn {
@@ -121,22 +126,6 @@ fn while_it_stands(place: &Place, op: TxnOp) -> Txn {
 
 fn is(key: &Bytes, target: CompareTarget) -> Compare {
     Compare { range: KeyRange::single(key.clone()), result: CompareResult::Equal, target }
-}
-
-fn all(range: KeyRange) -> Range {
-    Range {
-        range,
-        limit: 0,
-        revision: Revision(0),
-        sort_order: SortOrder::None,
-        sort_target: SortTarget::Key,
-        keys_only: false,
-        count_only: false,
-        min_mod_revision: Revision(0),
-        max_mod_revision: Revision(0),
-        min_create_revision: Revision(0),
-        max_create_revision: Revision(0),
-    }
 }
 
 #[cfg(test)]
