@@ -19,6 +19,7 @@ pub const EARLIER: &[(&str, Earlier)] = &[
     ("experimental-compact-hash-check-enabled", Earlier::Gate("CompactHashCheck")),
     ("experimental-corrupt-check-time", Earlier::Flag("corrupt-check-time")),
     ("experimental-compact-hash-check-time", Earlier::Flag("compact-hash-check-time")),
+    ("experimental-watch-progress-notify-interval", Earlier::Flag("watch-progress-notify-interval")),
 ];
 
 /// What this name stood for at an earlier level.

@@ -21,6 +21,13 @@ pub fn member_id(peer_urls: &[Url], token: &str, added_at_secs: Option<u64>) -> 
     MemberId(leading_bytes(text.as_bytes()))
 }
 
+/// The id of a member that is added to a running cluster at `now_secs`, Unix seconds: the first one from then on that is not
+/// `taken` by a member of now or of before. A member that comes back within the second is another one all the same.
+pub fn new_member_id(peer_urls: &[Url], now_secs: u64, taken: impl Fn(MemberId) -> bool) -> MemberId {
+    let mut ids = (now_secs..).map(|seconds| member_id(peer_urls, "", Some(seconds)));
+    ids.find(|id| !taken(*id)).unwrap_or_default()
+}
+
 /// The id of a cluster: from the ids of its first members, in any order.
 pub fn cluster_id(members: &[MemberId]) -> ClusterId {
     let mut ids: Vec<u64> = members.iter().map(|member| member.0).collect();

@@ -88,6 +88,11 @@ impl Members {
         self.removed.contains(&id)
     }
 
+    /// Whether this id belongs to a member, or did.
+    pub fn has_known(&self, id: MemberId) -> bool {
+        self.by_id.contains_key(&id) || self.is_removed(id)
+    }
+
     /// Whether the initial list has been applied.
     pub fn is_bootstrapped(&self) -> bool {
         !self.by_id.is_empty() || !self.removed.is_empty()

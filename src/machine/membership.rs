@@ -55,7 +55,7 @@ impl State {
                 // First the URLs: within a second the same ones make the same id, and who asks twice should always be
                 // told the same.
                 self.members.free_for(None, &member.peer_urls)?;
-                if self.members.get(member.id).is_some() || self.members.is_removed(member.id) {
+                if self.members.has_known(member.id) {
                     return Err(CommandError::MemberExists);
                 }
                 self.put_member(effects, member.clone());
@@ -86,7 +86,7 @@ impl State {
                 if gone.peer_urls != *peer_urls {
                     return Err(CommandError::MemberNotFound);
                 }
-                if self.members.get(*by).is_some() || self.members.is_removed(*by) {
+                if self.members.has_known(*by) {
                     return Err(CommandError::MemberExists);
                 }
                 // Who voted is to vote again, who only followed is not.

@@ -99,8 +99,7 @@ impl Member {
             self.check_addition(&members).await?;
         }
         let seconds = self.env.clock.wall_ms() / 1_000;
-        // The time is part of the id, so that a member that comes back is another member.
-        let id = ids::member_id(&urls, "", Some(seconds));
+        let id = ids::new_member_id(&urls, seconds, |id| self.replica.state().members().has_known(id));
         let peer_urls = urls.iter().map(|url| url.as_str().to_owned()).collect();
         let added = MemberInfo { id, peer_urls, is_learner, ..MemberInfo::default() };
         let members = self.change(who, MemberChange::Add(added.clone())).await?;

@@ -185,10 +185,11 @@ impl Readmission {
         view.hindrance(lost, peer_urls).map_or(Ok(()), Err)
     }
 
-    /// An id that no member at this place has had: the time is part of it.
+    /// An id that no member has had.
     fn new_id(&self, peer_urls: &[String]) -> MemberId {
         let urls: Vec<Url> = peer_urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
-        ids::member_id(&urls, "", Some(self.clock.wall_ms() / 1_000))
+        let is_known = |id| self.replica.state().members().has_known(id);
+        ids::new_member_id(&urls, self.clock.wall_ms() / 1_000, is_known)
     }
 }
 

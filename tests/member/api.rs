@@ -231,6 +231,7 @@ fn revisions(events: &[Event]) -> Vec<i64> {
     events.iter().map(|event| event.kv.as_ref().unwrap().mod_revision).collect()
 }
 
+/// Covers WatchCreateRequest: fragment; WatchResponse: fragment.
 #[tokio::test]
 async fn a_watch_stream_creates_refuses_cancels_and_fragments() {
     let cluster = Cluster::start(1, Knobs { request_bytes_max: 20_000, ..quick() }).await;

@@ -19,6 +19,7 @@ use crate::cluster::{Place, free_address, quick, until};
 use crate::refusal::{error, refused};
 use crate::running::{Elsewhere, Running};
 
+/// Covers MemberPromoteResponse: header, members.
 #[tokio::test]
 async fn a_cluster_grows_from_one_to_three_and_shrinks_to_one() {
     let dir = tempfile::tempdir().unwrap();
@@ -79,7 +80,8 @@ async fn a_cluster_grows_from_one_to_three_and_shrinks_to_one() {
     })
     .await;
     let promoted = first.cluster().await.member_promote(promote(third_id)).await.unwrap().into_inner();
-    assert!(promoted.members.iter().all(|member| !member.is_learner));
+    assert!(promoted.members.len() == 3 && promoted.members.iter().all(|member| !member.is_learner));
+    assert_eq!(promoted.header.unwrap().member_id, first.id());
     third.put("d").await.unwrap();
     let again = refused(first.cluster().await.member_promote(promote(third_id)).await);
     assert_eq!(again, error(Code::FailedPrecondition, "can only promote a learner member"));
