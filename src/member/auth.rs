@@ -9,6 +9,7 @@
 //! before what the member has not heard of yet. Whatever it writes, or reads linearizably, is checked in the newest state.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::config::limits;
 use crate::env::within;
@@ -98,6 +99,7 @@ impl Member {
         who: &Credential,
         check: impl Fn(&State, &Caller) -> Result<T, CommandError>,
     ) -> Result<Result<T, CommandError>, ReadError> {
+        self.cover_joining().await?;
         let admitted = self.admit_here(who, &check)?;
         // The planted bug believes a state that may lag behind.
         if admitted.is_ok() || crate::mutant!("auth-refused-from-behind") {
@@ -105,6 +107,34 @@ impl Member {
         }
         self.linearizable().await?;
         self.admit_here(who, check)
+    }
+
+    /// Waits for what must be known here before a client is judged by the state of this member alone.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn know_client(&self, who: &Credential) -> Result<(), ReadError> {
+        self.cover_joining().await?;
+        self.await_session(who).await;
+        Ok(())
+    }
+
+    /// Waits until this member's state covers the moment in which it joined: until then users may be asked who they are
+    /// everywhere else, and here, by a state that begins with nothing, everybody may do everything. Its own name in the
+    /// list tells, because it says it itself; no later start has to wait.
+    async fn cover_joining(&self) -> Result<(), ReadError> {
+        let is_named = |state: &State| {
+            state.members().get(self.config.member).is_some_and(|member| !member.name.is_empty())
+        };
+        if self.covers_joining.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !is_named(&self.replica.state()) {
+            self.linearizable().await?;
+            crate::sometimes!("a client came before the member knew whom to ask");
+        }
+        self.covers_joining.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Waits for a session that this member will hear of soon: a token says in which entry it was opened. Not for long,

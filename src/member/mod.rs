@@ -96,6 +96,8 @@ pub struct Member {
     session_waits: Semaphore,
     turn_waits: TurnWaits,
     stopping: AtomicBool,
+    /// Whether its state has been found to cover the moment in which it joined.
+    covers_joining: AtomicBool,
 }
 
 /// What a member knows of itself.
@@ -143,6 +145,7 @@ impl Member {
             session_waits: Semaphore::new(limits::SESSION_WAITS_MAX),
             turn_waits: TurnWaits::default(),
             stopping,
+            covers_joining: AtomicBool::new(false),
         });
         tokio::spawn(member.clone().maintain());
         member.watch_for_corruption();

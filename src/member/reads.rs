@@ -46,7 +46,7 @@ impl Member {
         if linearizable {
             self.linearizable().await?;
         } else {
-            self.await_session(who).await;
+            self.know_client(who).await?;
         }
         loop {
             match self.try_range(who, &range).await {
@@ -125,7 +125,7 @@ impl Member {
         if linearizable {
             self.linearizable().await?;
         } else {
-            self.await_session(who).await;
+            self.know_client(who).await?;
         }
         let state = self.replica.readable().map_err(|error| self.unreadable(&error))?;
         let revision = state.revision();
@@ -219,7 +219,7 @@ impl Member {
         if linearizable {
             self.linearizable().await?;
         } else {
-            self.await_session(who).await;
+            self.know_client(who).await?;
         }
         let answer = || -> Result<Read<TxnReply>, Fatal> {
             let state = self.replica.readable()?;
@@ -254,7 +254,7 @@ impl Member {
         if linearizable {
             self.linearizable().await?;
         } else {
-            self.await_session(who).await;
+            self.know_client(who).await?;
         }
         self.admit_here(who, |state, caller| {
             state.auth().check_known(caller)?;

@@ -14,6 +14,7 @@ use crate::env::{Clock, within};
 use crate::pb::peer as pb;
 use crate::pb::peer::peer_client::PeerClient;
 use crate::peer::dial::Dialer;
+use crate::peer::removal;
 use crate::types::{ApiLevel, ClusterId, MemberId, Term};
 
 /// Connecting to a peer takes longer than this only when it cannot be reached.
@@ -158,7 +159,7 @@ impl Peers {
         let answered = within(&*self.inner.clock, timeout, call(client)).await;
         let error = match answered {
             Some(Ok(response)) => return Ok(response.into_inner()),
-            Some(Err(status)) => peer_error(member, &status),
+            Some(Err(status)) => self.error_of(member, &status),
             None => PeerError::Timeout(member),
         };
         if matches!(error, PeerError::Removed(_)) {
@@ -395,6 +396,18 @@ impl Peers {
         self.call(member, timeout, |mut client| async move { client.readmit(request).await }).await
     }
 
+    /// What a peer's status means to the caller.
+    fn error_of(&self, member: MemberId, status: &Status) -> PeerError {
+        let what = status.message().to_owned();
+        match status.code() {
+            Code::PermissionDenied if removal::is_told(status, self.inner.cluster, self.inner.member) => {
+                PeerError::Removed(member)
+            }
+            Code::FailedPrecondition => PeerError::Refused { member, what },
+            _ => PeerError::Unreachable { member, what },
+        }
+    }
+
     fn was_removed(&self, says: MemberId) {
         self.inner.removed_by.store(says.0, Ordering::Relaxed);
     }
@@ -430,15 +443,5 @@ pub async fn discover(
         Some(Ok(response)) => Ok(response.into_inner()),
         Some(Err(status)) => Err(dialer.failure(url).unwrap_or_else(|| status.message().to_owned())),
         None => Err("no answer in time".to_owned()),
-    }
-}
-
-/// What a peer's status means to the caller.
-pub fn peer_error(member: MemberId, status: &Status) -> PeerError {
-    let what = status.message().to_owned();
-    match status.code() {
-        Code::PermissionDenied => PeerError::Removed(member),
-        Code::FailedPrecondition => PeerError::Refused { member, what },
-        _ => PeerError::Unreachable { member, what },
     }
 }

@@ -8,6 +8,7 @@ mod client;
 mod dial;
 pub mod join;
 pub mod listen;
+mod removal;
 mod server;
 
 pub use client::{PeerError, Peers};

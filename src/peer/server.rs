@@ -8,6 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::pb::peer as pb;
 use crate::pb::peer::peer_server::Peer;
+use crate::peer::removal;
 use crate::types::{ClusterId, MemberId, Term};
 
 /// Requests of an append stream, as they come in.
@@ -92,7 +93,7 @@ impl PeerServer {
         let sender = self.recognise(sender)?;
         let member = MemberId(sender.member);
         if self.api.is_removed(member) {
-            return Err(Status::permission_denied(format!("member {member} was removed from the cluster")));
+            return Err(removal::refusal(self.api.cluster(), self.api.member(), member));
         }
         self.refuse_for_another(sender)?;
         Ok(member)

@@ -96,9 +96,20 @@ impl Calls {
         who: &Credential,
         check: impl FnOnce(&State, &Caller) -> Result<T, CommandError>,
     ) -> Result<T, Status> {
-        self.member.await_session(who).await;
+        self.member.know_client(who).await.map_err(ApiError::from)?;
         let said = self.member.admit_here(who, check).map_err(ApiError::from)?;
         Ok(said.map_err(ApiError::from)?)
+    }
+
+    /// Refuses whoever is no user, by what this member knows, however little that is: for what tells nothing of keys, and is
+    /// asked most of all when something is wrong.
+    ///
+    /// # Errors
+    /// As [`Calls::admit_here`].
+    pub async fn admit_known(&self, who: &Credential) -> Result<(), Status> {
+        self.member.await_session(who).await;
+        let known = self.member.admit_here(who, |state, caller| state.auth().check_known(caller));
+        Ok(known.map_err(ApiError::from)?.map_err(ApiError::from)?)
     }
 
     /// Refuses whoever may not do everything. Asked of this member's state alone: its care must not need a quorum.

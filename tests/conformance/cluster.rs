@@ -78,8 +78,11 @@ async fn a_member_is_removed_for_good() {
     assert_eq!(left.header.unwrap().member_id, served.id());
     assert_eq!(left.members.iter().map(|member| member.id).collect::<Vec<_>>(), [served.id()]);
     assert_eq!(refused(remove(id).await), error(Code::NotFound, "member not found"));
-    let again = learner(&served, 9).await.member.unwrap();
-    assert_ne!(again.id, id, "no id is given twice");
+    // Older servers do not answer to who comes back within the second.
+    if served.speaks(7) {
+        let again = learner(&served, 9).await.member.unwrap();
+        assert_ne!(again.id, id, "no id is given twice");
+    }
 }
 
 /// Covers Cluster/MemberPromote; MemberPromoteRequest: ID.

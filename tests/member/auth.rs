@@ -17,6 +17,7 @@ use quorate::pb::etcdserverpb as pb;
 use quorate::pb::etcdserverpb::auth_client::AuthClient;
 use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::lease_client::LeaseClient;
+use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::pb::etcdserverpb::watch_client::WatchClient;
 use quorate::pb::etcdserverpb::watch_request::RequestUnion;
 use quorate::pb::v3electionpb::{CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest, ResignRequest};
@@ -669,4 +670,36 @@ async fn a_member_that_was_sent_a_snapshot_knows_users_but_no_sessions() {
     assert_eq!(refused(kv.put(shown(&alice, put("h"))).await), bad);
     let alice = sign_in(&mut auth, "alice", "secret of alice").await.unwrap();
     kv.put(shown(&alice, put("h"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newcomer_lets_nobody_in_before_it_knows_whom_to_ask() {
+    let dir = tempfile::tempdir().unwrap();
+    let patient = Knobs { request_timeout: Duration::from_secs(2), ..knobs() };
+    let place = Place::new(dir.path(), 2, EngineKind::Redb, patient);
+    let first = Running::alone(&place).await;
+    let mut auth = AuthClient::new(first.channel().await);
+    let added = first.add(&place, 2, true).await.unwrap().member.unwrap().id;
+    guard(&mut auth).await;
+    let joiner = place.joiner(2).await.unwrap();
+    // Nobody is there any more who could tell it of users: its own state is empty, and asks nobody who they are.
+    first.member.stop().await;
+    let second = Running::start(joiner).await.unwrap();
+    assert_eq!(second.id(), added);
+    assert!(!second.member.replica().state().auth().is_enabled());
+    let mut kv = KvClient::new(second.channel().await);
+    let local = pb::RangeRequest { serializable: true, ..range("a", "z") };
+    assert_eq!(kv.range(local).await.unwrap_err().code(), Code::Unavailable);
+    let mut maintenance = MaintenanceClient::new(second.channel().await);
+    let status = maintenance.status(pb::StatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(status.leader, 0, "how it stands it tells all the same");
+    let create = pb::WatchCreateRequest { key: bytes("a"), range_end: bytes("z"), ..Default::default() };
+    let create = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+    let mut watch = WatchClient::new(second.channel().await);
+    let watched = async {
+        let mut answers = watch.watch(tokio_stream::iter([create])).await?.into_inner();
+        answers.message().await
+    };
+    let told = soon("an answer", watched).await;
+    assert!(told.as_ref().map_or(true, |told| told.as_ref().is_some_and(|told| told.canceled)), "{told:?}");
 }
