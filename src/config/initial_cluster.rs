@@ -68,11 +68,11 @@ impl InitialCluster {
 
     /// The member `name` at `own`, and others that have told no name: those are numbered in order. Names are no part of an
     /// id, so members that call each other differently agree on the cluster.
-    pub fn looked_up(name: &str, own: &Url, others: &[Url]) -> InitialCluster {
+    pub fn looked_up(name: &str, own: &[Url], others: &[Url]) -> InitialCluster {
         let numbers = (0_usize..).map(|number| number.to_string()).filter(|number| number != name);
         let mut members: BTreeMap<String, Vec<Url>> =
             numbers.zip(others).map(|(number, url)| (number, vec![url.clone()])).collect();
-        members.insert(name.to_owned(), vec![own.clone()]);
+        members.insert(name.to_owned(), own.to_vec());
         InitialCluster { members }
     }
 
@@ -131,7 +131,7 @@ mod tests {
         let [a, b, c] = ["http://a:1", "http://b:1", "http://c:1"].map(|url| Url::parse(url).unwrap());
         let seen_by = |name, own: &Url, others: &[&Url]| {
             let others: Vec<Url> = others.iter().map(|url| (*url).clone()).collect();
-            InitialCluster::looked_up(name, own, &others)
+            InitialCluster::looked_up(name, std::slice::from_ref(own), &others)
         };
         let of_a = seen_by("m1", &a, &[&b, &c]);
         let names =

@@ -140,8 +140,20 @@ fn three_members_find_each_other_and_clients_find_them() {
     let mut second = start(dir.path(), 2, "http://m2.x.test:2380");
     second.wait_for(READY);
     assert_eq!(asked(&names), before);
-    let kept = std::fs::read_to_string(dir.path().join("m2.etcd/first-members")).unwrap();
-    assert_eq!(kept, "http://m2.x.test:2380\nhttp://m1.x.test:2380\nhttp://m3.x.test:2380\n");
+    // What was found once stands beside the log, and is looked at.
+    let path = dir.path().join("m2.etcd/first-members");
+    let kept = std::fs::read_to_string(&path).unwrap();
+    let urls = ["m2", "m2", "m1", "m3"].map(|host| format!("http://{host}.x.test:2380\n"));
+    assert_eq!(kept, urls.concat());
+    second.signal("TERM");
+    assert_eq!(second.end().status.code(), Some(0));
+    std::fs::write(&path, "http://m2.x.test:2380").unwrap();
+    let ended = start(dir.path(), 2, "http://m2.x.test:2380").end();
+    assert!(ended.only_line().contains("first-members is damaged: remove it"), "{}", ended.only_line());
+    std::fs::remove_file(&path).unwrap();
+    let mut second = start(dir.path(), 2, "http://m2.x.test:2380");
+    second.wait_for(READY);
+    assert_eq!(asked(&names), before);
 
     // Without a log it is.
     let ended = start(dir.path(), 4, "http://m4.x.test:2380").end();

@@ -77,18 +77,15 @@ pub enum MembersError {
     },
 }
 
-/// Looks up the first members of the cluster of `domain`, for the member with these advertised peer URLs.
+/// Looks up the first members of the cluster of `domain`, for the member that calls itself `own` towards the others.
 ///
 /// # Errors
 /// See [`MembersError`].
 pub async fn first_members(
     resolver: &Resolver,
     domain: &SrvDomain,
-    advertised: &[Url],
+    own: &Url,
 ) -> Result<FirstMembers, MembersError> {
-    let [own] = advertised else {
-        return Err(MembersError::OwnUrls(advertised.len()));
-    };
     let [secure, plain] =
         [Scheme::Https, Scheme::Http].map(|scheme| domain.question(Service::Server, scheme));
     let (found_secure, found_plain) = tokio::join!(resolver.srv(&secure), resolver.srv(&plain));

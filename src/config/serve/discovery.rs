@@ -30,10 +30,10 @@ impl ServeConfig {
     ///
     /// # Errors
     /// One of them is to be spoken to by TLS, and nothing says what it is known by.
-    pub fn with_first_members(&self, own: &Url, others: &[Url]) -> Result<ServeConfig, ConfigError> {
+    pub fn with_first_members(&self, own: Vec<Url>, others: &[Url]) -> Result<ServeConfig, ConfigError> {
         let config = ServeConfig {
-            advertise_peer_urls: vec![own.clone()],
-            initial_cluster: InitialCluster::looked_up(&self.name, own, others),
+            initial_cluster: InitialCluster::looked_up(&self.name, &own, others),
+            advertise_peer_urls: own,
             ..self.clone()
         };
         config.check_others_are_known()?;

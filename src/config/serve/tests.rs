@@ -277,7 +277,7 @@ fn members_that_are_looked_up_take_the_place_of_a_list() {
     assert!(before.verify_bootstrap().is_err(), "nothing is founded before they are known");
     let url = |text| Url::parse(text).unwrap();
     let own = url("http://m1.example.com:2380");
-    let after = before.with_first_members(&own, &[url("http://m2.example.com:2380")]).unwrap();
+    let after = before.with_first_members(vec![own.clone()], &[url("http://m2.example.com:2380")]).unwrap();
     assert_eq!(after.verify_bootstrap(), Ok(()));
     assert_eq!(
         after.advertise_peer_urls,
@@ -287,13 +287,13 @@ fn members_that_are_looked_up_take_the_place_of_a_list() {
     assert_eq!(after.initial_cluster.len(), 2);
 
     let by_tls = [url("https://m2.example.com:2380")];
-    let error = before.with_first_members(&own, &by_tls).unwrap_err().to_string();
+    let error = before.with_first_members(vec![own.clone()], &by_tls).unwrap_err().to_string();
     assert!(
         error.starts_with("--discovery-srv=example.com has https://m2.example.com:2380, which"),
         "{error}"
     );
     let trusting = load(&["--peer-trusted-ca-file=ca.pem"]);
-    assert!(trusting.with_first_members(&own, &by_tls).is_ok());
+    assert!(trusting.with_first_members(vec![own.clone()], &by_tls).is_ok());
 }
 
 #[test]

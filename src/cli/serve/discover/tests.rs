@@ -39,7 +39,8 @@ async fn what_was_found_is_kept_and_asked_for_again_while_there_is_no_log() {
     let found = with_first_members(&config, &resolver, &env).await.unwrap();
     assert_eq!(found.initial_cluster.len(), 2);
     assert_eq!(found.advertise_peer_urls, [url("http://m1.x.test:2380")]);
-    let kept = read(&*env.disk, &data_dir).unwrap().unwrap();
+    let kept = Kept::read(&*env.disk, &data_dir).unwrap().unwrap();
+    assert_eq!(kept.advertised, url("http://M1.x.test:2380"));
     assert_eq!(
         kept,
         FirstMembers { own: url("http://m1.x.test:2380"), others: vec![url("http://m2.x.test:2380")] }
@@ -55,6 +56,16 @@ async fn what_was_found_is_kept_and_asked_for_again_while_there_is_no_log() {
 }
 
 #[tokio::test]
+async fn a_record_is_one_url() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = NameServer::start("127.0.0.1:0".parse().unwrap(), Zone::default()).unwrap();
+    let resolver = Resolver::at(&[server.address()], Duration::from_millis(200));
+    let config = config(dir.path(), "http://m1.x.test:1,http://m1.x.test:2");
+    let error = with_first_members(&config, &resolver, &Env::real().unwrap()).await.unwrap_err().to_string();
+    assert!(error.ends_with("a record is one peer URL, but --initial-advertise-peer-urls has 2"), "{error}");
+}
+
+#[tokio::test]
 async fn without_a_domain_nobody_is_asked() {
     let server = NameServer::start("127.0.0.1:0".parse().unwrap(), Zone::default()).unwrap();
     let resolver = Resolver::at(&[server.address()], Duration::from_millis(200));
@@ -66,11 +77,20 @@ async fn without_a_domain_nobody_is_asked() {
 
 #[test]
 fn what_is_kept_is_read_back_whole_or_not_at_all() {
-    let found = FirstMembers { own: url("https://a:1"), others: vec![url("https://b:1"), url("http://c:1")] };
-    let text = encode(&found);
-    assert_eq!(text, "https://a:1\nhttps://b:1\nhttp://c:1\n");
-    assert_eq!(decode(text.as_bytes()), Some(found));
-    for damaged in ["", "\n", "https://a:1", "https://a:1\nhttp://c", "nonsense\n", "https://a:1\n\n"] {
-        assert_eq!(decode(damaged.as_bytes()), None, "{damaged:?}");
+    let members =
+        FirstMembers { own: url("https://a:1"), others: vec![url("https://b:1"), url("http://c:1")] };
+    let kept = Kept { advertised: url("https://10.0.0.1:1"), members };
+    let text = kept.encode();
+    assert_eq!(text, "https://10.0.0.1:1\nhttps://a:1\nhttps://b:1\nhttp://c:1\n");
+    assert_eq!(Kept::decode(text.as_bytes()), Some(kept));
+    for damaged in [
+        "",
+        "\n",
+        "https://a:1\n",
+        "https://a:1\nhttp://c",
+        "nonsense\nhttps://a:1\n",
+        "https://a:1\nhttp://c:1\n\n",
+    ] {
+        assert_eq!(Kept::decode(damaged.as_bytes()), None, "{damaged:?}");
     }
 }
