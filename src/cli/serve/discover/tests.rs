@@ -42,7 +42,7 @@ async fn what_was_found_is_kept_and_asked_for_again_while_there_is_no_log() {
     let kept = Kept::read(&*env.disk, &data_dir).unwrap().unwrap();
     assert_eq!(kept.advertised, url("http://M1.x.test:2380"));
     assert_eq!(
-        kept,
+        kept.members,
         FirstMembers { own: url("http://m1.x.test:2380"), others: vec![url("http://m2.x.test:2380")] }
     );
 
