@@ -1,6 +1,7 @@
 //! Real processes under real clients: clusters on loopback, load, kills, and the history that they leave.
 //!
 //! - `program`: which server runs; `ports`, `member`, `cluster`: its processes;
+//! - `dns`: a name server, for members that are looked up;
 //! - `client`, `convert`: one connection to one member, in a history's own terms;
 //! - `recorder`: the history; `load`, `observer`: who asks and who watches; `dice`: every choice, from a seed;
 //! - `chaos`: which members are killed and for how long; `settle`: the end of a run.
@@ -21,6 +22,7 @@ pub mod client;
 pub mod cluster;
 mod convert;
 pub mod dice;
+pub mod dns;
 pub mod load;
 pub mod member;
 pub mod observer;

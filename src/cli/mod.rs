@@ -5,6 +5,7 @@
 
 pub mod ctl;
 mod dev;
+mod discovery;
 mod log;
 mod serve;
 mod util;

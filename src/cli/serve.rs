@@ -4,6 +4,7 @@
 //! the log, so that a scraper of it misses nothing. Exit codes: 0 after a clean stop, 2 for a command line that
 //! cannot be read, 1 for everything else.
 
+mod discover;
 mod leadership;
 mod life;
 mod notify;
@@ -11,6 +12,7 @@ mod place;
 mod plan;
 mod security;
 
+use crate::cli::discovery::Resolver;
 use crate::cli::log::{self, LogError};
 use crate::cli::version;
 use crate::config::{ConfigError, Loaded, ServeConfig, Settings, file, flags};
@@ -120,9 +122,10 @@ fn serve(config: &ServeConfig, env: &Env, manager: Option<&str>) -> Result<(), S
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
     runtime.block_on(async {
         let security = security::security(config, env).await?;
-        let member = place::member(config, security, env).await?;
-        say_hello(&member, config);
-        if let Some(warning) = prepare_data_dir(config)? {
+        let config = discover::with_first_members(config, &Resolver::of_host(), env).await?;
+        let member = place::member(&config, security, env).await?;
+        say_hello(&member, &config);
+        if let Some(warning) = prepare_data_dir(&config)? {
             tracing::warn!("{warning}");
         }
         let tell = || {

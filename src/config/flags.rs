@@ -332,76 +332,88 @@ pub const SECTIONS: &[(&str, &[Flag])] = &[
                 "discovery-dial-timeout",
                 Duration,
                 "2s",
-                Ignored("discovery is not used"),
+                Ignored("discovery services are not used"),
                 "discovery: time to connect",
             ),
             flag(
                 "discovery-request-timeout",
                 Duration,
                 "5s",
-                Ignored("discovery is not used"),
+                Ignored("discovery services are not used"),
                 "discovery: time for a request",
             ),
             flag(
                 "discovery-keepalive-time",
                 Duration,
                 "2s",
-                Ignored("discovery is not used"),
+                Ignored("discovery services are not used"),
                 "discovery: time between pings",
             ),
             flag(
                 "discovery-keepalive-timeout",
                 Duration,
                 "6s",
-                Ignored("discovery is not used"),
+                Ignored("discovery services are not used"),
                 "discovery: wait for a ping's answer",
             ),
             flag(
                 "discovery-insecure-transport",
                 Switch,
                 "true",
-                Ignored("discovery is not used"),
+                Ignored("discovery services are not used"),
                 "discovery: without TLS",
             ),
             flag(
                 "discovery-insecure-skip-tls-verify",
                 Switch,
                 "false",
-                Ignored("discovery is not used"),
+                Ignored("discovery services are not used"),
                 "discovery: TLS without verification",
             ),
             flag(
                 "discovery-cert",
                 Text,
                 "",
-                Ignored("discovery is not used"),
+                Ignored("discovery services are not used"),
                 "discovery: client certificate",
             ),
-            flag("discovery-key", Text, "", Ignored("discovery is not used"), "discovery: client key"),
+            flag(
+                "discovery-key",
+                Text,
+                "",
+                Ignored("discovery services are not used"),
+                "discovery: client key",
+            ),
             flag(
                 "discovery-cacert",
                 Text,
                 "",
-                Ignored("discovery is not used"),
+                Ignored("discovery services are not used"),
                 "discovery: certificate authority",
             ),
-            flag("discovery-user", Text, "", Ignored("discovery is not used"), "discovery: user"),
-            flag("discovery-password", Text, "", Ignored("discovery is not used"), "discovery: password"),
+            flag("discovery-user", Text, "", Ignored("discovery services are not used"), "discovery: user"),
+            flag(
+                "discovery-password",
+                Text,
+                "",
+                Ignored("discovery services are not used"),
+                "discovery: password",
+            ),
             flag(
                 "discovery-fallback",
                 Text,
                 "exit",
-                Ignored("discovery is not used"),
+                Ignored("discovery services are not used"),
                 "discovery: what to do when it fails",
             ),
             flag("discovery-proxy", Text, "", NO_DISCOVERY, "discovery: HTTP proxy"),
-            flag("discovery-srv", Text, "", NO_DISCOVERY, "DNS domain that lists the first members"),
+            flag("discovery-srv", Text, "", Used, "DNS domain whose SRV records are the first members"),
             flag(
                 "discovery-srv-name",
                 Text,
                 "",
-                Ignored("discovery is not used"),
-                "suffix of the DNS service name",
+                Used,
+                "name of the cluster among several of that domain, a suffix of the service",
             ),
             flag(
                 "strict-reconfig-check",
@@ -676,7 +688,7 @@ mod tests {
         for flag in security.iter().filter(|flag| !told_of.contains(&flag.name)) {
             assert_eq!(flag.care, Care::Used, "{}", flag.name);
         }
-        assert!(matches!(find("discovery-srv").unwrap().care, Care::Refused(_)));
+        assert!(matches!(find("discovery-endpoints").unwrap().care, Care::Refused(_)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The members a cluster begins with, as `--initial-cluster` lists them: `name=url,name=url,…`.
+//! The members a cluster begins with, as `--initial-cluster` lists them: `name=url,name=url,…`, or as they were looked up.
 //!
 //! A name given several times has several URLs. No URL may stand under two names.
 
@@ -66,6 +66,16 @@ impl InitialCluster {
         InitialCluster { members: BTreeMap::from([(name.to_owned(), peer_urls)]) }
     }
 
+    /// The member `name` at `own`, and others that have told no name: those are numbered in order. Names are no part of an
+    /// id, so members that call each other differently agree on the cluster.
+    pub fn looked_up(name: &str, own: &[Url], others: &[Url]) -> InitialCluster {
+        let numbers = (0_usize..).map(|number| number.to_string()).filter(|number| number != name);
+        let mut members: BTreeMap<String, Vec<Url>> =
+            numbers.zip(others).map(|(number, url)| (number, vec![url.clone()])).collect();
+        members.insert(name.to_owned(), own.to_vec());
+        InitialCluster { members }
+    }
+
     /// Names and sorted peer URLs, in order of name.
     pub fn members(&self) -> impl Iterator<Item = (&str, &[Url])> {
         self.members.iter().map(|(name, urls)| (name.as_str(), urls.as_slice()))
@@ -114,6 +124,26 @@ mod tests {
         assert_eq!(listed, ["a:http://a:1", "b:http://b:1+http://b:2", "c:http://c:1"]);
         assert_eq!(cluster.peer_urls("c").map(<[Url]>::len), Some(1));
         assert_eq!(cluster.peer_urls("d"), None);
+    }
+
+    #[test]
+    fn members_that_were_looked_up_agree_on_the_cluster_whatever_they_are_called() {
+        let [a, b, c] = ["http://a:1", "http://b:1", "http://c:1"].map(|url| Url::parse(url).unwrap());
+        let seen_by = |name, own: &Url, others: &[&Url]| {
+            let others: Vec<Url> = others.iter().map(|url| (*url).clone()).collect();
+            InitialCluster::looked_up(name, std::slice::from_ref(own), &others)
+        };
+        let of_a = seen_by("m1", &a, &[&b, &c]);
+        let names =
+            |cluster: &InitialCluster| cluster.members().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(&of_a), ["0", "1", "m1"]);
+        assert_eq!(of_a.peer_urls("1"), Some(&[c.clone()][..]));
+        let of_c = seen_by("0", &c, &[&a, &b]);
+        assert_eq!(names(&of_c), ["0", "1", "2"], "a number that is taken is passed over");
+        assert_eq!(of_c.peer_urls("0"), Some(&[c.clone()][..]));
+        assert_eq!(of_a.cluster_id("t"), of_c.cluster_id("t"));
+        let listed = InitialCluster::parse("x=http://a:1,y=http://b:1,z=http://c:1").unwrap();
+        assert_eq!(of_a.cluster_id("t"), listed.cluster_id("t"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! reading files and the environment is the caller's work, so that all of it can be tested as tables.
 
 pub mod auth_token;
+pub mod discovery;
 pub mod duration;
 pub mod earlier;
 pub mod error;

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::config::auth_token::AuthToken;
+use crate::config::discovery::SrvDomain;
 use crate::config::duration;
 use crate::config::error::ConfigError;
 use crate::config::flags::Care;
@@ -139,7 +140,9 @@ pub struct ServeConfig {
     /// Where clients reach it.
     pub advertise_client_urls: Vec<Url>,
 
-    /// The first members.
+    /// Where the first members are looked up instead.
+    pub discovery: Option<SrvDomain>,
+    /// The first members; none while they are still to be looked up.
     pub initial_cluster: InitialCluster,
     /// Whether the cluster is there yet.
     pub initial_cluster_state: ClusterState,
@@ -428,7 +431,9 @@ impl Reader<'_> {
     fn config(&self, warnings: &mut Vec<String>) -> Result<ServeConfig, ConfigError> {
         let name = self.0.value("name").to_owned();
         let advertise_peer_urls = self.needed_urls("initial-advertise-peer-urls")?;
+        let discovery = self.discovery(warnings)?;
         let initial_cluster = match self.0.value("initial-cluster") {
+            "" if discovery.is_some() => InitialCluster::default(),
             "" => InitialCluster::of_one(&name, advertise_peer_urls.clone()),
             list => InitialCluster::parse(list).or_else(|error| self.refuse("initial-cluster", error))?,
         };
@@ -458,6 +463,7 @@ impl Reader<'_> {
             listen_metrics_urls: self.urls("listen-metrics-urls")?,
             advertise_peer_urls,
             advertise_client_urls: self.needed_urls("advertise-client-urls")?,
+            discovery,
             initial_cluster,
             initial_cluster_state: self.choice(
                 "initial-cluster-state",
@@ -604,6 +610,7 @@ struct Gates {
     compact_hash_check: bool,
 }
 
+mod discovery;
 mod tls;
 
 #[cfg(test)]

@@ -21,6 +21,11 @@ pub fn state_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("state")
 }
 
+/// Where a member keeps the first members of its cluster, if it has looked them up.
+pub fn first_members_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("first-members")
+}
+
 /// Where a data directory is made: as long as this is there, no member starts.
 pub fn unfinished_dir(data_dir: &Path) -> PathBuf {
     data_dir.join(UNFINISHED_NAME)

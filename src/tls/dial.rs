@@ -50,6 +50,8 @@ pub struct DialFiles {
     pub crl: Option<NamedFile>,
     /// What a certificate must bear.
     pub allowed: Allowed,
+    /// The name that every certificate must be for, if that is not the one that was called.
+    pub known_as: Option<String>,
     /// What of TLS is spoken.
     pub protocol: TlsProtocol,
     /// By which certificates are valid or not.
@@ -116,6 +118,8 @@ enum Source {
 /// Connects by TLS.
 pub struct Dial {
     source: Source,
+    /// The name that every certificate must be for, if that is not the one that was called.
+    known_as: Option<String>,
     /// Why the last attempt came to nothing, by address.
     failed: Mutex<BTreeMap<String, String>>,
 }
@@ -130,8 +134,9 @@ impl Dial {
         env: &Env,
         worker: &Arc<dyn Worker>,
     ) -> Result<Arc<Dial>, TlsError> {
+        let known_as = files.known_as.clone();
         let source = Source::Followed(Reloaded::start(files, env, worker).await?);
-        Ok(Arc::new(Dial { source, failed: Mutex::default() }))
+        Ok(Arc::new(Dial { source, known_as, failed: Mutex::default() }))
     }
 
     /// With files that are read once, here and now.
@@ -141,7 +146,8 @@ impl Dial {
     pub fn once(files: &DialFiles, env: &Env) -> Result<Arc<Dial>, TlsError> {
         let paths = files.files().into_iter().map(|file| file.path.clone()).collect();
         let made = files.make(&Contents::read(&*env.disk, &paths))?;
-        Ok(Arc::new(Dial { source: Source::Once(Arc::new(made)), failed: Mutex::default() }))
+        let (source, known_as) = (Source::Once(Arc::new(made)), files.known_as.clone());
+        Ok(Arc::new(Dial { source, known_as, failed: Mutex::default() }))
     }
 
     /// What a gRPC channel connects with.
@@ -195,7 +201,8 @@ impl Dial {
             Source::Followed(followed) => followed.now(),
             Source::Once(made) => made.clone(),
         };
-        let name = ServerName::try_from(host.to_owned())
+        let name = self.known_as.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(name.to_owned())
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;

@@ -624,6 +624,7 @@ async fn no_call_escapes_the_check_where_certificates_name_users() {
             own: Some(pair(name)),
             crl: None,
             allowed: Allowed::Any,
+            known_as: None,
             protocol: TlsProtocol::default(),
             clock: env.clock.clone(),
         };

@@ -8,7 +8,9 @@
     reason = "a test that meets the unexpected fails"
 )]
 
+mod discovery;
 mod log;
+mod namespace;
 mod program;
 
 use std::net::TcpListener;

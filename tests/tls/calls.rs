@@ -28,6 +28,7 @@ pub async fn secured(port: u16, trusts: &Path, shows: &Files) -> Channel {
         own: Some(KeyPairFiles { cert: named("cert", &shows.cert), key: named("key", &shows.key) }),
         crl: None,
         allowed: Allowed::Any,
+        known_as: None,
         protocol: TlsProtocol::default(),
         clock: env.clock.clone(),
     };

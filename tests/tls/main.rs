@@ -16,8 +16,11 @@ mod authority;
 mod calls;
 mod clients;
 mod crowd;
+mod discovery;
 mod knock;
 mod member;
+#[path = "../serve/namespace.rs"]
+mod namespace;
 mod peers;
 #[path = "../serve/program.rs"]
 mod program;

@@ -64,6 +64,16 @@ pub struct Global {
     #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value_t = false,
           default_missing_value = "true", action = ArgAction::Set)]
     pub insecure_skip_tls_verify: bool,
+    /// DNS domain whose SRV records are the endpoints
+    #[arg(short = 'd', long, global = true, default_value = "")]
+    pub discovery_srv: String,
+    /// Name of the cluster among several of that domain
+    #[arg(long, global = true, default_value = "")]
+    pub discovery_srv_name: String,
+    /// Take plain text endpoints from DNS too, and servers by their own names
+    #[arg(long, global = true, num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub insecure_discovery: bool,
     /// Certificate to show
     #[arg(long, global = true, default_value = "")]
     pub cert: String,
@@ -89,6 +99,9 @@ pub const VARIABLES: &[&str] = &[
     "auth-jwt-token",
     "insecure-transport",
     "insecure-skip-tls-verify",
+    "discovery-srv",
+    "discovery-srv-name",
+    "insecure-discovery",
     "cert",
     "key",
     "cacert",
@@ -481,7 +494,10 @@ pub fn with_environment(args: Vec<String>, env: &[(String, String)]) -> Vec<Stri
         };
         let given = rest.iter().take_while(|word| *word != "--").any(|word| {
             let bare = word.split('=').next().unwrap_or_default();
-            bare == format!("--{name}") || (*name == "write-out" && word.starts_with("-w"))
+            let is_short = |letter: &str| word.starts_with(letter) && !word.starts_with("--");
+            bare == format!("--{name}")
+                || (*name == "write-out" && is_short("-w"))
+                || (*name == "discovery-srv" && is_short("-d"))
         });
         if !given {
             all.push(format!("--{name}={value}"));

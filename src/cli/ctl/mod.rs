@@ -1,6 +1,7 @@
 //! `quorate ctl`: a client with the grammar, the output and the exit codes of `etcdctl`.
 //!
-//! [`args`] is the grammar, [`client`] the connection, [`secure`] its TLS, [`render`] the formats; each command has a file.
+//! [`args`] is the grammar, [`discover`] finds endpoints, [`client`] is the connection, [`secure`] its TLS, [`render`] has the
+//! formats; each command has a file.
 //! Words are checked before the cluster is spoken to. What is not here yet: auth management, `elect`, `lock`, interactive
 //! watching; asking for them is an error, never a silence.
 
@@ -8,6 +9,7 @@ pub mod alarm;
 pub mod args;
 pub mod client;
 pub mod defrag;
+pub mod discover;
 pub mod downgrade;
 pub mod endpoint;
 pub mod error;
@@ -77,7 +79,7 @@ pub(super) fn exit_of(result: Result<(), CtlError>) -> u8 {
 
 async fn execute(line: CommandLine) -> Result<Vec<u8>, CtlError> {
     let style = Style::new(&line.global.write_out, line.global.hex)?;
-    let target = target(&line.global)?;
+    let target = target(&line.global, discover::endpoints(&line.global).await?)?;
     let connect = async || -> Result<Client, CtlError> { target.connect().await };
     match line.command {
         Command::Put(command) => kv::put(connect, style, command).await,
@@ -103,7 +105,7 @@ fn version() -> String {
     format!("etcdctl version: {API_VERSION}\nAPI version: {level}\n")
 }
 
-fn target(global: &Global) -> Result<Target, CtlError> {
+fn target(global: &Global, endpoints: Vec<String>) -> Result<Target, CtlError> {
     let time = |name: &str, text: &str| -> Result<Duration, CtlError> {
         duration::parse(text).map_err(|why| {
             CtlError::new(Exit::Error, format!("invalid argument {text:?} for \"--{name}\" flag: {why}"))
@@ -126,7 +128,7 @@ fn target(global: &Global) -> Result<Target, CtlError> {
         token => Some(token.parse().map_err(|_| CtlError::bad_args("--auth-jwt-token: this is no token"))?),
     };
     Ok(Target {
-        endpoints: global.endpoints.clone(),
+        endpoints,
         secure: Secure::new(global)?,
         dial_timeout: time("dial-timeout", &global.dial_timeout)?,
         command_timeout: time("command-timeout", &global.command_timeout)?,

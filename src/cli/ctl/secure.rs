@@ -25,6 +25,9 @@ impl Secure {
     /// # Errors
     /// A file cannot be used, or two options belong together of which one is missing.
     pub fn new(global: &Global) -> Result<Secure, CtlError> {
+        // Whoever answers for the domain sends clients where he likes: what is there must be known by the domain itself.
+        let known_as = (!global.discovery_srv.is_empty() && !global.insecure_discovery)
+            .then(|| global.discovery_srv.trim_end_matches('.').to_owned());
         let named = |flag, path: &str| NamedFile { flag, path: path.into() };
         let own = match (global.cert.as_str(), global.key.as_str()) {
             ("", "") => None,
@@ -43,6 +46,7 @@ impl Secure {
             own,
             crl: None,
             allowed: Allowed::Any,
+            known_as,
             protocol: TlsProtocol::default(),
             clock: env.clock.clone(),
         };

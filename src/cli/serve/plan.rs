@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
+use crate::cli::discovery::MembersError;
 use crate::config::{ConfigError, ServeConfig, StorageEngine, Url};
 use crate::machine::command::Member as MemberInfo;
 use crate::node::{Knobs, MemberConfig, Security};
@@ -20,6 +21,14 @@ pub enum PlanError {
     /// The options contradict each other.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The first members are not to be found.
+    #[error("--discovery-srv={domain}: {why}")]
+    Discovery {
+        /// The domain.
+        domain: String,
+        /// What is wrong with it.
+        why: Box<MembersError>,
+    },
     /// An option asks for what is not there yet.
     #[error("--{flag}: {why}")]
     NotYet {

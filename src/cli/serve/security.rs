@@ -134,6 +134,7 @@ impl Side<'_> {
             own,
             crl: self.transport.crl.clone(),
             allowed: self.transport.allowed.clone(),
+            known_as: None,
             protocol: config.tls.protocol.clone(),
             clock: env.clock.clone(),
         };

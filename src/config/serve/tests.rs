@@ -208,7 +208,15 @@ fn refusals_are_one_line_that_names_the_option() {
         (&["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"], "no version is left"),
         (&["--tls-min-version=TLS1.3", "--cipher-suites=X"], "--cipher-suites cannot be chosen when only"),
         (&["--self-signed-cert-validity=0"], "want 1 to 1000 years"),
-        (&["--discovery-srv=example.com"], "--discovery-srv is not supported yet: the member would start"),
+        (
+            &["--discovery-endpoints=a:1"],
+            "--discovery-endpoints is not supported yet: the member would start",
+        ),
+        (&["--discovery=http://a/b"], "--discovery is not supported yet: the member would start"),
+        (
+            &["--discovery-srv=example.com", "--initial-cluster=default=http://localhost:2380"],
+            "--initial-cluster and --discovery-srv exclude each other",
+        ),
         (&["--force-new-cluster"], "--force-new-cluster is not supported yet"),
     ] {
         let error = load(args).unwrap_err().to_string();
@@ -243,12 +251,49 @@ fn harmless_options_are_warned_about_only_when_they_were_meant() {
             &["--peer-client-cert-auth", "--peer-trusted-ca-file=ca.pem"],
             "http://localhost:2380 (--listen-peer-urls) is plain text: --peer-client-cert-auth has no effect",
         ),
+        (&["--discovery-srv-name=a"], "--discovery-srv-name=a has no effect without --discovery-srv"),
         (&["--feature-gates=LeaseCheckpoint=true"], "feature gate LeaseCheckpoint has no effect"),
     ] {
         let warnings = load(args).unwrap().warnings;
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings.iter().all(|warning| warning.contains(want)), "{warnings:?}");
     }
+}
+
+#[test]
+fn members_that_are_looked_up_take_the_place_of_a_list() {
+    let load = |more: &[&str]| {
+        let common = [
+            "--name=m1",
+            "--discovery-srv=example.com",
+            "--initial-advertise-peer-urls=http://10.0.0.1:2380",
+        ];
+        config(&[&common, more].concat())
+    };
+    let before = load(&["--discovery-srv-name=blue"]);
+    let srv = before.discovery.clone().unwrap();
+    assert_eq!((srv.domain.as_str(), srv.name.as_str()), ("example.com", "blue"));
+    assert!(before.initial_cluster.is_empty());
+    assert!(before.verify_bootstrap().is_err(), "nothing is founded before they are known");
+    let url = |text| Url::parse(text).unwrap();
+    let own = url("http://m1.example.com:2380");
+    let after = before.with_first_members(vec![own.clone()], &[url("http://m2.example.com:2380")]).unwrap();
+    assert_eq!(after.verify_bootstrap(), Ok(()));
+    assert_eq!(
+        after.advertise_peer_urls.first(),
+        Some(&own),
+        "the URL of the record is the one that all members know"
+    );
+    assert_eq!(after.initial_cluster.len(), 2);
+
+    let by_tls = [url("https://m2.example.com:2380")];
+    let error = before.with_first_members(vec![own.clone()], &by_tls).unwrap_err().to_string();
+    assert!(
+        error.starts_with("--discovery-srv=example.com has https://m2.example.com:2380, which"),
+        "{error}"
+    );
+    let trusting = load(&["--peer-trusted-ca-file=ca.pem"]);
+    assert!(trusting.with_first_members(vec![own.clone()], &by_tls).is_ok());
 }
 
 #[test]

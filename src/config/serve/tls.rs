@@ -134,14 +134,23 @@ impl ServeConfig {
     pub(super) fn check_tls(&self, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
         check_transport(&self.tls.clients, &self.listen_client_urls, &CLIENTS, warnings)?;
         check_transport(&self.tls.peers, &self.listen_peer_urls, &PEERS, warnings)?;
+        self.check_others_are_known()
+    }
+
+    /// Checks that the other first members can be told from whoever else is at their addresses.
+    pub(super) fn check_others_are_known(&self) -> Result<(), ConfigError> {
         let others = self.initial_cluster.members().filter(|(name, _)| *name != self.name);
         let mut others = others.flat_map(|(_, urls)| urls);
         let peers = &self.tls.peers;
         match others.find(|url| url.scheme() == Scheme::Https) {
             Some(url) if peers.trusted_ca.is_none() && !peers.makes_its_own() => {
+                let listed = match &self.discovery {
+                    Some(srv) => format!("--discovery-srv={}", srv.domain),
+                    None => "--initial-cluster".to_owned(),
+                };
                 Err(ConfigError::Contradiction(format!(
-                    "--initial-cluster has {url}, which cannot be known for who it is without \
-                     --peer-trusted-ca-file (or --peer-auto-tls)"
+                    "{listed} has {url}, which cannot be known for who it is without --peer-trusted-ca-file \
+                     (or --peer-auto-tls)"
                 )))
             }
             _ => Ok(()),
