@@ -4,6 +4,7 @@
 //! the log, so that a scraper of it misses nothing. Exit codes: 0 after a clean stop, 2 for a command line that
 //! cannot be read, 1 for everything else.
 
+mod files;
 mod leadership;
 mod life;
 mod notify;
@@ -17,6 +18,7 @@ use crate::config::{ConfigError, Loaded, ServeConfig, Settings, file, flags};
 use crate::env::Env;
 use crate::node::MemberConfig;
 
+pub use files::places;
 pub use life::{LifeError, run as run_members};
 pub use plan::{PlanError, founder, make_private_dir, member_config, prepare_data_dir};
 
@@ -119,7 +121,7 @@ fn serve(config: &ServeConfig, env: &Env, manager: Option<&str>) -> Result<(), S
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
     runtime.block_on(async {
-        let security = security::security(config, env).await?;
+        let security = security::security(config, env, &places()).await?;
         let member = place::member(config, security, env).await?;
         say_hello(&member, config);
         if let Some(warning) = prepare_data_dir(config)? {

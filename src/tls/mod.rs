@@ -53,11 +53,14 @@ pub mod accept;
 mod address;
 pub mod dial;
 mod fit;
+mod hands;
 pub mod made;
 mod material;
 mod names;
+pub mod places;
 mod reached;
 pub mod reload;
+mod seldom;
 pub mod server;
 mod why;
 

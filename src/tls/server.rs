@@ -5,26 +5,18 @@ use std::sync::Arc;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{InconsistentKeys, ServerConfig};
 
-use crate::config::tls::{Allowed, KeyPairFiles, NamedFile, TlsProtocol, Transport};
+use crate::config::tls::{Allowed, KeyPairFiles, NamedFile, TlsProtocol, Transport, Whom};
 use crate::env::{Clock, Env, Worker};
 use crate::tls::fit::{Fit, FitClients};
+use crate::tls::hands::Hands;
 use crate::tls::material::Contents;
 use crate::tls::reload::{Recipe, Reloaded};
 use crate::tls::{ALPN_H2, TlsError, WallClock, provider, versions, why};
 
-/// Who connects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
-    /// Clients.
-    Clients,
-    /// Peers.
-    Peers,
-}
-
 /// The TLS side of a listener.
 pub struct Server {
     config: Arc<Reloaded<ServerConfig>>,
-    whom: Whom,
+    hands: Hands,
     any_address: bool,
 }
 
@@ -51,7 +43,8 @@ impl Server {
             clock: env.clock.clone(),
         };
         let config = Reloaded::start(recipe, env, worker).await?;
-        Ok(Arc::new(Server { config, whom, any_address: transport.any_address }))
+        let hands = Hands::start(whom, env).await?;
+        Ok(Arc::new(Server { config, hands, any_address: transport.any_address }))
     }
 
     /// As it is now.
@@ -59,9 +52,9 @@ impl Server {
         self.config.now()
     }
 
-    /// Who connects.
-    pub fn whom(&self) -> Whom {
-        self.whom
+    /// Where handshakes are computed.
+    pub fn hands(&self) -> &Hands {
+        &self.hands
     }
 
     /// Whether whoever connects may come from an address that its certificate is not for.
