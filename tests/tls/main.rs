@@ -16,12 +16,14 @@ mod authority;
 mod calls;
 mod clients;
 mod crowd;
+mod flood;
 mod knock;
 mod member;
 mod peers;
 #[path = "../serve/program.rs"]
 mod program;
 mod reloads;
+mod room;
 mod starts;
 mod tokens;
 mod users;
