@@ -51,6 +51,7 @@ macro_rules! writes_through {
 
 pub mod accept;
 mod address;
+mod authorities;
 pub mod dial;
 mod fit;
 mod hands;
@@ -60,6 +61,7 @@ mod names;
 pub mod places;
 mod reached;
 pub mod reload;
+mod revoked;
 mod seldom;
 pub mod server;
 mod why;

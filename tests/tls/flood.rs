@@ -109,7 +109,9 @@ fn a_leader_keeps_its_place_in_a_flood_of_handshakes() {
         let all = ended.stderr.iter().take_while(|line| !line.contains("received signal"));
         let news: Vec<_> = all
             .skip(before)
-            .filter(|line| ["became leader", "lost leader", "follows a leader"].iter().any(|w| line.contains(w)))
+            .filter(|line| {
+                ["became leader", "lost leader", "follows a leader"].iter().any(|w| line.contains(w))
+            })
             .collect();
         // A member that was ready before it had told whom it follows tells that, and nothing more.
         assert!(news.iter().all(|line| line.contains("\"term\":1")), "m{nth}: {news:#?}");

@@ -95,7 +95,8 @@ fn strangers_do_not_fill_the_log() {
     for _ in 0..200 {
         let mut stream = TcpStream::connect(("127.0.0.1", alone.client)).unwrap();
         stream.write_all(PREFACE).unwrap();
-        is_closed(&stream);
+        // An alert may come first.
+        _ = stream.read_to_end(&mut Vec::new());
     }
     let intervals = begun.elapsed().as_secs() / 10;
     alone.program.signal("TERM");
