@@ -55,7 +55,14 @@ impl Files {
 impl Authority {
     /// An authority of this name, whose certificate lies in `dir`.
     pub fn new(dir: &Path, name: &str) -> Authority {
+        Authority::lasting(dir, name, (2020, 2120))
+    }
+
+    /// The same from one year until another.
+    pub fn lasting(dir: &Path, name: &str, (from_year, until_year): (i32, i32)) -> Authority {
         let mut params = CertificateParams::default();
+        params.not_before = date_time_ymd(from_year, 1, 1);
+        params.not_after = date_time_ymd(until_year, 1, 1);
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

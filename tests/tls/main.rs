@@ -16,6 +16,7 @@ mod authority;
 mod calls;
 mod clients;
 mod crowd;
+mod ends;
 mod flood;
 mod knock;
 mod member;
