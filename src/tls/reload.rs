@@ -150,10 +150,38 @@ mod tests {
     use super::*;
     use crate::env::Clock;
 
-    /// A clock on which every sleep lasts until the test lets it end.
-    struct Ticks(Arc<Semaphore>);
+    /// Sleeps that last until the test lets them end.
+    struct Ticks {
+        over: Semaphore,
+        /// Sleeps that have begun.
+        begun: AtomicUsize,
+    }
 
-    impl Clock for Ticks {
+    impl Ticks {
+        fn new() -> Arc<Ticks> {
+            Arc::new(Ticks { over: Semaphore::new(0), begun: AtomicUsize::new(0) })
+        }
+
+        /// Lets the files be looked at so many times, and waits until all of that is over.
+        async fn look(&self, times: usize) {
+            for nth in 0..=times {
+                let begun = self.begun.load(Ordering::Relaxed);
+                if nth > 0 {
+                    self.over.add_permits(1);
+                } else if begun > 0 {
+                    continue;
+                }
+                while self.begun.load(Ordering::Relaxed) == begun {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Their clock.
+    struct Slow(Arc<Ticks>);
+
+    impl Clock for Slow {
         fn monotonic(&self) -> Duration {
             Duration::ZERO
         }
@@ -164,7 +192,10 @@ mod tests {
 
         fn sleep(&self, _: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
             let ticks = self.0.clone();
-            Box::pin(async move { ticks.acquire().await.unwrap().forget() })
+            Box::pin(async move {
+                ticks.begun.fetch_add(1, Ordering::Relaxed);
+                ticks.over.acquire().await.unwrap().forget();
+            })
         }
     }
 
@@ -194,45 +225,37 @@ mod tests {
         }
     }
 
-    /// Lets the files be looked at so many times, of which all but one are over then.
-    async fn look(ticks: &Semaphore, times: usize) {
-        ticks.add_permits(times);
-        while ticks.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
-    }
-
     #[tokio::test]
     async fn what_changes_is_tried_once_and_what_cannot_be_used_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("text");
         let tried = Arc::new(AtomicUsize::new(0));
         let text = Text { file: NamedFile { flag: "cert-file", path: path.clone() }, tried: tried.clone() };
-        let ticks = Arc::new(Semaphore::new(0));
-        let env = Env { clock: Arc::new(Ticks(ticks.clone())), ..Env::real().unwrap() };
+        let ticks = Ticks::new();
+        let env = Env { clock: Arc::new(Slow(ticks.clone())), ..Env::real().unwrap() };
         let worker = env.workers.start("test");
         let absent = Reloaded::start(text.clone(), &env, &worker).await.err().unwrap().to_string();
         assert!(absent.contains("text (--cert-file): cannot be read: "), "{absent}");
 
         std::fs::write(&path, "one").unwrap();
         let made = Reloaded::start(text, &env, &worker).await.unwrap();
-        look(&ticks, 4).await;
+        ticks.look(2).await;
         assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("one", 2), "nothing has changed");
         for (now, says, count) in
             [("two", "two", 3), ("broken", "two", 4), ("panic", "two", 5), ("", "", 6), ("three", "three", 7)]
         {
-            // All at once: a look may be under way.
-            std::fs::write(path.with_extension("new"), now).unwrap();
-            std::fs::rename(path.with_extension("new"), &path).unwrap();
-            look(&ticks, 4).await;
+            std::fs::write(&path, now).unwrap();
+            ticks.look(1).await;
+            assert_eq!(tried.load(Ordering::Relaxed), count - 1, "{now}: it may still be written");
+            ticks.look(2).await;
             assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), (says, count), "{now}");
         }
         std::fs::remove_file(&path).unwrap();
-        look(&ticks, 8).await;
+        ticks.look(2).await;
         assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("three", 8));
         // Once nobody holds it, nobody looks any more.
         drop(made);
-        ticks.add_permits(1);
+        ticks.over.add_permits(1);
         while Arc::strong_count(&tried) > 1 {
             tokio::task::yield_now().await;
         }
@@ -245,21 +268,16 @@ mod tests {
         std::fs::write(&path, "one").unwrap();
         let tried = Arc::new(AtomicUsize::new(0));
         let text = Text { file: NamedFile { flag: "cert-file", path: path.clone() }, tried: tried.clone() };
-        let ticks = Arc::new(Semaphore::new(0));
-        let env = Env { clock: Arc::new(Ticks(ticks.clone())), ..Env::real().unwrap() };
+        let ticks = Ticks::new();
+        let env = Env { clock: Arc::new(Slow(ticks.clone())), ..Env::real().unwrap() };
         let worker = env.workers.start("test");
         let made = Reloaded::start(text, &env, &worker).await.unwrap();
         for nth in 0..5 {
-            look(&ticks, 1).await;
-            // What comes behind the look on its worker is done after it.
-            run(&*worker, || ()).await.unwrap();
-            std::fs::write(path.with_extension("new"), format!("half {nth}")).unwrap();
-            std::fs::rename(path.with_extension("new"), &path).unwrap();
+            std::fs::write(&path, format!("half {nth}")).unwrap();
+            ticks.look(1).await;
         }
-        look(&ticks, 1).await;
-        run(&*worker, || ()).await.unwrap();
         assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("one", 1));
-        look(&ticks, 4).await;
+        ticks.look(2).await;
         assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("half 4", 2));
     }
 }

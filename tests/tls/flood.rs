@@ -22,6 +22,9 @@ const THREADS: usize = 4;
 const EACH: usize = 100;
 /// Signatures that are asked for: seconds of computing.
 const SIGNATURES: usize = 2_000;
+/// Signatures made while a client puts a key, the start of its program included: far fewer than are waited for, all of
+/// which would come first if the member's own work stood in line with them.
+const SIGNATURES_A_PUT_MAX: usize = 100;
 
 /// What somebody says first who speaks TLS: it costs nothing to say it again and again.
 fn first_words() -> Vec<u8> {
@@ -72,6 +75,9 @@ fn member(dir: &Path, nth: usize, ports: &[u16], more: &[String]) -> Program {
         format!("--listen-peer-urls={}", peer(nth)),
         format!("--initial-advertise-peer-urls={}", peer(nth)),
         format!("--initial-cluster=m0={},m1={},m2={}", peer(0), peer(1), peer(2)),
+        // Three members, their clients and the flood share a host, which is no reason for an election.
+        "--heartbeat-interval=500".to_owned(),
+        "--election-timeout=5000".to_owned(),
     ];
     let all = options([&own[..], more]);
     Program::start(dir, &all.iter().map(String::as_str).collect::<Vec<_>>())
@@ -101,19 +107,12 @@ fn a_leader_keeps_its_place_in_a_flood_of_handshakes() {
             puts += 1;
         }
     });
-    assert!(puts > 0);
+    assert!(puts >= SIGNATURES / SIGNATURES_A_PUT_MAX, "{puts} puts beside {SIGNATURES} signatures");
     for (nth, member) in members.into_iter().enumerate() {
-        let before = member.said().len();
         member.signal("TERM");
-        let ended = member.end();
-        let all = ended.stderr.iter().take_while(|line| !line.contains("received signal"));
-        let news: Vec<_> = all
-            .skip(before)
-            .filter(|line| {
-                ["became leader", "lost leader", "follows a leader"].iter().any(|w| line.contains(w))
-            })
-            .collect();
-        // A member that was ready before it had told whom it follows tells that, and nothing more.
-        assert!(news.iter().all(|line| line.contains("\"term\":1")), "m{nth}: {news:#?}");
+        let said = member.end().stderr;
+        let lost = said.iter().take_while(|line| !line.contains("received signal"));
+        let lost: Vec<_> = lost.filter(|line| line.contains("lost leader")).collect();
+        assert!(lost.is_empty(), "m{nth}: {lost:#?}");
     }
 }

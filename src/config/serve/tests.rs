@@ -293,6 +293,8 @@ fn certificates_are_named_with_the_option_that_named_them() {
         "--key-file=c.key",
         "--client-cert-auth",
         "--trusted-ca-file=ca.pem",
+        "--listen-peer-urls=https://127.0.0.1:2",
+        "--peer-auto-tls",
         "--peer-trusted-ca-file=pca.pem",
         "--peer-cert-allowed-cn=a,b",
         "--tls-max-version=TLS1.2",
