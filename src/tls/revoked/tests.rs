@@ -9,7 +9,7 @@ use rcgen::{
 };
 
 use super::*;
-use crate::env::Env;
+use crate::env::{Env, OpenMode};
 
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -57,10 +57,13 @@ impl Authority {
 fn ask(dir: &Path, trusted: &Authority, list: &[u8]) -> Result<usize, String> {
     let named = |flag, name: &str| NamedFile { flag, path: dir.join(name) };
     let (ca, crl) = (named("trusted-ca-file", "ca.pem"), named("client-crl-file", "crl"));
-    std::fs::write(&ca.path, &trusted.pem).unwrap();
-    std::fs::write(&crl.path, list).unwrap();
+    let disk = Env::real().unwrap().disk;
+    for (file, bytes) in [(&ca, trusted.pem.as_bytes()), (&crl, list)] {
+        let file = disk.open(&file.path, OpenMode::Create).unwrap();
+        file.set_len(0).and_then(|()| file.write_at(0, bytes)).unwrap();
+    }
     let paths: BTreeSet<PathBuf> = [&ca, &crl].map(|file| file.path.clone()).into();
-    let contents = Contents::read(&*Env::real().unwrap().disk, &paths);
+    let contents = Contents::read(&*disk, &paths);
     let authorities = Authorities::read(&contents, &ca, 0).unwrap();
     read(&contents, &crl, &authorities).map(|revoked| revoked.len()).map_err(|error| error.to_string())
 }
