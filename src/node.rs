@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::config::limits::PEER_MESSAGE_BYTES_MAX;
+use crate::config::tls::Whom;
 use crate::env::{Env, Worker};
 use crate::member::Parts;
 use crate::node::engine::{Loaded, Opening, log_end};
@@ -473,5 +474,5 @@ async fn serve_peers(config: &MemberConfig, env: &Env, front: PeerFront) -> std:
         .max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(PEER_MESSAGE_BYTES_MAX);
     let gate = config.security.gate(config.peer_listen);
-    listen::serve(listen::server().add_service(service), config.peer_listen, gate, env, "peer").await
+    listen::serve(listen::server().add_service(service), config.peer_listen, gate, env, Whom::Peers).await
 }

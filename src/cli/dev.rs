@@ -12,7 +12,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::cli::serve::{
-    BeginError, LifeError, PlanError, begin, member_config, prepare_data_dir, run_members,
+    BeginError, LifeError, PlanError, begin, member_config, places, prepare_data_dir, run_members,
 };
 use crate::cli::version::QUORATE_VERSION;
 use crate::config::{ConfigError, ServeConfig, Settings};
@@ -110,9 +110,11 @@ fn dev(line: &CommandLine) -> Result<(), DevError> {
         (1..).zip(&ports).map(|(nth, _)| line.member(nth, &ports, dir)).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = configs.first() else { return Ok(()) };
     let env = begin(first)?;
+    let places = places();
     let mut members = Vec::new();
     for config in &configs {
         let mut member = member_config(config)?;
+        member.security.plain.places = places.clone();
         member.knobs.wal_segment_bytes = WAL_SEGMENT_BYTES;
         members.push(member);
         if let Some(warning) = prepare_data_dir(config)? {

@@ -5,6 +5,7 @@
 //! cannot be read, 1 for everything else.
 
 mod discover;
+mod files;
 mod leadership;
 mod life;
 mod notify;
@@ -19,6 +20,7 @@ use crate::config::{ConfigError, Loaded, ServeConfig, Settings, file, flags};
 use crate::env::Env;
 use crate::node::MemberConfig;
 
+pub use files::places;
 pub use life::{LifeError, run as run_members};
 pub use plan::{PlanError, founder, make_private_dir, member_config, prepare_data_dir};
 
@@ -121,7 +123,7 @@ fn serve(config: &ServeConfig, env: &Env, manager: Option<&str>) -> Result<(), S
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
     runtime.block_on(async {
-        let security = security::security(config, env).await?;
+        let security = security::security(config, env, &places()).await?;
         let config = discover::with_first_members(config, &Resolver::of_host(), env).await?;
         let member = place::member(&config, security, env).await?;
         say_hello(&member, &config);

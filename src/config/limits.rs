@@ -32,6 +32,22 @@ pub const IMAGES_MAX: usize = 2;
 /// A client that takes nothing of an image for this long is given up.
 pub const IMAGE_STALL_MAX: Duration = Duration::from_secs(60);
 
+// Connections.
+
+/// Open files that a process may commonly have: what is counted on where nobody has asked.
+pub const FILES_COMMON: u64 = 1_024;
+/// Open files that no connection to a member may take: those of the disk, and of its calls to its peers. Where a process
+/// may have few, it is half of them.
+pub const FILES_KEPT: u64 = 256;
+/// Connections of peers to the members of a process, of which others' may take none. Where there are few for all, it is a
+/// quarter of them.
+pub const PEER_CONNECTIONS_MAX: usize = 256;
+/// Connections of clients to the members of a process, however many files it may have open.
+pub const CLIENT_CONNECTIONS_MAX: usize = 1 << 20;
+/// Connections of one kind at once that have not said anything to the point yet. Where there are places for few, it is
+/// half of them.
+pub const ARRIVING_MAX: usize = 512;
+
 // Watches.
 
 /// Default: how often an idle watcher is told the revision.

@@ -6,6 +6,25 @@
 use std::fmt;
 use std::path::PathBuf;
 
+/// Who connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Clients.
+    Clients,
+    /// Peers.
+    Peers,
+}
+
+impl fmt::Display for Whom {
+    /// One of them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Whom::Clients => "client",
+            Whom::Peers => "peer",
+        })
+    }
+}
+
 /// A file that an option names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedFile {

@@ -1,29 +1,53 @@
 //! Signed tokens as JWT (RFC 7519): the claims `username`, `revision` and `exp` under one way of signing, the member's own.
 //!
 //! A token says which revision of users and roles it was signed under, and is good for no other, so a change of users or
-//! roles ends all of them. Nothing is remembered, and no member has to hear of a token. What a header says of the algorithm
+//! roles ends all of them. That a signature holds is remembered for a while, because it is dear to find out; nothing else is,
+//! and no member has to hear of a token. What a header says of the algorithm
 //! is believed only when it is the one that was chosen; a token without an end is none.
 
 mod ring;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, EncodingKey, Header, Validation, decode, encode,
 };
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::member::security::{Claims, SignedTokens};
+
+/// Tokens whose signature is known to hold; beyond it all are forgotten, and checked again.
+const KNOWN_MAX: usize = 10_000;
 
 /// What is in a token.
 #[derive(Debug, Serialize, Deserialize)]
 struct Body {
     username: String,
     revision: u64,
+    #[serde(deserialize_with = "end")]
     exp: u64,
-    #[serde(default, skip_serializing)]
+    #[serde(default, skip_serializing, deserialize_with = "beginning")]
     nbf: u64,
+}
+
+/// The last whole second before an end: times may have a fraction (RFC 7519, NumericDate).
+fn end<'d, D: Deserializer<'d>>(from: D) -> Result<u64, D::Error> {
+    secs(from, f64::floor)
+}
+
+/// The first whole second after a beginning.
+fn beginning<'d, D: Deserializer<'d>>(from: D) -> Result<u64, D::Error> {
+    secs(from, f64::ceil)
+}
+
+fn secs<'d, D: Deserializer<'d>>(from: D, whole: fn(f64) -> f64) -> Result<u64, D::Error> {
+    let number = serde_json::Number::deserialize(from)?;
+    let fraction = || Duration::try_from_secs_f64(whole(number.as_f64()?)).ok().map(|time| time.as_secs());
+    number.as_u64().or_else(fraction).ok_or_else(|| D::Error::custom("no time since 1970"))
 }
 
 /// Why tokens cannot be signed or checked as asked. One line, for the operator.
@@ -63,6 +87,8 @@ pub struct Jwt {
     checks: DecodingKey,
     validation: Validation,
     ttl_secs: u64,
+    /// What tokens claim whose signature holds, by their SHA-256: a client shows the same one at every call.
+    known: Mutex<BTreeMap<[u8; 32], Claims>>,
 }
 
 impl Jwt {
@@ -90,7 +116,8 @@ impl Jwt {
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        let jwt = Jwt { algorithm, signs, checks, validation, ttl_secs: ttl.as_secs() };
+        let jwt =
+            Jwt { algorithm, signs, checks, validation, ttl_secs: ttl.as_secs(), known: Mutex::default() };
         if jwt.signs.is_some() {
             let signed = jwt.sign("probe", 1, 0).ok_or_else(|| unusable("priv-key"))?;
             jwt.verify(&signed).ok_or(JwtError::Mismatch)?;
@@ -101,10 +128,20 @@ impl Jwt {
 
 impl SignedTokens for Jwt {
     fn verify(&self, token: &str) -> Option<Claims> {
+        let name: [u8; 32] = Sha256::digest(token).into();
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(claims) = known().get(&name) {
+            return Some(claims.clone());
+        }
         let Body { username, revision, exp, nbf } =
             decode::<Body>(token, &self.checks, &self.validation).ok()?.claims;
         let claims =
             Claims { user: Arc::from(username), auth_revision: revision, begins_secs: nbf, ends_secs: exp };
+        let mut known = known();
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(name, claims.clone());
         Some(claims)
     }
 

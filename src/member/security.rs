@@ -36,8 +36,10 @@ pub trait SignedTokens: Send + Sync {
 /// Who may connect, how others are connected to, and what shows who a client is. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Security {
-    /// What whoever connects to an address meets; plain text where nothing is said.
+    /// What whoever connects to one of these addresses meets.
     pub gates: BTreeMap<SocketAddr, Gate>,
+    /// What whoever connects to another one meets: plain text.
+    pub plain: Gate,
     /// How peers are connected to.
     pub dialer: Dialer,
     /// Whether a client that shows no token is the user whose name its certificate bears.
@@ -49,7 +51,7 @@ pub struct Security {
 impl Security {
     /// What whoever connects to `address` meets.
     pub fn gate(&self, address: SocketAddr) -> Gate {
-        self.gates.get(&address).cloned().unwrap_or_default()
+        self.gates.get(&address).unwrap_or(&self.plain).clone()
     }
 }
 

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use tonic::transport::Server;
 use tonic::transport::server::Router;
-#[cfg(not(madsim))]
-use tonic::transport::server::TcpIncoming;
 
+use crate::config::tls::Whom;
 use crate::env::Env;
 #[cfg(not(madsim))]
-use crate::tls::accept::{Incoming, Shown};
+use crate::tls::accept::{Entrance, Incoming, Shown};
+#[cfg(not(madsim))]
+use crate::tls::places::Places;
 #[cfg(not(madsim))]
 use crate::tls::server::Server as TlsServer;
 
@@ -30,6 +31,9 @@ pub struct Gate {
     /// TLS, or plain text.
     #[cfg(not(madsim))]
     pub tls: Option<Arc<TlsServer>>,
+    /// How many may come in.
+    #[cfg(not(madsim))]
+    pub places: Places,
 }
 
 /// The common name of the verified certificate that the other end of a call's connection has shown.
@@ -52,7 +56,7 @@ pub fn server() -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }
 
-/// Serves `router` on `address`, behind `gate`, in a task of its own. When it ends, the member does; `what` says which it
+/// Serves `router` on `address`, behind `gate`, in a task of its own. When it ends, the member does; `whom` says which it
 /// was.
 ///
 /// # Errors
@@ -62,21 +66,13 @@ pub async fn serve(
     address: SocketAddr,
     gate: Gate,
     env: &Env,
-    what: &'static str,
+    whom: Whom,
 ) -> std::io::Result<()> {
     #[cfg(not(madsim))]
     let serving = {
         let listener = tokio::net::TcpListener::bind(address).await?;
-        let env = env.clone();
-        async move {
-            match gate.tls {
-                Some(tls) => router.serve_with_incoming(Incoming::of(listener, tls, &env)).await,
-                None => {
-                    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                    router.serve_with_incoming(incoming).await
-                }
-            }
-        }
+        let entrance = Entrance { whom, tls: gate.tls, places: gate.places };
+        router.serve_with_incoming(Incoming::of(listener, entrance, env))
     };
     #[cfg(madsim)]
     let serving = {
@@ -86,7 +82,7 @@ pub async fn serve(
     let process = env.process.clone();
     tokio::spawn(async move {
         let why = serving.await.err().map_or("it ended".to_owned(), |error| error.to_string());
-        process.fatal(&format!("{what} server on {address}: {why}"));
+        process.fatal(&format!("{whom} server on {address}: {why}"));
     });
     Ok(())
 }

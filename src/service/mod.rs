@@ -22,6 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::limits;
+use crate::config::tls::Whom;
 use crate::env::Env;
 use crate::member::Member;
 use crate::pb::etcdserverpb::auth_server::AuthServer;
@@ -63,5 +64,5 @@ pub async fn serve(member: Arc<Member>, env: &Env, address: SocketAddr) -> std::
         .add_service(sized!(MaintenanceServer::new(maintenance::MaintenanceService::new(calls))))
         .add_service(HealthServer::new(health::HealthService));
     let gate = member.config().security.gate(address);
-    listen::serve(router, address, gate, env, "client").await
+    listen::serve(router, address, gate, env, Whom::Clients).await
 }

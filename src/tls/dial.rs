@@ -20,12 +20,13 @@ use tower::Service;
 
 use crate::config::tls::{Allowed, KeyPairFiles, NamedFile, TlsProtocol};
 use crate::env::{Clock, Env, Worker};
+use crate::tls::authorities::{Authorities, Timely};
 use crate::tls::fit::{AnyServer, Fit, FitServers};
 use crate::tls::material::Contents;
 use crate::tls::reached::Reached;
 use crate::tls::reload::{Recipe, Reloaded};
 use crate::tls::server::unusable;
-use crate::tls::{ALPN_H2, TlsError, WallClock, provider, versions, why};
+use crate::tls::{ALPN_H2, TlsError, WallClock, provider, revoked, versions, why};
 
 /// The port of a URL that names none.
 const HTTPS_PORT: u16 = 443;
@@ -79,11 +80,18 @@ impl Recipe for DialFiles {
         let verifier: Arc<dyn ServerCertVerifier> = match &self.trust {
             Trust::Anybody => Arc::new(AnyServer::new(&provider)),
             Trust::Authorities(file) => {
-                let roots = Arc::new(contents.roots(file)?);
-                let library = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
-                let library = library.map_err(|error| TlsError::file(file, error))?;
-                let revoked = self.crl.as_ref().map(|file| contents.revoked(file)).transpose()?;
-                let fit = Fit { allowed: self.allowed.clone(), revoked: revoked.unwrap_or_default() };
+                let authorities = Authorities::read(contents, file, self.clock.wall_ms())?;
+                let revoked = self.crl.as_ref().map(|list| revoked::read(contents, list, &authorities));
+                let fit =
+                    Fit { allowed: self.allowed.clone(), revoked: revoked.transpose()?.unwrap_or_default() };
+                let provider = provider.clone();
+                let made = move |roots| {
+                    let builder = WebPkiServerVerifier::builder_with_provider(roots, provider.clone());
+                    let made: Arc<dyn ServerCertVerifier> =
+                        builder.build().map_err(|error| error.to_string())?;
+                    Ok(made)
+                };
+                let library = Timely::new(authorities, made).map_err(|error| TlsError::file(file, error))?;
                 Arc::new(FitServers { library, fit })
             }
         };

@@ -3,7 +3,6 @@
 //!
 //! The library verifies first; what is asked here only ever refuses.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,7 +17,9 @@ use rustls::{
 };
 
 use crate::config::tls::Allowed;
-use crate::tls::names::{self, Serial};
+use crate::tls::authorities::Timely;
+use crate::tls::names;
+use crate::tls::revoked::Revoked;
 
 /// Why a certificate does not do that is otherwise in order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +30,9 @@ pub enum Unfit {
     /// It is for no host name that is allowed.
     #[error("its certificate is for {0:?}, none of which is allowed")]
     HostName(Vec<String>),
+    /// It is signed by an authority whose own time is over, or has not begun.
+    #[error("its certificate is signed by an authority that has expired or is not valid yet")]
+    Authority,
 }
 
 /// What is asked of certificates.
@@ -37,7 +41,7 @@ pub struct Fit {
     /// The names that are allowed.
     pub allowed: Allowed,
     /// Certificates that count no more.
-    pub revoked: BTreeSet<Serial>,
+    pub revoked: Revoked,
 }
 
 impl fmt::Debug for Fit {
@@ -76,6 +80,20 @@ impl Fit {
     }
 }
 
+/// What a verifier has answered, or what there is to say where no authority is good now or where it is `overdue`: one that
+/// would trust authorities at any time has no objection.
+fn in_time<V>(
+    answered: Option<Result<V, Error>>,
+    overdue: impl FnOnce() -> Result<V, Error>,
+) -> Result<V, Error> {
+    match answered {
+        Some(Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))) | None => {
+            overdue().and(Err(unfit(Unfit::Authority)))
+        }
+        Some(answered) => answered,
+    }
+}
+
 fn unfit(why: Unfit) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(why))))
 }
@@ -94,14 +112,14 @@ fn is_for(certificate: &CertificateDer<'_>, host: &str) -> bool {
 #[derive(Debug)]
 pub struct FitClients {
     /// What the library asks.
-    pub library: Arc<dyn ClientCertVerifier>,
+    pub library: Timely<dyn ClientCertVerifier>,
     /// What is asked beside.
     pub fit: Fit,
 }
 
 impl ClientCertVerifier for FitClients {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.library.root_hint_subjects()
+        self.library.always().root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -110,7 +128,8 @@ impl ClientCertVerifier for FitClients {
         behind: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.library.verify_client_cert(own, behind, now)?;
+        let ask = |library: &Arc<dyn ClientCertVerifier>| library.verify_client_cert(own, behind, now);
+        let verified = in_time(self.library.at(now).as_ref().map(ask), || ask(self.library.always()))?;
         self.fit.check(own, behind)?;
         Ok(verified)
     }
@@ -121,7 +140,7 @@ impl ClientCertVerifier for FitClients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.library.verify_tls12_signature(message, certificate, signature)
+        self.library.always().verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -130,11 +149,11 @@ impl ClientCertVerifier for FitClients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.library.verify_tls13_signature(message, certificate, signature)
+        self.library.always().verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.library.supported_verify_schemes()
+        self.library.always().supported_verify_schemes()
     }
 }
 
@@ -142,7 +161,7 @@ impl ClientCertVerifier for FitClients {
 #[derive(Debug)]
 pub struct FitServers {
     /// What the library asks.
-    pub library: Arc<dyn ServerCertVerifier>,
+    pub library: Timely<dyn ServerCertVerifier>,
     /// What is asked beside.
     pub fit: Fit,
 }
@@ -156,7 +175,9 @@ impl ServerCertVerifier for FitServers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.library.verify_server_cert(own, behind, name, ocsp, now)?;
+        let ask =
+            |library: &Arc<dyn ServerCertVerifier>| library.verify_server_cert(own, behind, name, ocsp, now);
+        let verified = in_time(self.library.at(now).as_ref().map(ask), || ask(self.library.always()))?;
         self.fit.check(own, behind)?;
         Ok(verified)
     }
@@ -167,7 +188,7 @@ impl ServerCertVerifier for FitServers {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.library.verify_tls12_signature(message, certificate, signature)
+        self.library.always().verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -176,11 +197,11 @@ impl ServerCertVerifier for FitServers {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.library.verify_tls13_signature(message, certificate, signature)
+        self.library.always().verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.library.supported_verify_schemes()
+        self.library.always().supported_verify_schemes()
     }
 }
 

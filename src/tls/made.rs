@@ -6,8 +6,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::time::ASN1Time;
 
+use crate::config::tls::Whom;
 use crate::tls::names;
-use crate::tls::server::Whom;
 
 /// Seconds of a year, as certificates count them.
 const YEAR_SECS: i64 = 365 * 24 * 60 * 60;

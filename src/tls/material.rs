@@ -1,4 +1,4 @@
-//! Files into what TLS is made of: certificates, a key, authorities, and certificates that count no more.
+//! Files into what TLS is made of: their bytes, certificates, and keys.
 //!
 //! Every error names the file, and the option that named it. Files are bounded; private keys are kept in memory as long
 //! as they are in force.
@@ -7,15 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use x509_parser::parse_x509_crl;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::tls::{KeyPairFiles, NamedFile};
 use crate::env::{Disk, OpenMode};
 use crate::tls::TlsError;
-use crate::tls::names::{self, Serial, number};
+use crate::tls::names;
 
 /// The largest file that is read, bytes: lists of revoked certificates grow.
 const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -68,47 +66,6 @@ impl Contents {
             Ok(found) => Ok(found),
             Err(error) => Err(TlsError::file(file, format!("cannot be understood: {error}"))),
         }
-    }
-
-    /// The authorities of a file.
-    ///
-    /// # Errors
-    /// There is none, or one is no authority that can be used.
-    pub fn roots(&self, file: &NamedFile) -> Result<RootCertStore, TlsError> {
-        let mut roots = RootCertStore::empty();
-        for certificate in self.certificates(file)? {
-            roots.add(certificate).map_err(|error| TlsError::file(file, error))?;
-        }
-        Ok(roots)
-    }
-
-    /// The certificates that the lists of a file revoke. Whoever may write the file is believed.
-    ///
-    /// # Errors
-    /// The file holds no list, or something else.
-    pub fn revoked(&self, file: &NamedFile) -> Result<BTreeSet<Serial>, TlsError> {
-        let bytes = self.of(file)?;
-        let no_list = |error: String| TlsError::file(file, format!("holds no list of revocations: {error}"));
-        // PEM, of which there may be several, or one as it is.
-        let lists: Vec<Vec<u8>> = if String::from_utf8_lossy(bytes).contains("-----BEGIN") {
-            CertificateRevocationListDer::pem_slice_iter(bytes)
-                .map(|list| list.map(|list| list.as_ref().to_vec()))
-                .collect::<Result<_, _>>()
-                .map_err(|error| no_list(error.to_string()))?
-        } else {
-            vec![bytes.to_vec()]
-        };
-        if lists.is_empty() {
-            return Err(TlsError::file(file, "holds no list of revocations"));
-        }
-        let mut revoked = BTreeSet::new();
-        for list in &lists {
-            let (_, list) = parse_x509_crl(list).map_err(|error| no_list(error.to_string()))?;
-            let issuer = list.issuer().as_raw().to_vec();
-            let numbers = list.iter_revoked_certificates().map(|gone| number(gone.raw_serial()));
-            revoked.extend(numbers.map(|number| (issuer.clone(), number)));
-        }
-        Ok(revoked)
     }
 }
 

@@ -51,13 +51,18 @@ macro_rules! writes_through {
 
 pub mod accept;
 mod address;
+mod authorities;
 pub mod dial;
 mod fit;
+mod hands;
 pub mod made;
 mod material;
 mod names;
+pub mod places;
 mod reached;
 pub mod reload;
+mod revoked;
+mod seldom;
 pub mod server;
 mod why;
 

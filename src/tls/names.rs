@@ -64,7 +64,26 @@ pub fn serial(certificate: &CertificateDer<'_>) -> Result<Serial, String> {
 /// # Errors
 /// It is no certificate.
 pub fn ends_secs(certificate: &CertificateDer<'_>) -> Result<i64, String> {
-    Ok(parse(certificate)?.validity().not_after.timestamp())
+    lasts_secs(certificate).map(|(_, ends)| ends)
+}
+
+/// The first second and the last of a certificate, since 1970.
+///
+/// # Errors
+/// It is no certificate.
+pub fn lasts_secs(certificate: &CertificateDer<'_>) -> Result<(i64, i64), String> {
+    let certificate = parse(certificate)?;
+    let validity = certificate.validity();
+    Ok((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
+/// Reads who a certificate is for, as bytes and as text.
+///
+/// # Errors
+/// It is no certificate.
+pub fn subject(certificate: &CertificateDer<'_>) -> Result<(Vec<u8>, String), String> {
+    let certificate = parse(certificate)?;
+    Ok((certificate.subject().as_raw().to_vec(), certificate.subject().to_string()))
 }
 
 fn parse<'c>(certificate: &'c CertificateDer<'_>) -> Result<X509Certificate<'c>, String> {

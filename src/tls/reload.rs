@@ -1,12 +1,14 @@
 //! What is made of files, and made anew when they change.
 //!
 //! Files are small and are read whole, again and again: that notices every way of replacing them, a link that points
-//! elsewhere included. What cannot be made of them is said once, and what was made before stays in force; so a certificate
+//! elsewhere included. What has changed is taken once two looks in a row have found the same, so that a file is not read
+//! while it is written. What cannot be made of them is said once, and what was made before stays in force; so a certificate
 //! whose key comes a moment later is no outage.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use crate::config::tls::NamedFile;
@@ -50,36 +52,66 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
     ) -> Result<Arc<Reloaded<T>>, TlsError> {
         let paths: Arc<BTreeSet<PathBuf>> =
             Arc::new(recipe.files().into_iter().map(|file| file.path.clone()).collect());
-        let mut contents = read(env, worker, &paths).await?;
-        let made = Arc::new(Reloaded(Mutex::new(Arc::new(recipe.make(&contents)?))));
-        let (held, env, worker) = (Arc::downgrade(&made), env.clone(), worker.clone());
-        tokio::spawn(async move {
-            loop {
-                env.clock.sleep(LOOK_INTERVAL).await;
-                let Ok(found) = read(&env, &worker, &paths).await else { return };
-                let Some(held) = held.upgrade() else { return };
-                if found == contents {
-                    continue;
-                }
-                contents = found;
-                match recipe.make(&contents) {
-                    Ok(anew) => {
-                        *held.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(anew);
-                        tracing::info!(of = recipe.what(), "certificates and keys were read anew");
-                    }
-                    Err(why) => tracing::error!(
-                        of = recipe.what(), %why,
-                        "certificates and keys that changed cannot be used; those from before stay in force"
-                    ),
-                }
-            }
-        });
+        let contents = read(env, worker, &paths).await?;
+        let first = make(worker, &recipe, &contents).await?;
+        let made = Arc::new(Reloaded(Mutex::new(Arc::new(first))));
+        let follower =
+            Follower { recipe, paths, held: Arc::downgrade(&made), env: env.clone(), worker: worker.clone() };
+        tokio::spawn(follower.follow(contents));
         Ok(made)
     }
 
     /// As it is now.
     pub fn now(&self) -> Arc<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Who looks at the files.
+struct Follower<R: Recipe> {
+    recipe: R,
+    paths: Arc<BTreeSet<PathBuf>>,
+    held: Weak<Reloaded<R::Made>>,
+    env: Env,
+    worker: Arc<dyn Worker>,
+}
+
+impl<R: Recipe> Follower<R> {
+    /// Looks again and again, since what was made of `contents`, until nobody holds it any more.
+    async fn follow(self, mut contents: Contents) {
+        let mut found_before = None;
+        loop {
+            self.env.clock.sleep(LOOK_INTERVAL).await;
+            let found = match read(&self.env, &self.worker, &self.paths).await {
+                Ok(found) => found,
+                Err(why) => {
+                    let of = self.recipe.what();
+                    tracing::error!(of, %why, "certificates and keys are not looked at any more");
+                    return;
+                }
+            };
+            let Some(held) = self.held.upgrade() else { return };
+            if found == contents {
+                found_before = None;
+                continue;
+            }
+            if found_before.as_ref() != Some(&found) {
+                found_before = Some(found);
+                continue;
+            }
+            (contents, found_before) = (found, None);
+            let of = self.recipe.what();
+            match make(&self.worker, &self.recipe, &contents).await {
+                Ok(anew) => {
+                    *held.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(anew);
+                    tracing::info!(of, "certificates and keys were read anew");
+                }
+                Err(why) => tracing::error!(
+                    of, %why,
+                    "certificates and keys that changed cannot be used; those from before stay in force"
+                ),
+            }
+        }
     }
 }
 
@@ -93,6 +125,22 @@ async fn read(
     read.map_err(|error| TlsError::Library(error.to_string()))
 }
 
+/// Makes it on `worker`: files may be large, and a broken one is no reason for anything else to end.
+async fn make<R: Recipe>(
+    worker: &Arc<dyn Worker>,
+    recipe: &R,
+    contents: &Contents,
+) -> Result<R::Made, TlsError> {
+    let (recipe, contents) = (recipe.clone(), contents.clone());
+    // What is torn by a panic is dropped with it.
+    let job = move || catch_unwind(AssertUnwindSafe(|| recipe.make(&contents)));
+    match run(&**worker, job).await {
+        Ok(Ok(made)) => made,
+        Ok(Err(_panic)) => Err(TlsError::Library("reading the files met a bug".to_owned())),
+        Err(error) => Err(TlsError::Library(error.to_string())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -102,10 +150,38 @@ mod tests {
     use super::*;
     use crate::env::Clock;
 
-    /// A clock on which every sleep lasts until the test lets it end.
-    struct Ticks(Arc<Semaphore>);
+    /// Sleeps that last until the test lets them end.
+    struct Ticks {
+        over: Semaphore,
+        /// Sleeps that have begun.
+        begun: AtomicUsize,
+    }
 
-    impl Clock for Ticks {
+    impl Ticks {
+        fn new() -> Arc<Ticks> {
+            Arc::new(Ticks { over: Semaphore::new(0), begun: AtomicUsize::new(0) })
+        }
+
+        /// Lets the files be looked at so many times, and waits until all of that is over.
+        async fn look(&self, times: usize) {
+            for nth in 0..=times {
+                let begun = self.begun.load(Ordering::Relaxed);
+                if nth > 0 {
+                    self.over.add_permits(1);
+                } else if begun > 0 {
+                    continue;
+                }
+                while self.begun.load(Ordering::Relaxed) == begun {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+
+    /// Their clock.
+    struct Slow(Arc<Ticks>);
+
+    impl Clock for Slow {
         fn monotonic(&self) -> Duration {
             Duration::ZERO
         }
@@ -116,7 +192,10 @@ mod tests {
 
         fn sleep(&self, _: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
             let ticks = self.0.clone();
-            Box::pin(async move { ticks.acquire().await.unwrap().forget() })
+            Box::pin(async move {
+                ticks.begun.fetch_add(1, Ordering::Relaxed);
+                ticks.over.acquire().await.unwrap().forget();
+            })
         }
     }
 
@@ -141,15 +220,8 @@ mod tests {
         fn make(&self, contents: &Contents) -> Result<String, TlsError> {
             self.tried.fetch_add(1, Ordering::Relaxed);
             let text = String::from_utf8_lossy(contents.of(&self.file)?).into_owned();
+            assert_ne!(text, "panic");
             if text == "broken" { Err(TlsError::file(&self.file, text)) } else { Ok(text) }
-        }
-    }
-
-    /// Lets the files be looked at three times, of which two are over then.
-    async fn look(ticks: &Semaphore) {
-        ticks.add_permits(3);
-        while ticks.available_permits() > 0 {
-            tokio::task::yield_now().await;
         }
     }
 
@@ -159,34 +231,53 @@ mod tests {
         let path = dir.path().join("text");
         let tried = Arc::new(AtomicUsize::new(0));
         let text = Text { file: NamedFile { flag: "cert-file", path: path.clone() }, tried: tried.clone() };
-        let ticks = Arc::new(Semaphore::new(0));
-        let env = Env { clock: Arc::new(Ticks(ticks.clone())), ..Env::real().unwrap() };
+        let ticks = Ticks::new();
+        let env = Env { clock: Arc::new(Slow(ticks.clone())), ..Env::real().unwrap() };
         let worker = env.workers.start("test");
         let absent = Reloaded::start(text.clone(), &env, &worker).await.err().unwrap().to_string();
         assert!(absent.contains("text (--cert-file): cannot be read: "), "{absent}");
 
         std::fs::write(&path, "one").unwrap();
         let made = Reloaded::start(text, &env, &worker).await.unwrap();
-        look(&ticks).await;
+        ticks.look(2).await;
         assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("one", 2), "nothing has changed");
         for (now, says, count) in
-            [("two", "two", 3), ("broken", "two", 4), ("", "", 5), ("three", "three", 6)]
+            [("two", "two", 3), ("broken", "two", 4), ("panic", "two", 5), ("", "", 6), ("three", "three", 7)]
         {
-            // All at once: a look may be under way.
-            std::fs::write(path.with_extension("new"), now).unwrap();
-            std::fs::rename(path.with_extension("new"), &path).unwrap();
-            look(&ticks).await;
+            std::fs::write(&path, now).unwrap();
+            ticks.look(1).await;
+            assert_eq!(tried.load(Ordering::Relaxed), count - 1, "{now}: it may still be written");
+            ticks.look(2).await;
             assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), (says, count), "{now}");
         }
         std::fs::remove_file(&path).unwrap();
-        look(&ticks).await;
-        look(&ticks).await;
-        assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("three", 7));
+        ticks.look(2).await;
+        assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("three", 8));
         // Once nobody holds it, nobody looks any more.
         drop(made);
-        ticks.add_permits(1);
+        ticks.over.add_permits(1);
         while Arc::strong_count(&tried) > 1 {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_another_at_every_look_is_not_tried() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("text");
+        std::fs::write(&path, "one").unwrap();
+        let tried = Arc::new(AtomicUsize::new(0));
+        let text = Text { file: NamedFile { flag: "cert-file", path: path.clone() }, tried: tried.clone() };
+        let ticks = Ticks::new();
+        let env = Env { clock: Arc::new(Slow(ticks.clone())), ..Env::real().unwrap() };
+        let worker = env.workers.start("test");
+        let made = Reloaded::start(text, &env, &worker).await.unwrap();
+        for nth in 0..5 {
+            std::fs::write(&path, format!("half {nth}")).unwrap();
+            ticks.look(1).await;
+        }
+        assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("one", 1));
+        ticks.look(2).await;
+        assert_eq!((made.now().as_str(), tried.load(Ordering::Relaxed)), ("half 4", 2));
     }
 }

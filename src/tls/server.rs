@@ -5,26 +5,19 @@ use std::sync::Arc;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{InconsistentKeys, ServerConfig};
 
-use crate::config::tls::{Allowed, KeyPairFiles, NamedFile, TlsProtocol, Transport};
+use crate::config::tls::{Allowed, KeyPairFiles, NamedFile, TlsProtocol, Transport, Whom};
 use crate::env::{Clock, Env, Worker};
+use crate::tls::authorities::{Authorities, Timely};
 use crate::tls::fit::{Fit, FitClients};
+use crate::tls::hands::Hands;
 use crate::tls::material::Contents;
 use crate::tls::reload::{Recipe, Reloaded};
-use crate::tls::{ALPN_H2, TlsError, WallClock, provider, versions, why};
-
-/// Who connects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whom {
-    /// Clients.
-    Clients,
-    /// Peers.
-    Peers,
-}
+use crate::tls::{ALPN_H2, TlsError, WallClock, provider, revoked, versions, why};
 
 /// The TLS side of a listener.
 pub struct Server {
     config: Arc<Reloaded<ServerConfig>>,
-    whom: Whom,
+    hands: Hands,
     any_address: bool,
 }
 
@@ -51,7 +44,8 @@ impl Server {
             clock: env.clock.clone(),
         };
         let config = Reloaded::start(recipe, env, worker).await?;
-        Ok(Arc::new(Server { config, whom, any_address: transport.any_address }))
+        let hands = Hands::start(whom, env).await?;
+        Ok(Arc::new(Server { config, hands, any_address: transport.any_address }))
     }
 
     /// As it is now.
@@ -59,9 +53,9 @@ impl Server {
         self.config.now()
     }
 
-    /// Who connects.
-    pub fn whom(&self) -> Whom {
-        self.whom
+    /// Where handshakes are computed.
+    pub fn hands(&self) -> &Hands {
+        &self.hands
     }
 
     /// Whether whoever connects may come from an address that its certificate is not for.
@@ -106,11 +100,15 @@ impl Recipe for ServerFiles {
         let builder = match &self.trusted_ca {
             None => builder.with_no_client_auth(),
             Some(file) => {
-                let roots = Arc::new(contents.roots(file)?);
-                let library = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-                let library = library.map_err(|error| TlsError::file(file, error))?;
-                let revoked = self.crl.as_ref().map(|file| contents.revoked(file)).transpose()?;
-                let fit = Fit { allowed: self.allowed.clone(), revoked: revoked.unwrap_or_default() };
+                let authorities = Authorities::read(contents, file, self.clock.wall_ms())?;
+                let revoked = self.crl.as_ref().map(|list| revoked::read(contents, list, &authorities));
+                let fit =
+                    Fit { allowed: self.allowed.clone(), revoked: revoked.transpose()?.unwrap_or_default() };
+                let made = move |roots| {
+                    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider.clone());
+                    builder.build().map_err(|error| error.to_string())
+                };
+                let library = Timely::new(authorities, made).map_err(|error| TlsError::file(file, error))?;
                 builder.with_client_cert_verifier(Arc::new(FitClients { library, fit }))
             }
         };

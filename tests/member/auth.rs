@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use quorate::config::tls::{Allowed, KeyPairFiles, NamedFile, TlsProtocol, Transport};
+use quorate::config::tls::{Allowed, KeyPairFiles, NamedFile, TlsProtocol, Transport, Whom};
 use quorate::env::Env;
 use quorate::member::Member;
 use quorate::member::jwt::{Jwt, Keys};
@@ -25,7 +25,7 @@ use quorate::pb::v3lockpb::{LockRequest, UnlockRequest};
 use quorate::peer::listen::Gate;
 use quorate::storage::engine::EngineKind;
 use quorate::tls::dial::{Dial, DialFiles, Trust};
-use quorate::tls::server::{Server, Whom};
+use quorate::tls::server::Server;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
@@ -612,7 +612,7 @@ async fn no_call_escapes_the_check_where_certificates_name_users() {
     let transport = Transport { trusted_ca: Some(named("ca")), any_address: true, ..Transport::default() };
     let protocol = TlsProtocol::default();
     let server = Server::start(Whom::Clients, &transport, pair("member"), &protocol, &env, &worker).await;
-    let gate = Gate { tls: Some(server.unwrap()) };
+    let gate = Gate { tls: Some(server.unwrap()), ..Gate::default() };
     let mut place = Place::new(dir.path(), 1, EngineKind::Redb, knobs());
     place.security.gates.insert(place.clients[0], gate);
     place.security.certificates_name_users = true;

@@ -55,7 +55,14 @@ impl Files {
 impl Authority {
     /// An authority of this name, whose certificate lies in `dir`.
     pub fn new(dir: &Path, name: &str) -> Authority {
+        Authority::lasting(dir, name, (2020, 2120))
+    }
+
+    /// The same from one year until another.
+    pub fn lasting(dir: &Path, name: &str, (from_year, until_year): (i32, i32)) -> Authority {
         let mut params = CertificateParams::default();
+        params.not_before = date_time_ymd(from_year, 1, 1);
+        params.not_after = date_time_ymd(until_year, 1, 1);
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -78,14 +85,18 @@ impl Authority {
 
     /// Signs a certificate, which lies under `name` from now on.
     pub fn sign(&self, name: &str, wanted: &Wanted<'_>) -> Files {
-        let files =
-            Files { cert: self.dir.join(format!("{name}.pem")), key: self.dir.join(format!("{name}.key")) };
+        let files = self.files(name);
         self.sign_into(&files, wanted);
         files
     }
 
     /// Signs a certificate into files that may be there already.
     pub fn sign_into(&self, files: &Files, wanted: &Wanted<'_>) {
+        self.sign_key_into(files, wanted, &KeyPair::generate().unwrap());
+    }
+
+    /// The same for this key.
+    pub fn sign_key_into(&self, files: &Files, wanted: &Wanted<'_>, key: &KeyPair) {
         let hosts: Vec<String> = wanted.hosts.iter().map(|host| (*host).to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name = DistinguishedName::new();
@@ -96,8 +107,7 @@ impl Authority {
         params.not_before = date_time_ymd(wanted.from_year, 1, 1);
         params.not_after = date_time_ymd(wanted.until_year, 1, 1);
         params.extended_key_usages = wanted.usages.to_vec();
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.issuer).unwrap();
+        let cert = params.signed_by(key, &self.issuer).unwrap();
         fs::create_dir_all(&self.dir).unwrap();
         fs::write(&files.key, key.serialize_pem()).unwrap();
         fs::write(&files.cert, cert.pem()).unwrap();
@@ -112,6 +122,18 @@ impl Authority {
     /// The same in DER.
     pub fn revoke_der(&self, serials: &[u64]) -> Vec<u8> {
         self.list(serials).der().to_vec()
+    }
+
+    /// Where a certificate of this name and its key lie, or would.
+    fn files(&self, name: &str) -> Files {
+        Files { cert: self.dir.join(format!("{name}.pem")), key: self.dir.join(format!("{name}.key")) }
+    }
+
+    /// Signs a certificate for this key, as [`Authority::sign`].
+    pub fn sign_key(&self, name: &str, wanted: &Wanted<'_>, key: &KeyPair) -> Files {
+        let files = self.files(name);
+        self.sign_key_into(&files, wanted, key);
+        files
     }
 
     fn list(&self, serials: &[u64]) -> rcgen::CertificateRevocationList {

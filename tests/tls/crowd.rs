@@ -8,12 +8,12 @@ use crate::member::Alone;
 use crate::program::PATIENCE;
 
 /// Connections that say nothing.
-fn silent(port: u16, count: usize) -> Vec<TcpStream> {
+pub fn silent(port: u16, count: usize) -> Vec<TcpStream> {
     (0..count).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect()
 }
 
 /// Waits until the other side closes.
-fn is_closed(mut stream: &TcpStream) {
+pub fn is_closed(mut stream: &TcpStream) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut byte = [0];
     assert_eq!(stream.read(&mut byte).unwrap_or(0), 0, "a server has nothing to say to who says nothing");

@@ -17,6 +17,8 @@ mod calls;
 mod clients;
 mod crowd;
 mod discovery;
+mod ends;
+mod flood;
 mod knock;
 mod member;
 #[path = "../serve/namespace.rs"]
@@ -25,6 +27,7 @@ mod peers;
 #[path = "../serve/program.rs"]
 mod program;
 mod reloads;
+mod room;
 mod starts;
 mod tokens;
 mod users;

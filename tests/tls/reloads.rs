@@ -61,6 +61,7 @@ fn authorities_come_and_go() {
     let knock = |files: &Files| Visitor::who_trusts(&trusted).showing(files).knock(port);
     knock(&of_old).unwrap();
     knock(&of_new).unwrap_err();
+    alone.turned_away("client", "its certificate is signed by no authority of --trusted-ca-file");
     let ([cert, key], trust) = (of_old.options("cert", "key"), old.option("cacert"));
     alone.ctl(dir.path(), &[&trust, &cert, &key, "put", "k", "first"]).printed();
     let mut watch = watch(dir.path(), &alone, &[&trust, &cert, &key]);
@@ -73,7 +74,6 @@ fn authorities_come_and_go() {
     fs::write(&bundle, &new.pem).unwrap();
     alone.program.wait_for(ANEW);
     knock(&of_old).unwrap_err();
-    alone.turned_away("client", "its certificate is signed by no authority of --trusted-ca-file");
     let [cert, key] = of_new.options("cert", "key");
     assert_eq!(alone.ctl(dir.path(), &[&trust, &cert, &key, "put", "k", "second"]).printed(), "OK");
     watch.wait_for_output("second");

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::cli::serve::plan::{PlanError, address, prepare_data_dir};
 use crate::config::auth_token::{AuthToken, JwtOptions};
-use crate::config::tls::{KeyPairFiles, NamedFile, Transport};
+use crate::config::tls::{KeyPairFiles, NamedFile, Transport, Whom};
 use crate::config::{ConfigError, Scheme, ServeConfig, Url};
 use crate::env::{Env, Worker};
 use crate::member::jwt::{Jwt, Keys};
@@ -23,13 +23,14 @@ use crate::peer::listen::Gate;
 use crate::tls::TlsError;
 use crate::tls::dial::{Dial, DialFiles, Trust};
 use crate::tls::made;
-use crate::tls::server::{Server, Whom};
+use crate::tls::places::Places;
+use crate::tls::server::Server;
 
-/// What the options say of who may connect, made.
+/// What the options say of who may connect, made. Connections take `places`.
 ///
 /// # Errors
 /// See [`PlanError`].
-pub async fn security(config: &ServeConfig, env: &Env) -> Result<Security, PlanError> {
+pub async fn security(config: &ServeConfig, env: &Env, places: &Places) -> Result<Security, PlanError> {
     let worker = env.workers.start("tls");
     let clients = Side {
         whom: Whom::Clients,
@@ -43,10 +44,11 @@ pub async fn security(config: &ServeConfig, env: &Env) -> Result<Security, PlanE
         listen: ("listen-peer-urls", &config.listen_peer_urls),
         advertised: &config.advertise_peer_urls,
     };
-    let mut gates = clients.gates(config, env, &worker).await?;
-    gates.extend(peers.gates(config, env, &worker).await?);
+    let mut gates = clients.gates(config, env, (&worker, places)).await?;
+    gates.extend(peers.gates(config, env, (&worker, places)).await?);
     Ok(Security {
         gates,
+        plain: Gate { tls: None, places: places.clone() },
         dialer: peers.dialer(config, env, &worker).await?,
         certificates_name_users: config.tls.clients.cert_auth,
         signed_tokens: match &config.auth_token {
@@ -88,7 +90,7 @@ impl Side<'_> {
         &self,
         config: &ServeConfig,
         env: &Env,
-        worker: &Arc<dyn Worker>,
+        (worker, places): (&Arc<dyn Worker>, &Places),
     ) -> Result<BTreeMap<std::net::SocketAddr, Gate>, PlanError> {
         let (flag, urls) = self.listen;
         let mut schemes = BTreeMap::new();
@@ -109,7 +111,8 @@ impl Side<'_> {
         };
         let protocol = &config.tls.protocol;
         let server = Server::start(self.whom, self.transport, own, protocol, env, worker).await?;
-        Ok(schemes.into_keys().map(|address| (address, Gate { tls: Some(server.clone()) })).collect())
+        let gate = Gate { tls: Some(server), places: places.clone() };
+        Ok(schemes.into_keys().map(|address| (address, gate.clone())).collect())
     }
 
     /// How others of this kind are connected to.

@@ -191,6 +191,30 @@ fn refusals_are_one_line_that_names_the_option() {
             "--peer-cert-allowed-cn and --peer-cert-allowed-hostname exclude each other",
         ),
         (
+            &["--client-crl-file=a.pem", "--trusted-ca-file=ca.pem"],
+            "--client-crl-file has no effect: no URL of --listen-client-urls is https",
+        ),
+        (
+            &["--client-cert-allowed-hostname=a", "--trusted-ca-file=ca.pem"],
+            "--client-cert-allowed-hostname has no effect: no URL of --listen-client-urls is https",
+        ),
+        (
+            &["--peer-crl-file=a.pem", "--peer-trusted-ca-file=ca.pem"],
+            "--peer-crl-file has no effect: no URL of --listen-peer-urls is https",
+        ),
+        (
+            &["--peer-cert-allowed-cn=a", "--peer-trusted-ca-file=ca.pem"],
+            "--peer-cert-allowed-cn has no effect: no URL of --listen-peer-urls is https",
+        ),
+        (
+            &["--client-cert-allowed-hostname=m1.example,*.example", "--trusted-ca-file=ca.pem"],
+            "\"*.example\" is neither a host name nor an address",
+        ),
+        (
+            &["--peer-cert-allowed-hostname=https://m1", "--peer-trusted-ca-file=ca.pem"],
+            "\"https://m1\" is neither a host name nor an address",
+        ),
+        (
             &["--initial-cluster=default=http://localhost:2380,b=https://b:1"],
             "--initial-cluster has https://b:1, which cannot be known for who it is without --peer-trusted-ca-file",
         ),
@@ -252,6 +276,15 @@ fn harmless_options_are_warned_about_only_when_they_were_meant() {
             "http://localhost:2380 (--listen-peer-urls) is plain text: --peer-client-cert-auth has no effect",
         ),
         (&["--discovery-srv-name=a"], "--discovery-srv-name=a has no effect without --discovery-srv"),
+        (
+            &["--trusted-ca-file=ca.pem"],
+            "http://localhost:2379 (--listen-client-urls) is plain text: --trusted-ca-file has no effect there, whoever \
+             connects is let in",
+        ),
+        (
+            &["--peer-trusted-ca-file=ca.pem"],
+            "http://localhost:2380 (--listen-peer-urls) is plain text: --peer-trusted-ca-file has no effect there",
+        ),
         (&["--feature-gates=LeaseCheckpoint=true"], "feature gate LeaseCheckpoint has no effect"),
     ] {
         let warnings = load(args).unwrap().warnings;
@@ -305,6 +338,8 @@ fn certificates_are_named_with_the_option_that_named_them() {
         "--key-file=c.key",
         "--client-cert-auth",
         "--trusted-ca-file=ca.pem",
+        "--listen-peer-urls=https://127.0.0.1:2",
+        "--peer-auto-tls",
         "--peer-trusted-ca-file=pca.pem",
         "--peer-cert-allowed-cn=a,b",
         "--tls-max-version=TLS1.2",
@@ -316,4 +351,47 @@ fn certificates_are_named_with_the_option_that_named_them() {
     let names = ["a".to_owned(), "b".to_owned()];
     assert_eq!(tls.peers.allowed, crate::config::tls::Allowed::CommonNames(names.to_vec()));
     assert_eq!(tls.protocol.highest, crate::config::tls::TlsVersion::V1_2);
+}
+
+#[test]
+fn an_address_in_plain_text_beside_one_by_tls_is_told_of_with_all_that_does_not_protect_it() {
+    let warnings = load(&[
+        "--listen-client-urls=https://127.0.0.1:1,http://127.0.0.1:2",
+        "--advertise-client-urls=https://127.0.0.1:1",
+        "--cert-file=c.pem",
+        "--key-file=c.key",
+        "--trusted-ca-file=ca.pem",
+        "--client-crl-file=gone.pem",
+        "--client-cert-allowed-hostname=m1.example,10.0.0.1,::1",
+    ])
+    .unwrap()
+    .warnings;
+    let about = |flag: &str| {
+        format!("http://127.0.0.1:2 (--listen-client-urls) is plain text: --{flag} has no effect")
+    };
+    for flag in ["cert-file", "trusted-ca-file", "client-crl-file", "client-cert-allowed-hostname"] {
+        assert!(warnings.iter().any(|warning| warning.starts_with(&about(flag))), "{flag}: {warnings:?}");
+    }
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+}
+
+#[test]
+fn authorities_that_sign_for_clients_and_peers_alike_are_told_of() {
+    let told = |more: &[&str]| {
+        let peers = [
+            "--listen-peer-urls=https://127.0.0.1:1",
+            "--initial-advertise-peer-urls=https://127.0.0.1:1",
+            "--initial-cluster=default=https://127.0.0.1:1",
+            "--listen-client-urls=https://127.0.0.1:2",
+            "--advertise-client-urls=https://127.0.0.1:2",
+            "--auto-tls",
+            "--peer-auto-tls",
+            "--trusted-ca-file=ca.pem",
+        ];
+        load(&[&peers[..], more].concat()).unwrap().warnings
+    };
+    let one = told(&["--peer-trusted-ca-file=ca.pem"]);
+    assert!(one.len() == 1 && one[0].contains("good for the peers' API"), "{one:?}");
+    assert_eq!(told(&["--peer-trusted-ca-file=peers.pem"]), Vec::<String>::new());
+    assert_eq!(told(&["--peer-trusted-ca-file=ca.pem", "--peer-cert-allowed-cn=m"]), Vec::<String>::new());
 }

@@ -1,8 +1,10 @@
 //! The options of TLS, typed and checked against each other and against the schemes of the URLs.
 //!
 //! An option that protects is never dropped in silence: where nothing would ask for it the start is refused, but for the
-//! two cases in which the API's reference warns (certificates beside plain text, and made ones beside given ones).
+//! cases in which the API's reference starts (certificates and authorities beside plain text, made certificates beside given
+//! ones); those are warned about.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::config::error::ConfigError;
@@ -12,6 +14,10 @@ use crate::config::url::{Scheme, Url};
 
 /// The years that a made certificate may last: what its dates can express.
 const SELF_SIGNED_YEARS_MAX: u32 = 1_000;
+/// The longest host name (RFC 1035), in bytes.
+const HOST_BYTES_MAX: usize = 253;
+/// The longest part of one between dots.
+const LABEL_BYTES_MAX: usize = 63;
 
 impl Reader<'_> {
     pub(super) fn tls(&self) -> Result<TlsConfig, ConfigError> {
@@ -65,6 +71,9 @@ impl Reader<'_> {
     ) -> Result<Allowed, ConfigError> {
         let of_common_names = common_names.map(|flag| self.list(flag)).unwrap_or_default();
         let of_host_names = self.list(host_names);
+        if let Some(host) = of_host_names.iter().find(|host| !is_host(host)) {
+            return self.refuse(host_names, format!("{host:?} is neither a host name nor an address"));
+        }
         match (of_common_names.is_empty(), of_host_names.is_empty()) {
             (true, true) => Ok(Allowed::Any),
             (false, true) => Ok(Allowed::CommonNames(of_common_names)),
@@ -106,7 +115,8 @@ struct Names {
     cert_auth: &'static str,
     trusted_ca: &'static str,
     crl: &'static str,
-    allowed: &'static str,
+    allowed_cn: &'static str,
+    allowed_hostname: &'static str,
 }
 
 const CLIENTS: Names = Names {
@@ -116,7 +126,9 @@ const CLIENTS: Names = Names {
     cert_auth: "client-cert-auth",
     trusted_ca: "trusted-ca-file",
     crl: "client-crl-file",
-    allowed: "client-cert-allowed-hostname",
+    // There is none for clients.
+    allowed_cn: "",
+    allowed_hostname: "client-cert-allowed-hostname",
 };
 
 const PEERS: Names = Names {
@@ -126,7 +138,8 @@ const PEERS: Names = Names {
     cert_auth: "peer-client-cert-auth",
     trusted_ca: "peer-trusted-ca-file",
     crl: "peer-crl-file",
-    allowed: "peer-cert-allowed-cn or --peer-cert-allowed-hostname",
+    allowed_cn: "peer-cert-allowed-cn",
+    allowed_hostname: "peer-cert-allowed-hostname",
 };
 
 impl ServeConfig {
@@ -134,6 +147,7 @@ impl ServeConfig {
     pub(super) fn check_tls(&self, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
         check_transport(&self.tls.clients, &self.listen_client_urls, &CLIENTS, warnings)?;
         check_transport(&self.tls.peers, &self.listen_peer_urls, &PEERS, warnings)?;
+        self.warn_of_shared_authorities(warnings);
         self.check_others_are_known()
     }
 
@@ -158,6 +172,25 @@ impl ServeConfig {
     }
 }
 
+impl ServeConfig {
+    /// What the authorities of peers sign is let in among the members: where they sign for clients too, those are.
+    fn warn_of_shared_authorities(&self, warnings: &mut Vec<String>) {
+        let TlsConfig { clients, peers, .. } = &self.tls;
+        let path = |transport: &Transport| transport.trusted_ca.as_ref().map(|file| file.path.clone());
+        let listens = self.listen_peer_urls.iter().any(|url| url.scheme() == Scheme::Https);
+        if listens
+            && path(peers).is_some_and(|of_peers| path(clients) == Some(of_peers))
+            && peers.allowed == Allowed::Any
+        {
+            warnings.push(
+                "--peer-trusted-ca-file is --trusted-ca-file: any client's certificate is good for the peers' API, and so \
+                 for all data; give peers an authority of their own, or --peer-cert-allowed-cn"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
 fn check_transport(
     transport: &Transport,
     listen: &[Url],
@@ -165,42 +198,58 @@ fn check_transport(
     warnings: &mut Vec<String>,
 ) -> Result<(), ConfigError> {
     let contradiction = |what: String| Err(ConfigError::Contradiction(what));
-    let Names { cert, auto, cert_auth, trusted_ca, .. } = names;
-    if let Some(url) = listen.iter().find(|url| url.scheme() == Scheme::Https)
+    let Names { listen: flag, cert, auto, cert_auth, trusted_ca, .. } = names;
+    let by_tls = listen.iter().find(|url| url.scheme() == Scheme::Https);
+    if let Some(url) = by_tls
         && transport.own.is_none()
         && !transport.auto
     {
         return contradiction(format!(
-            "cannot listen on {url} (--{}) without --{cert} and its key, or --{auto}",
-            names.listen
+            "cannot listen on {url} (--{flag}) without --{cert} and its key, or --{auto}"
         ));
     }
+    let allowed = match transport.allowed {
+        Allowed::Any => None,
+        Allowed::CommonNames(_) => Some(names.allowed_cn),
+        Allowed::HostNames(_) => Some(names.allowed_hostname),
+    };
+    let turn_away: Vec<&str> = transport.crl.as_ref().map(|_| names.crl).into_iter().chain(allowed).collect();
+    let asks = transport.cert_auth.then_some(*cert_auth);
+    if transport.trusted_ca.is_none()
+        && let Some(flag) = asks.iter().chain(&turn_away).next()
+    {
+        return contradiction(format!("--{flag} needs --{trusted_ca}: nobody is trusted otherwise"));
+    }
+    if by_tls.is_none()
+        && let Some(protects) = turn_away.first()
+    {
+        return contradiction(format!("--{protects} has no effect: no URL of --{flag} is https"));
+    }
+    let asks = asks.or(transport.trusted_ca.as_ref().map(|_| *trusted_ca));
     for url in listen.iter().filter(|url| url.scheme() == Scheme::Http) {
         if transport.own.is_some() {
-            warnings.push(format!("{url} (--{}) is plain text: --{cert} has no effect there", names.listen));
+            warnings.push(format!("{url} (--{flag}) is plain text: --{cert} has no effect there"));
         }
-        if transport.cert_auth {
+        for protects in asks.iter().chain(&turn_away) {
             warnings.push(format!(
-                "{url} (--{}) is plain text: --{cert_auth} has no effect there, whoever connects is let in",
-                names.listen
+                "{url} (--{flag}) is plain text: --{protects} has no effect there, whoever connects is let in"
             ));
         }
     }
     if transport.auto && transport.own.is_some() {
         warnings.push(format!("--{auto} has no effect: --{cert} is given"));
     }
-    if transport.trusted_ca.is_some() {
-        return Ok(());
-    }
-    let without_effect = [
-        (transport.cert_auth, *cert_auth),
-        (transport.crl.is_some(), names.crl),
-        (transport.allowed != Allowed::Any, names.allowed),
-    ];
-    match without_effect.iter().find(|(given, _)| *given) {
-        Some((_, flag)) => {
-            contradiction(format!("--{flag} needs --{trusted_ca}: nobody is trusted otherwise"))
-        }
-        None => Ok(()),
-    }
+    Ok(())
+}
+
+/// Whether a certificate can be for `host`: a name of letters, digits, hyphens and underscores between dots, or an address.
+fn is_host(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        (1..=LABEL_BYTES_MAX).contains(&label.len())
+            && label.chars().all(known)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.parse::<IpAddr>().is_ok() || (host.len() <= HOST_BYTES_MAX && host.split('.').all(is_label))
 }

@@ -133,3 +133,47 @@ fn keys_are_tried_before_they_are_needed() {
         assert!(error.starts_with(&format!("{name} is no key that {method} can use")), "{method}: {error}");
     }
 }
+
+/// A token of these claims under the shared secret.
+fn of_claims(claims: &str) -> String {
+    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
+    let said = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+    let key = ::ring::hmac::Key::new(::ring::hmac::HMAC_SHA256, SECRET);
+    let signature = ::ring::hmac::sign(&key, said.as_bytes());
+    format!("{said}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
+}
+
+#[test]
+fn times_may_have_a_fraction() {
+    let jwt = Jwt::new("HS256", &keys("HS256"), TTL).unwrap();
+    let times = |times: &str| {
+        let token = of_claims(&format!(r#"{{"username":"alice","revision":7,{times}}}"#));
+        jwt.verify(&token).map(|claims| (claims.begins_secs, claims.ends_secs))
+    };
+    assert_eq!(times(r#""exp":1700000300"#), Some((0, 1_700_000_300)));
+    assert_eq!(times(r#""exp":1700000300.0,"nbf":1700000000.0"#), Some((1_700_000_000, 1_700_000_300)));
+    assert_eq!(times(r#""exp":1700000300.9,"nbf":1700000000.1"#), Some((1_700_000_001, 1_700_000_300)));
+    assert_eq!(times(r#""exp":1.7e9"#), Some((0, 1_700_000_000)));
+    for none in [r#""exp":-1"#, r#""exp":-1.5"#, r#""exp":"1700000300""#, r#""exp":null"#, r#""exp":1e300"#] {
+        assert_eq!(times(none), None, "{none}");
+    }
+}
+
+#[test]
+fn what_is_known_of_tokens_is_bounded_and_says_what_they_say() {
+    let jwt = Jwt::new("HS256", &keys("HS256"), TTL).unwrap();
+    let known = || jwt.known.lock().unwrap().len();
+    let token = jwt.sign("alice", 7, 1_000).unwrap();
+    let before = known();
+    let first = jwt.verify(&token);
+    assert!(first.is_some() && known() == before + 1);
+    assert_eq!((jwt.verify(&token), known()), (first.clone(), before + 1), "known now");
+    let (body, signature) = token.rsplit_once('.').unwrap();
+    let forged = format!("{body}.{}", signature.chars().rev().collect::<String>());
+    assert_eq!((jwt.verify(&forged), known()), (None, before + 1), "what does not hold is not kept");
+    for now in 0..KNOWN_MAX {
+        jwt.verify(&jwt.sign("bob", 7, now.try_into().unwrap()).unwrap()).unwrap();
+        assert!(known() <= KNOWN_MAX);
+    }
+    assert_eq!(jwt.verify(&token), first, "whatever was forgotten is found out again");
+}
