@@ -29,7 +29,7 @@ fn keys(answer: &pb::RangeResponse) -> Vec<String> {
 
 async fn range(served: &Served, request: pb::RangeRequest) -> pb::RangeResponse {
     let answer = served.kv().range(request).await.unwrap().into_inner();
-    served.revision(answer.header.clone());
+    served.revision(answer.header);
     answer
 }
 

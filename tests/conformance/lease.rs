@@ -77,7 +77,7 @@ async fn a_lease_tells_its_time_and_its_keys() {
     let mut life = async |id, keys| {
         let request = pb::LeaseTimeToLiveRequest { id, keys };
         let life = lease.lease_time_to_live(request).await.unwrap().into_inner();
-        assert_eq!(served.revision(life.header.clone()), 3);
+        assert_eq!(served.revision(life.header), 3);
         life
     };
     let mut told = life(5, true).await;

@@ -49,8 +49,8 @@ async fn a_member_says_how_it_stands() {
     let served = Served::start().await;
     served.put("k", "v").await;
     let status = served.maintenance().status(pb::StatusRequest {}).await.unwrap().into_inner();
-    let header = status.header.clone().unwrap();
-    assert_eq!((served.revision(status.header.clone()), status.leader), (2, served.id()));
+    let header = status.header.unwrap();
+    assert_eq!((served.revision(status.header), status.leader), (2, served.id()));
     assert_eq!(status.raft_term, header.raft_term);
     assert!(status.version.starts_with("3.") && status.version.split('.').count() == 3, "{status:?}");
     assert!(
