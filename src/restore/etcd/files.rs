@@ -241,7 +241,9 @@ impl Files {
     fn complete(&self, applied: LogIndex) -> Result<(), RestoreError> {
         for (index, expected) in self.entries.keys().zip(applied.0.saturating_add(1)..) {
             if *index != expected {
-                return Err(self.wrong(format!("entry {expected}, which its state lacks, is missing: {ADVICE}")));
+                return Err(
+                    self.wrong(format!("entry {expected}, which its state lacks, is missing: {ADVICE}"))
+                );
             }
         }
         let last = self.entries.last_key_value().map_or(applied.0, |(index, _)| *index);
@@ -496,7 +498,8 @@ pub(super) mod tests {
                 let refused = read(&[bytes], 0).unwrap_err();
                 assert!(
                     refused.contains(&format!(".wal: damaged at offset {begin}: "))
-                        && refused.ends_with("take an image instead, from a running member: etcdctl snapshot save"),
+                        && refused
+                            .ends_with("take an image instead, from a running member: etcdctl snapshot save"),
                     "{what}, {spare}: {refused}"
                 );
             }
