@@ -1,8 +1,8 @@
 //! One member, wired: storage, machine, consensus, peers. Production, `quorate dev` and the simulator all call
 //! [`start`]; nothing here knows which of them did.
 //!
-//! Order of a start: the WAL is recovered and durable first; then the engine, which must not be ahead of it
-//! (`engine`); then the consensus core; then the peers may call. A member whose log is lost does not start: `repair` has
+//! Order of a start: the WAL is read; then the engine, which must not be ahead of it (`engine`), and to which nothing is
+//! given before what was read is durable; then the consensus core; then the peers may call. A member whose log is lost does not start: `repair` has
 //! what becomes of it.
 
 mod asking;
@@ -20,7 +20,7 @@ use crate::config::limits::PEER_MESSAGE_BYTES_MAX;
 use crate::config::tls::Whom;
 use crate::env::{Env, Worker};
 use crate::member::Parts;
-use crate::node::engine::{Loaded, Opening, log_end};
+use crate::node::engine::{Loaded, Opening};
 use crate::pb::peer::Fate;
 use crate::pb::peer::peer_server::PeerServer as PeerGrpc;
 use crate::peer::{PeerError, PeerServer, Peers, listen};
@@ -46,7 +46,7 @@ use crate::storage::data_dir;
 use crate::storage::engine::EngineOptions;
 use crate::storage::state_dir::StateDir;
 use crate::storage::store::Store;
-use crate::storage::wal::{Identity, Wal, WalHandle, WalOptions, identity_of};
+use crate::storage::wal::{Identity, ReadLog, Recovered, Wal, WalHandle, WalOptions};
 use crate::types::MemberId;
 
 /// How long a peer may take to say whether it knows this member.
@@ -232,14 +232,15 @@ async fn start_as(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartEr
     if unfinished {
         return Err(StartError::Unfinished { dir });
     }
-    let of_log = identity_of(&*env.disk, &wal_dir(&config.data_dir))
+    // One of which nobody can tell whose it is has lost something, too.
+    let has_log = Wal::exists(&*env.disk, &wal_dir(&config.data_dir))
         .map_err(|source| StartError::Io { dir: dir.clone(), source })?;
-    let has_log = of_log.is_some();
     if !has_log {
         // Before there is one: a log that a refused start left behind would pass for that of a member that had started.
         refuse_if_wiped(&config, &env).await?;
     }
-    let (wal, mut recovered) = open_wal(&config, &env).await?;
+    let wal_worker = env.workers.start("wal");
+    let log = read_wal(&config, &env, &wal_worker).await?;
     let state_dir =
         StateDir::new(env.clone(), engine_worker.clone(), &config.data_dir, config.engine, identity)
             .with_options(EngineOptions { cache_bytes: config.knobs.engine_cache_bytes });
@@ -247,16 +248,17 @@ async fn start_as(config: MemberConfig, env: Env) -> Result<Arc<Member>, StartEr
     let peers = Peers::new(env.clock.clone(), dialer, config.cluster, config.member);
     let others = || config.members.iter().filter(|member| member.id != config.member);
     others().for_each(|member| peers.learn(member.id, &member.peer_urls));
-    let opening = Opening {
-        env: &env,
-        dir: &dir,
-        state_dir: &state_dir,
-        wal: &wal,
-        peers: &peers,
-        seeds: &config.seeds,
+    let opening =
+        Opening { env: &env, dir: &dir, state_dir: &state_dir, peers: &peers, seeds: &config.seeds };
+    let loaded = match opening.load(log.reach()).await {
+        // A log that has lost something, above all, stays as it was found.
+        Err(why) if !why.is_engine_damage() => return Err(why),
+        loaded => loaded,
     };
-    let Loaded { engine, state, membership, installed } = opening.open(&mut recovered).await?;
-    let log_end = log_end(&recovered);
+    let (wal, mut recovered) = begin_wal(log, &config, &env, &wal_worker).await?;
+    let Loaded { engine, state, membership, installed } =
+        opening.or_rebuilt(loaded, &wal, &mut recovered).await?;
+    let log_end = recovered.reach().last;
 
     if state.members().is_removed(config.member)
         && membership.membership().get_node(&config.member.0).is_none()
@@ -452,17 +454,25 @@ async fn refuse_if_wiped(config: &MemberConfig, env: &Env) -> Result<(), StartEr
     Ok(())
 }
 
-/// Opens the WAL on a worker of its own, which then carries its group commits.
-async fn open_wal(
-    config: &MemberConfig,
-    env: &Env,
-) -> Result<(WalHandle, crate::storage::wal::Recovered), StartError> {
-    let worker: Arc<dyn Worker> = env.workers.start("wal");
+/// Reads the WAL on a worker of its own.
+async fn read_wal(config: &MemberConfig, env: &Env, worker: &Arc<dyn Worker>) -> Result<ReadLog, StartError> {
     let identity = Identity { cluster: config.cluster, member: config.member };
     let options = WalOptions { segment_bytes: config.knobs.wal_segment_bytes, ..WalOptions::default() };
     let (disk, entropy) = (env.disk.clone(), env.entropy.clone());
     let dir = wal_dir(&config.data_dir);
-    let opened = crate::env::run(&*worker, move || Wal::open(disk, &dir, identity, options, entropy)).await;
+    let read = crate::env::run(&**worker, move || Wal::read(disk, &dir, identity, options, entropy)).await;
+    let shown = config.data_dir.display().to_string();
+    Ok(read.map_err(|source| StartError::Io { dir: shown, source })??)
+}
+
+/// Makes what was read of the WAL durable, and opens it.
+async fn begin_wal(
+    log: ReadLog,
+    config: &MemberConfig,
+    env: &Env,
+    worker: &Arc<dyn Worker>,
+) -> Result<(WalHandle, Recovered), StartError> {
+    let opened = crate::env::run(&**worker, move || log.begin()).await;
     let shown = config.data_dir.display().to_string();
     let (wal, recovered) = opened.map_err(|source| StartError::Io { dir: shown, source })??;
     Ok((WalHandle::start(wal, env.clone()), recovered))

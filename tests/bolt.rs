@@ -9,6 +9,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
@@ -47,6 +48,46 @@ impl File for Memory {
 
     fn sync_data(&self) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+}
+
+/// A file that counts the bytes that are read of it.
+#[derive(Debug)]
+struct Counted {
+    memory: Memory,
+    read: AtomicUsize,
+}
+
+impl Counted {
+    fn of(bytes: Vec<u8>) -> Counted {
+        Counted { memory: Memory(bytes), read: AtomicUsize::new(0) }
+    }
+}
+
+impl File for Counted {
+    fn len(&self) -> io::Result<u64> {
+        self.memory.len()
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        self.read.fetch_add(buf.len(), Ordering::Relaxed);
+        self.memory.read_at(offset, buf)
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.memory.write_at(offset, bytes)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.memory.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.memory.allocate(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.memory.sync_data()
     }
 }
 
@@ -184,6 +225,11 @@ fn hand_made(pages: &[(u16, u32, u16, Vec<u8>)]) -> Vec<u8> {
         bytes[at..at + PAGE_BYTES].copy_from_slice(&page);
     }
     let pages = u64::try_from(bytes.len() / PAGE_BYTES).unwrap();
+    claiming(bytes, pages)
+}
+
+/// The file, which says that it has so many pages.
+fn claiming(mut bytes: Vec<u8>, pages: u64) -> Vec<u8> {
     for meta in [16, PAGE_BYTES + 16] {
         bytes[meta + 40..meta + 48].copy_from_slice(&pages.to_le_bytes());
         let sum = bytes[meta..meta + 56].iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
@@ -226,7 +272,38 @@ fn a_file_made_to_take_for_ever_or_all_memory_is_refused() {
     assert_eq!(refused(&hand_made(&[(4, 0, 0, Vec::new())])), "it belongs to no tree");
     let mut short = hand_made(&[(2, 0, 0, Vec::new()), (2, 0, 0, Vec::new())]);
     short.truncate(3 * PAGE_BYTES);
-    assert_eq!(refused(&short), "the file ends before it does");
+    assert_eq!(refused(&short), "it is outside of the file");
+}
+
+/// What a reader holds and how much it reads is bounded by the file, whatever the file says of itself.
+#[test]
+fn no_number_in_a_file_is_worth_more_than_the_file() {
+    let refused = |bytes: &[u8]| match read(bytes, "b") {
+        Err(BoltError::Damaged { what, .. }) => what,
+        other => panic!("{other:?}"),
+    };
+    let element = |child: u64| [&[0; 8][..], &child.to_le_bytes()].concat();
+    let full = |child: u64| (1, 0, 250, element(child).repeat(250));
+    // More pages than there are bytes: a page below itself would be gone through for ever, and noted ever more often.
+    let many = "its tree has more pages than the file";
+    assert_eq!(refused(&claiming(hand_made(&[full(3)]), 1 << 50)), many);
+    assert_eq!(refused(&hand_made(&[full(3)])), many, "an honest count");
+    // One wide leaf, ever again: each time all of it is read.
+    let wide = 2_000;
+    let leaves = |times: u16| (1, 0, times, element(5).repeat(usize::from(times)));
+    let leaf = (2, wide - 1, 0, Vec::new());
+    let with_leaf = |times| {
+        let mut bytes = hand_made(&[leaves(times), leaf.clone()]);
+        bytes.resize(bytes.len() + usize::try_from(wide - 1).unwrap() * PAGE_BYTES, 0);
+        claiming(bytes, u64::from(wide) + 5)
+    };
+    assert_eq!(read(&with_leaf(1), "b").unwrap(), Pairs::new(), "once it is honest");
+    let counted = Arc::new(Counted::of(with_leaf(250)));
+    let file = BoltFile::open(counted.clone()).unwrap();
+    let walked = file.each(b"b", &mut |_, _| Ok::<(), BoltError>(()));
+    assert!(matches!(walked, Err(BoltError::Damaged { what, .. }) if what == many), "{walked:?}");
+    let (read, size) = (counted.read.load(Ordering::Relaxed), counted.memory.0.len());
+    assert!(read < 2 * size, "{read} bytes were read of {size}");
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub const RANGE_STREAM_FIRST_KEYS: usize = 10;
 pub const IMAGES_MAX: usize = 2;
 /// A client that takes nothing of an image for this long is given up.
 pub const IMAGE_STALL_MAX: Duration = Duration::from_secs(60);
+/// A peer that takes nothing of the state that it fetches for this long is given up: until then a view of it is held.
+pub const FETCH_STALL_MAX: Duration = Duration::from_secs(60);
 
 // Connections.
 

@@ -28,6 +28,8 @@ const HOPS_MAX: u32 = 2;
 pub enum Round {
     /// To be tried again, and why.
     NotYet(String),
+    /// It was taken back before, as this one, has run, and has lost its disk once more.
+    Was(MemberId),
     /// The cluster has no place for it.
     Gone,
 }
@@ -55,22 +57,21 @@ impl Asking<'_> {
     ///
     /// # Errors
     /// See [`Round`].
-    pub async fn round(&self, lost: &mut Identity) -> Result<Place, Round> {
+    pub async fn round(&self, lost: Identity) -> Result<Place, Round> {
         let list = self.list(lost.cluster).await.map_err(Round::NotYet)?;
-        if let Some(member) = self.newcomer(*lost, &list) {
-            return Ok(place_of(member, *lost, &list));
+        if let Some(member) = self.newcomer(lost, &list) {
+            return Ok(place_of(member, lost, &list));
         }
         match list.iter().find(|member| self.is_here(member)) {
             Some(here) if here.id == lost.member => {}
-            // It was taken back before, has run, and has lost its disk once more.
-            Some(here) if self.is_unsure => lost.member = here.id,
+            Some(here) if self.is_unsure => return Err(Round::Was(here.id)),
             // Another machine has its place: who was let go does not take it away again.
             Some(_) => return Err(Round::Gone),
             None if list.iter().any(|member| member.id == lost.member) => {}
             None => return Err(Round::Gone),
         }
-        let member = self.readmitted(*lost, &list).await.map_err(Round::NotYet)?;
-        Ok(place_of(member, *lost, &list))
+        let member = self.readmitted(lost, &list).await.map_err(Round::NotYet)?;
+        Ok(place_of(member, lost, &list))
     }
 
     /// The place of one that has not started, where the lost member was, if the cluster has such a place by now.

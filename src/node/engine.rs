@@ -6,7 +6,7 @@
 //! then the old one is set aside.
 //!
 //! What it does not do: it never makes a log fit an engine. An engine ahead of its log means that the log has lost
-//! something, and that is not to be repaired here.
+//! something, and that is not to be repaired here; it is found before anything of that log is written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::raft::snapshot::Receiving;
 use crate::raft::types::RaftMembership;
 use crate::storage::engine::{Engine, EngineError, PageLimit};
 use crate::storage::state_dir::{Staging, StateDir};
-use crate::storage::wal::{Recovered, WalHandle, WalRecord};
+use crate::storage::wal::{Reach, Recovered, WalHandle, WalRecord};
 use crate::types::{LogId, LogIndex, MemberId, Term};
 
 /// How long peers are asked for a state before the start is refused: long enough for them to have started too.
@@ -53,8 +53,6 @@ pub struct Opening<'o> {
     pub dir: &'o str,
     /// Where the state lives.
     pub state_dir: &'o StateDir,
-    /// The log, which is open.
-    pub wal: &'o WalHandle,
     /// Whom to ask for a state: the address book with those who are known by their ids.
     pub peers: &'o Peers,
     /// Where others are asked who belongs to the cluster.
@@ -62,12 +60,18 @@ pub struct Opening<'o> {
 }
 
 impl Opening<'_> {
-    /// Opens the engine, or builds it anew; of the log, entries that contradict what a peer sent are cut.
+    /// What `loaded` is, or an engine that is built anew where that is damage; of the log, entries that contradict what a
+    /// peer sent are cut.
     ///
     /// # Errors
     /// See [`StartError`]; an engine that could be rebuilt from nothing is as it was found.
-    pub async fn open(&self, recovered: &mut Recovered) -> Result<Loaded, StartError> {
-        let why = match self.load(recovered).await {
+    pub async fn or_rebuilt(
+        &self,
+        loaded: Result<Loaded, StartError>,
+        wal: &WalHandle,
+        recovered: &mut Recovered,
+    ) -> Result<Loaded, StartError> {
+        let why = match loaded {
             Err(why) if why.is_engine_damage() => why,
             other => return other,
         };
@@ -75,19 +79,23 @@ impl Opening<'_> {
             tracing::warn!(%why, "the state engine is built anew from the log");
             self.state_dir.set_aside().await?;
             crate::sometimes!("an engine was rebuilt from the log");
-            return self.load(recovered).await;
+            return self.load(recovered.reach()).await;
         }
-        self.rebuild_from_a_peer(recovered, why).await
+        self.rebuild_from_a_peer(wal, recovered, why).await
     }
 
-    async fn load(&self, recovered: &Recovered) -> Result<Loaded, StartError> {
-        let (engine, origin) = self.state_dir.open(recovered.purged).await?;
+    /// Opens the engine, and holds it against a log that reaches so far.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn load(&self, log: Reach) -> Result<Loaded, StartError> {
+        let (engine, origin) = self.state_dir.open(log.purged).await?;
         tracing::info!(?origin, engine = engine.name(), "the state engine is open");
-        self.examine(engine, recovered)
+        self.examine(engine, log)
     }
 
     /// Loads what the engine holds, and holds it against the log.
-    fn examine(&self, engine: Arc<dyn Engine>, recovered: &Recovered) -> Result<Loaded, StartError> {
+    fn examine(&self, engine: Arc<dyn Engine>, log: Reach) -> Result<Loaded, StartError> {
         let dir = || self.dir.to_owned();
         let reader = engine.reader()?;
         let state = State::load(|bucket, from, limit| reader.page(bucket, from, PageLimit::of(limit)))
@@ -96,18 +104,17 @@ impl Opening<'_> {
             .map_err(|what| StartError::Corrupt { dir: dir(), what })?;
         let installed = self.state_dir.installed_at(&*reader)?;
         drop(reader);
-        let log_end = log_end(recovered);
-        if state.applied() > log_end && state.applied() != installed {
+        if state.applied() > log.last && state.applied() != installed {
             let what = format!(
                 "the state engine {} holds entry {:?}, but the write-ahead log ends at {:?}: they do not belong together",
                 self.state_dir.root(),
                 state.applied(),
-                log_end
+                log.last
             );
             return Err(StartError::LogBehind { dir: dir(), what });
         }
         // Rot in the one place of redb's file that has no checksum can make it come up one flush older.
-        if let Some(purged) = recovered.purged.filter(|purged| state.applied() < Some(*purged)) {
+        if let Some(purged) = log.purged.filter(|purged| state.applied() < Some(*purged)) {
             let holds = state.applied().map_or("nothing".to_owned(), |applied| format!("entry {applied}"));
             let what = format!(
                 "the state engine {} holds {holds}, but the write-ahead log begins behind {purged}: what is between is \
@@ -122,21 +129,23 @@ impl Opening<'_> {
     /// Asks one peer after the other for its state, until one has given it or the time is over.
     async fn rebuild_from_a_peer(
         &self,
+        wal: &WalHandle,
         recovered: &mut Recovered,
         why: StartError,
     ) -> Result<Loaded, StartError> {
         let clock = &*self.env.clock;
         let deadline = clock.monotonic() + FETCH_PATIENCE;
         loop {
+            // Who is there may have a state to give where nobody can say, without this member, who belongs to the cluster.
             for seed in self.seeds {
-                self.peers.learn_from(seed, PART_TIMEOUT).await;
+                self.peers.meet(seed, PART_TIMEOUT).await;
             }
             let mut said = Vec::new();
             for peer in self.peers.members() {
                 match self.fetch(peer, recovered).await {
                     Ok((staging, at)) => {
                         tracing::warn!(%why, %peer, %at, "the state engine is built anew from a peer's state");
-                        return self.adopt(staging, at, recovered).await;
+                        return self.adopt(staging, at, wal, recovered).await;
                     }
                     Err(FetchError::Peer(PeerError::Removed(_))) => return Err(self.removed()),
                     Err(error) => said.push(format!("{peer}: {error}")),
@@ -151,6 +160,9 @@ impl Opening<'_> {
             }
             if clock.monotonic() >= deadline {
                 return Err(StartError::NotRebuilt { why: Box::new(why), peers: said.join("; ") });
+            }
+            for seed in self.seeds {
+                self.peers.learn_from(seed, PART_TIMEOUT).await;
             }
             clock.sleep(FETCH_PAUSE).await;
         }
@@ -193,35 +205,38 @@ impl Opening<'_> {
     /// Puts a received state in the place of the engine.
     ///
     /// Entries of the log from its own on that are not its own were never committed, and no log may hold them beside it:
-    /// they are cut before it is durable, as they are when a leader sends a snapshot.
+    /// they are cut before it is durable, as they are when a leader sends a snapshot. A log that ends before it may end in
+    /// such entries too, and nothing here tells which they are: all of it is forgotten, which says at the same time that no
+    /// older state will do. What this member acknowledged is in that state, or was never committed.
     async fn adopt(
         &self,
         staging: Staging,
         at: LogId,
+        wal: &WalHandle,
         recovered: &mut Recovered,
     ) -> Result<Loaded, StartError> {
         let io = |source| StartError::Io { dir: self.dir.to_owned(), source };
         let own = recovered.entries.iter().find(|entry| entry.log_id.index == at.index);
+        let ends_before = recovered.reach().last.is_none_or(|last| last.index < at.index);
         if own.is_some_and(|entry| entry.log_id != at) {
             recovered.entries.retain(|entry| entry.log_id.index < at.index);
-            let last = log_end(recovered);
+            let last = recovered.reach().last;
             if recovered.committed > last {
                 let what = format!("entry {at} of a peer is not the one that this log knows as committed");
                 return Err(StartError::Corrupt { dir: self.dir.to_owned(), what });
             }
-            self.wal.append(vec![WalRecord::TruncateAfter(last)], Box::new(drop));
+            wal.append(vec![WalRecord::TruncateAfter(last)], Box::new(drop));
+        } else if ends_before {
+            recovered.entries.clear();
+            (recovered.purged, recovered.committed) = (Some(at), Some(at));
+            wal.append(vec![WalRecord::Purge(at)], Box::new(drop));
         }
-        self.wal.barrier().await.map_err(io)?;
+        wal.barrier().await.map_err(io)?;
         self.state_dir.set_aside().await?;
         let engine = staging.finish().await?;
         crate::sometimes!("an engine was rebuilt from a peer");
-        self.examine(engine, recovered)
+        self.examine(engine, recovered.reach())
     }
-}
-
-/// The last entry of the log.
-pub fn log_end(recovered: &Recovered) -> Option<LogId> {
-    recovered.entries.last().map(|entry| entry.log_id).or(recovered.purged)
 }
 
 /// Why a peer's state is not here.

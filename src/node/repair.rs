@@ -87,7 +87,7 @@ pub async fn resume(config: MemberConfig, env: &Env) -> Result<MemberConfig, Sta
     let Some(note) = repair.checked(Note::read(&*env.disk, &config.data_dir))? else { return Ok(config) };
     let kept = repair.checked(identity_of(&*env.disk, &wal_dir(&config.data_dir)))?;
     if note.stage == Stage::Asking && kept.is_some_and(|kept| kept.member != note.lost.member) {
-        finish(&config, env)?;
+        // The note goes when its member has started: what was found of the log need not be durable.
         return Ok(config);
     }
     let _held = repair.lock()?;
@@ -182,11 +182,19 @@ impl<'r> Repair<'r> {
         let clock = &*self.env.clock;
         let deadline = clock.monotonic() + PATIENCE;
         loop {
-            let said = match self.asking().round(&mut lost).await {
+            let said = match self.asking().round(lost).await {
                 Ok(place) => return self.settle(lost, stage, place),
                 Err(Round::Gone) => {
                     let dir = self.config.data_dir.display().to_string();
                     return Err(StartError::Removed { member: lost.member, dir });
+                }
+                Err(Round::Was(member)) => {
+                    lost.member = member;
+                    // Before anybody is asked as that one: a start that goes on from here must know as whom.
+                    if self.checked(Note::read(&*self.env.disk, &self.config.data_dir))?.is_some() {
+                        self.checked(disk_is_lost(self.env, &self.config.data_dir, lost))?;
+                    }
+                    format!("it was taken back before, as {member}")
                 }
                 Err(Round::NotYet(said)) => said,
             };

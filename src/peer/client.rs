@@ -113,6 +113,27 @@ impl Peers {
         }
     }
 
+    /// Learns who is reached at `url` from that member alone, if it is one of this cluster and not known yet: nobody else
+    /// is asked, so it takes no quorum. Nothing when it does not answer in time.
+    pub async fn meet(&self, url: &str, timeout: Duration) {
+        // Whoever it is, it answers.
+        let request = pb::HelloRequest { sender: self.sender(MemberId::default()) };
+        let answered = match connect(&self.inner.dialer, url) {
+            Ok(mut client) => within(&*self.inner.clock, timeout, client.hello(request)).await,
+            Err(why) => Some(Err(Status::unavailable(why))),
+        };
+        match answered.map(|answer| answer.map(tonic::Response::into_inner)) {
+            Some(Ok(answer)) => {
+                let member = MemberId(answer.member);
+                if member != self.inner.member && !self.members().contains(&member) {
+                    self.learn(member, &[url.to_owned()]);
+                }
+            }
+            Some(Err(status)) => tracing::debug!(%url, why = status.message(), "nobody says who is there"),
+            None => tracing::debug!(%url, "nobody says in time who is there"),
+        }
+    }
+
     /// The peer that said that this member was removed, if one has.
     pub fn removed_by(&self) -> Option<MemberId> {
         Some(MemberId(self.inner.removed_by.load(Ordering::Relaxed))).filter(|peer| peer.0 != 0)

@@ -65,12 +65,12 @@ pub enum JoinError {
     },
 }
 
-/// The place of the member whose log is in `wal_dir`, if there is one. `founder` is the place that its options give
+/// The place of the member whose log is in `wal_dir`, if there is one that says whose it is. `founder` is the place that its options give
 /// it in a new cluster: a founder may have stopped before it had founded anything, and then still needs the members
 /// named there. Any other learns everything from its log and its leader.
 ///
 /// # Errors
-/// When the folder cannot be read.
+/// When it cannot be read: another member's place is no answer to that.
 pub fn kept_place(disk: &dyn Disk, wal_dir: &Path, founder: Option<&Place>) -> io::Result<Option<Place>> {
     let Some(Identity { cluster, member }) = identity_of(disk, wal_dir)? else {
         return Ok(None);

@@ -432,10 +432,7 @@ impl PeerApi for PeerFront {
         let place = self.fetches.clone().try_acquire_owned();
         let place = place.map_err(|_| Status::resource_exhausted("others are fetching the state"))?;
         let parts = snapshot::whole_state(&self.replica).await.map_err(Status::unavailable)?;
-        Ok(Box::pin(parts.map(move |part| {
-            let _held = &place;
-            Ok(part)
-        })))
+        Ok(Box::pin(snapshot::until_stalled(self.log.clock(), parts, place).map(Ok)))
     }
 
     async fn readmit(&self, lost: MemberId, peer_urls: Vec<String>) -> Result<pb::ReadmitResponse, Status> {

@@ -2,10 +2,15 @@
 //!
 //! Neither side ever holds a snapshot whole in memory: chunks are read, sent, checked and written one at a time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
+use tokio::sync::mpsc::channel;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::config::limits;
+use crate::env::{Clock, within};
 use crate::machine::members::MemberKey;
 use crate::machine::persist::Bucket;
 use crate::machine::snapshot::{SnapshotDecoder, SnapshotEncoder, SnapshotFrame};
@@ -53,6 +58,27 @@ pub async fn whole_state(
     let header =
         pb::SnapshotHeader { last: Some(log_id_out(&raft_log_id(applied))), ..pb::SnapshotHeader::default() };
     SnapshotData::Outgoing(reader).into_parts(header, applied)
+}
+
+/// Hands `parts` to whoever takes them, and drops them, and what is `held` for them, when nobody has taken one for
+/// [`limits::FETCH_STALL_MAX`]: the stream ends without its end mark then.
+pub fn until_stalled(
+    clock: Arc<dyn Clock>,
+    parts: impl Stream<Item = pb::SnapshotPart> + Send + 'static,
+    held: impl Send + 'static,
+) -> impl Stream<Item = pb::SnapshotPart> + Send + 'static {
+    let (sender, receiver) = channel(1);
+    tokio::spawn(async move {
+        let mut parts = std::pin::pin!(parts);
+        while let Some(part) = parts.next().await {
+            let taken = within(&*clock, limits::FETCH_STALL_MAX, sender.send(part)).await;
+            if !matches!(taken, Some(Ok(()))) {
+                break;
+            }
+        }
+        drop(held);
+    });
+    ReceiverStream::new(receiver)
 }
 
 /// Where the sender stands.
@@ -176,6 +202,8 @@ impl Receiving {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::pin::Pin;
+    use std::time::Duration;
 
     use prost::Message as _;
 
@@ -227,6 +255,41 @@ mod tests {
         }
         assert!(decoder.is_complete());
         assert!(arrived == records, "{} records of {} arrived as they are", arrived.len(), records.len());
+    }
+
+    /// A clock on which every wait is over at once, or never.
+    struct Stopped {
+        over: bool,
+    }
+
+    impl Clock for Stopped {
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn wall_ms(&self) -> u64 {
+            0
+        }
+
+        fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            if self.over { Box::pin(std::future::ready(())) } else { Box::pin(std::future::pending()) }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_holds_nothing_for_ever() {
+        let parts = || stream::iter((0_u8..9).map(|at| chunk_part(Bytes::copy_from_slice(&[at]))));
+        let (held, gone) = tokio::sync::oneshot::channel::<()>();
+        let taken = until_stalled(Arc::new(Stopped { over: true }), parts(), held);
+        gone.await.unwrap_err();
+        assert_eq!(taken.count().await, 1, "what was on its way when it was given up");
+        let (held, gone) = tokio::sync::oneshot::channel::<()>();
+        let taken = until_stalled(Arc::new(Stopped { over: false }), parts(), held);
+        assert_eq!(taken.collect::<Vec<_>>().await, parts().collect::<Vec<_>>().await);
+        gone.await.unwrap_err();
+        let (held, gone) = tokio::sync::oneshot::channel::<()>();
+        drop(until_stalled(Arc::new(Stopped { over: false }), parts(), held));
+        gone.await.unwrap_err();
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! What is made, and in which order it becomes durable.
 //!
 //! Everything is made in one folder of the data directory, whose presence keeps every member from starting there. When state
-//! and log are durable they are moved to their places, the log first, because a member with a log and no state refuses to
-//! start; then the folder goes. A crash anywhere in between leaves what has to be removed by hand, and says so.
+//! and log are durable they are moved to their places, then the folder goes. A crash anywhere in between leaves what has to be
+//! removed by hand, and says so.
 
 use std::io;
 use std::path::Path;
@@ -13,6 +13,7 @@ use super::founding::make_log;
 use super::source::Source;
 use super::{Order, Origin, RestoreError, Restored, content, etcd};
 use crate::env::{Disk, Env, Lock};
+use crate::machine::load::LoadError;
 use crate::machine::persist::{Bucket, Write};
 use crate::machine::snapshot::SnapshotPair;
 use crate::machine::state::{State, applied_write};
@@ -139,7 +140,10 @@ fn lock_copy(disk: &dyn Disk, file: &Path) -> Result<Option<Box<dyn Lock>>, Rest
 /// Makes state and log in `dir`, durably.
 fn fill(env: &Env, order: &Order, input: &Input, dir: &Path) -> Result<Restored, RestoreError> {
     let engine = make_engine(&*env.disk, order, &input.source, dir)?;
-    let mut state = load(&engine, dir)?;
+    let mut state = load(&engine).map_err(|error| match error {
+        LoadError::Store(error) => error.into(),
+        LoadError::Corrupt { .. } => input.source.wrong(error),
+    })?;
     let mut last = input.source.applied;
     let mut replayed = None;
     if let Some(log) = &input.log {
@@ -157,7 +161,7 @@ fn fill(env: &Env, order: &Order, input: &Input, dir: &Path) -> Result<Restored,
     engine.apply(&writes)?;
     engine.flush()?;
     // What a member will find, and not only what was meant.
-    let found = load(&engine, dir)?;
+    let found = load(&engine).map_err(|error| RestoreError::content(dir, error))?;
     assert!(found.hash() == state.hash(), "what was stored is what was made");
     engine.close()?;
     make_log(env, &wal_dir(dir), order.identity, at)?;
@@ -209,10 +213,10 @@ fn make_engine(
 }
 
 /// The state in `engine`, held against its own sums.
-fn load(engine: &dyn Engine, dir: &Path) -> Result<State, RestoreError> {
-    let reader = engine.reader()?;
+fn load(engine: &dyn Engine) -> Result<State, LoadError<EngineError>> {
+    let reader = engine.reader().map_err(LoadError::Store)?;
     let page = |bucket: Bucket, from: &[u8], limit| -> Result<Vec<(Bytes, Bytes)>, EngineError> {
         reader.page(bucket, from, PageLimit::of(limit))
     };
-    State::load(page).map_err(|error| RestoreError::content(dir, error))
+    State::load(page)
 }

@@ -23,7 +23,7 @@ const SECTOR_BYTES: u64 = 512;
 /// How much is read at once to sum the image up, bytes.
 const CHUNK_BYTES: usize = 1 << 20;
 /// The highest term and index that are believed: what goes on from them needs room.
-const NUMBER_MAX: u64 = 1 << 62;
+pub(super) const NUMBER_MAX: u64 = 1 << 62;
 /// What a visitor of a bucket's pairs may answer.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), RestoreError>;
 

@@ -9,7 +9,8 @@
 //!    Only now does the store use it.
 //!
 //! A crash leaves the old file or the new one under the name that a start looks at, each whole, and neither ahead of the
-//! log. Until the name changes every failure of the new file leaves the member as it was.
+//! log. Until the name changes every failure of the new file leaves the member as it was, and nothing of that file: who asks
+//! for this is short of space.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -74,6 +75,7 @@ impl Store {
         let (rewriting, engine) = loop {
             crate::disturb!("the state is written anew slowly", &*self.env().clock);
             if self.is_closed() {
+                copying.discard().await;
                 return Err(DefragmentError::Stopped);
             }
             if self.noted() > NOTED_CHANGES_MAX {
@@ -138,8 +140,11 @@ impl Store {
         }
         let rewriting = rewriting.carry_over(last, live.clone(), engine.clone()).await?;
         // The planted bug lets the new file lead the log.
-        if !crate::mutant!("defragment-ahead-of-the-log") {
-            self.log_durable(wal).await?;
+        if !crate::mutant!("defragment-ahead-of-the-log")
+            && let Err(error) = self.log_durable(wal).await
+        {
+            rewriting.discard().await;
+            return Err(error.into());
         }
         crate::disturb!("the state is exchanged late", &*self.env().clock);
         let rewriting = rewriting.flush(engine.clone()).await?;

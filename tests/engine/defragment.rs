@@ -10,6 +10,8 @@ use quorate::machine::state::{APPLIED_KEY, applied_write, decode_applied};
 use quorate::storage::defragment::DefragmentError;
 use quorate::storage::engine::{EngineError, EngineKind};
 use quorate::storage::store::Store;
+use quorate::storage::wal::{Vote, WalRecord};
+use quorate::types::Term;
 use quorate_disk::{Arm, Call, Crash, Fault, FaultKind, SimDisk};
 
 use crate::script::{Content, content_of, contents_after, put, read_all};
@@ -176,13 +178,44 @@ async fn a_full_disk_is_an_answer_and_the_member_goes_on() {
     let refused = store.defragment(&place.state, &wal).await;
     assert!(matches!(&refused, Err(DefragmentError::Engine(EngineError::Io { .. }))), "{refused:?}");
     disk.clear_faults();
+    assert!(incoming(&*place.env.disk).is_empty(), "who asked for space has lost none");
     assert_eq!(place.witness.said(), Vec::<String>::new(), "nothing was lost");
     place.apply(&store, BEFORE + 1..=LAST);
     store.flush(&wal).await.unwrap();
     assert_eq!(read(&store), expected(LAST));
     store.defragment(&place.state, &wal).await.unwrap();
     assert_eq!(read(&store), expected(LAST));
-    assert!(incoming(&*disk.mount()).is_empty(), "what the first attempt left is gone");
+    assert!(incoming(&*disk.mount()).is_empty());
+}
+
+#[tokio::test]
+async fn whichever_write_fails_nothing_is_left_but_the_live_file() {
+    let disk = sim_disk(4);
+    let place = place(&disk);
+    let (store, wal) = grown(&place).await;
+    let state = Path::new(ROOT).join("state");
+    let mut refusals = 0;
+    for nth in 1.. {
+        let (call, path, kind) = (Call::Write, Some(state.clone()), FaultKind::NoSpace);
+        disk.inject(Fault { call, path, nth, kind });
+        let done = store.defragment(&place.state, &wal).await;
+        disk.clear_faults();
+        assert_eq!(place.env.disk.list(&state).unwrap(), ["state.redb"], "write {nth}: {done:?}");
+        assert_eq!(read(&store), expected(BEFORE));
+        if done.is_ok() {
+            break;
+        }
+        refusals += 1;
+    }
+    assert!(refusals > 5, "{refusals}");
+    assert_eq!(place.witness.said(), Vec::<String>::new());
+    // Nor when the log fails, just before the new file would take its place.
+    let path = Some(Path::new(ROOT).join("wal"));
+    disk.inject(Fault { call: Call::Sync, path, nth: 1, kind: FaultKind::Eio });
+    let vote = Vote { term: Term(3), voted_for: None, committed: false };
+    wal.append(vec![WalRecord::Vote(vote)], Box::new(drop));
+    store.defragment(&place.state, &wal).await.unwrap_err();
+    assert_eq!(place.env.disk.list(&state).unwrap(), ["state.redb"]);
 }
 
 #[tokio::test]

@@ -13,8 +13,8 @@ use quorate::node::{StartError, repair, wal_dir};
 use quorate::peer::join::{Place as Found, kept_place};
 use quorate::peer::{Dialer, Peers};
 use quorate::storage::engine::EngineKind;
-use quorate::storage::wal::{Identity, Wal, WalOptions};
-use quorate::types::{ClusterId, MemberId};
+use quorate::storage::wal::{Entry, Identity, Recovered, Vote, Wal, WalOptions, WalRecord};
+use quorate::types::{ClusterId, LogId, LogIndex, MemberId, Term};
 
 use crate::cluster::{Place, quick, soon, until};
 use crate::running::{Elsewhere, Running};
@@ -136,6 +136,31 @@ async fn a_rotten_log_is_refused_with_the_commands_to_run_and_repaired_where_tha
     let aside = place.data_dir(3).join("damaged-3");
     assert_eq!(names(&aside), ["state", "wal"]);
     assert_eq!(fs::read(aside.join("wal").join(file.file_name().unwrap())).unwrap(), damaged);
+    stop(others.iter().chain([&back])).await;
+}
+
+/// Not even whose it was can be told: it is a lost log all the same, and no empty directory.
+#[tokio::test]
+async fn a_log_without_a_whole_header_is_refused_untouched_and_repaired_where_that_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
+    let (others, mut lost) = cluster_of(&place, 3).await;
+    lost.remove(0).end();
+    place.unlocked(3).await;
+    let log = wal_dir(&place.data_dir(3));
+    let segments = names(&log).into_iter().filter(|name| name.ends_with(".wal"));
+    segments.for_each(|name| flip(&log.join(name), [9, PAGE + 9].into_iter()));
+    assert_eq!(kept_place(&*Env::real().unwrap().disk, &log, None).unwrap(), None);
+
+    let before = names(&place.data_dir(3));
+    let refused = Running::start(place.config(3)).await.err().unwrap();
+    let StartError::LogLost { why, .. } = &refused else { panic!("{refused}") };
+    assert!(matches!(**why, StartError::Wal(_)), "{refused}");
+    assert_eq!(names(&place.data_dir(3)), before, "nothing was touched");
+
+    let back = Running::start(repairing(place.config(3))).await.unwrap();
+    is_back(&back, &others, &[3]).await;
+    assert_eq!(names(&place.data_dir(3)), ["damaged-3", "repair.lock", "state", "wal"]);
     stop(others.iter().chain([&back])).await;
 }
 
@@ -389,10 +414,7 @@ async fn a_rotten_engine_is_built_anew_from_the_log_or_from_a_peer() {
         }
         rotten.remove(0).end();
         place.unlocked(3).await;
-        let env = Env::real().unwrap();
-        let log = wal_dir(&place.data_dir(3));
-        let (log, recovered) = Wal::open(env.disk, &log, LOST, WalOptions::default(), env.entropy).unwrap();
-        drop(log);
+        let (_, recovered) = log_of(&place, 3, LOST);
         assert_eq!(recovered.purged.is_some(), purges, "the log has everything, or not any more");
         rot_the_engine(&place, 3);
         // No leave is needed: nothing that was promised is lost.
@@ -403,6 +425,101 @@ async fn a_rotten_engine_is_built_anew_from_the_log_or_from_a_peer() {
         assert_eq!(back.member.status().hash.1, others[0].member.status().hash.1);
         stop(others.iter().chain([&back])).await;
     }
+}
+
+/// Who has joined knows nobody by its log, and one of two has no quorum alone that could say who belongs to the cluster.
+#[tokio::test]
+async fn a_joiner_builds_its_engine_anew_from_a_peer_that_has_no_quorum_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 2, EngineKind::Redb, purging());
+    let first = Running::alone(&place).await;
+    let added = first.add(&place, 2, false).await.unwrap().member.unwrap().id;
+    let config = place.joiner(2).await.unwrap();
+    let seeds = vec![format!("http://{}", place.addresses[0])];
+    let config = MemberConfig { members: Vec::new(), seeds, ..config };
+    let second = Elsewhere::start(config.clone());
+    until("its vote", || first.member.voters()[0].contains(&MemberId(added)).then_some(())).await;
+    for key in 0..120 {
+        first.put(&format!("key-{key}")).await.unwrap();
+    }
+    second.end();
+    place.unlocked(2).await;
+    let lost = Identity { cluster: config.cluster, member: config.member };
+    assert!(log_of(&place, 2, lost).1.purged.is_some(), "the log has not everything any more");
+    rot_the_engine(&place, 2);
+    let back = Running::start(config).await.unwrap();
+    assert_eq!(back.id(), added);
+    is_back(&back, std::slice::from_ref(&first), &[]).await;
+    stop([&first, &back]).await;
+}
+
+/// Opens a member's log, as nobody does while it runs.
+fn log_of(place: &Place, number: usize, identity: Identity) -> (Wal, Recovered) {
+    let (env, dir) = (Env::real().unwrap(), wal_dir(&place.data_dir(number)));
+    Wal::open(env.disk, &dir, identity, WalOptions::default(), env.entropy).unwrap()
+}
+
+/// A leader of a later term gave it an entry and was heard of no more. That its log ends before the peer's state, and in a
+/// later term than that, must not keep it from going on.
+#[tokio::test]
+async fn a_log_that_ends_before_the_state_of_a_peer_is_forgotten_with_all_that_only_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 3, EngineKind::Redb, purging());
+    let (others, mut rotten) = cluster_of(&place, 3).await;
+    for key in 0..120 {
+        others[0].put(&format!("key-{key}")).await.unwrap();
+    }
+    rotten.remove(0).end();
+    place.unlocked(3).await;
+    let (mut log, recovered) = log_of(&place, 3, LOST);
+    assert!(recovered.purged.is_some());
+    let last = recovered.reach().last.unwrap();
+    let term = Term(recovered.vote.unwrap().term.0 + 1);
+    let log_id = LogId { term, index: LogIndex(last.index.0 + 1) };
+    let vote = Vote { term, voted_for: Some(MemberId(1)), committed: true };
+    let entry = Entry { log_id, payload: recovered.entries.last().unwrap().payload.clone() };
+    log.commit(&[WalRecord::Vote(vote), WalRecord::Entry(entry)], None).unwrap();
+    drop(log);
+    for key in 0..60 {
+        others[0].put(&format!("after-{key}")).await.unwrap();
+    }
+    rot_the_engine(&place, 3);
+    let back = Running::start(place.config(3)).await.unwrap();
+    is_back(&back, &others, &[]).await;
+    assert_eq!(back.told.0.lock().unwrap().as_slice(), <[String; 0]>::default());
+    stop(others.iter().chain([&back])).await;
+}
+
+/// What a log has lost its owner may still have: an older copy of it, in its place by mistake, is not written over.
+#[tokio::test]
+async fn a_log_that_is_behind_its_engine_is_refused_and_left_as_it_was_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 1, EngineKind::Redb, quick());
+    let data = place.data_dir(1);
+    let (older, mixed) = (dir.path().join("older"), dir.path().join("mixed"));
+    let before = Elsewhere::start(place.founder());
+    until("its state", || data.join("state/state.redb").exists().then_some(())).await;
+    before.end();
+    place.unlocked(1).await;
+    copy_dir(&wal_dir(&data), &older);
+    let alone = Running::alone(&place).await;
+    for key in 0..20 {
+        alone.put(&format!("key-{key}")).await.unwrap();
+    }
+    alone.member.stop().await;
+    copy_dir(&data, &mixed);
+    fs::remove_dir_all(wal_dir(&mixed)).unwrap();
+    copy_dir(&older, &wal_dir(&mixed));
+    let content = || {
+        let log = wal_dir(&mixed);
+        names(&log).into_iter().map(|name| (name.clone(), fs::read(log.join(name)).unwrap())).collect()
+    };
+    let before: Vec<(String, Vec<u8>)> = content();
+    let refused =
+        Running::start(MemberConfig { data_dir: mixed.clone(), ..place.founder() }).await.err().unwrap();
+    let StartError::LogLost { why, .. } = &refused else { panic!("{refused}") };
+    assert!(matches!(**why, StartError::LogBehind { .. }), "{refused}");
+    assert!(content() == before, "nothing of the log was touched");
 }
 
 #[tokio::test]

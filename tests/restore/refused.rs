@@ -54,6 +54,7 @@ fn a_history_that_no_store_wrote_is_refused() {
     ] {
         let line = refusal(&image.bytes());
         assert!(line.contains(want), "want {want:?}, found {line:?}");
+        assert!(line.starts_with("/backup/"), "it names the image: {line}");
     }
 }
 

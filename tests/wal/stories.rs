@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quorate::env::Disk;
-use quorate::storage::wal::{Identity, Wal, WalError, WalOptions, WalRecord};
+use quorate::storage::wal::{Identity, Wal, WalError, WalOptions, WalRecord, identity_of};
 use quorate::types::{ClusterId, Incarnation, MemberId};
 use quorate_disk::{Config, SimDisk};
 
@@ -32,6 +32,34 @@ fn a_folder_in_which_creation_never_finished_holds_no_log() {
     let mounted = disk.mount();
     mounted.create_dir_all(&dir()).unwrap();
     assert!(!Wal::exists(mounted.as_ref(), &dir()).unwrap());
+}
+
+/// Who finds no log founds a cluster, or votes once more: what cannot be read, or is rotten, is none the less there.
+#[test]
+fn a_log_that_does_not_say_whose_it_is_is_not_taken_for_none() {
+    const BLOCK: u64 = 4096;
+    let disk = SimDisk::new(Config::new(1));
+    let mounted = disk.mount();
+    let whose = || identity_of(mounted.as_ref(), &dir()).map_err(|error| error.to_string());
+    assert_eq!(whose(), Ok(None), "no folder");
+    drop(open_on(&disk, IDENTITY).unwrap());
+    let mounted = disk.mount();
+    let whose = || identity_of(mounted.as_ref(), &dir()).map_err(|error| error.to_string());
+    let segment = dir().join("0000000000000001.wal");
+    assert_eq!(whose(), Ok(Some(IDENTITY)));
+    disk.corrupt(&segment, 0, &[0xff; 100]).unwrap();
+    assert_eq!(whose(), Ok(Some(IDENTITY)), "there is another copy");
+    disk.make_unreadable(&segment, BLOCK, BLOCK).unwrap();
+    let error = whose().unwrap_err();
+    assert!(error.starts_with("0000000000000001.wal: "), "{error}");
+    disk.mend();
+    assert_eq!(whose(), Ok(Some(IDENTITY)), "the owner has put it right");
+    for offset in [0, BLOCK] {
+        disk.corrupt(&segment, offset, &[0xff; 100]).unwrap();
+    }
+    assert_eq!(whose(), Ok(None));
+    assert!(Wal::exists(mounted.as_ref(), &dir()).unwrap());
+    assert!(open_on(&disk, IDENTITY).unwrap_err().is_damage());
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn tell_of_log(restored: &Restored) {
         eprintln!("the last {} of them are not known to be committed: they count", replayed.beyond_commit);
     }
     if let Some(place) = &replayed.torn {
-        eprintln!("its log ends in a write that was torn, and was never acknowledged: {place}");
+        eprintln!("its log ends in a write that was torn, which does not count: {place}");
     }
 }
 

@@ -6,9 +6,12 @@
 //! own; a file begins with one that states what it was at the end of the file before.
 //!
 //! Everything is read once to check it and to learn which entry stands where: one that comes later at an index takes away what
-//! stood there and behind it. Contents are read again when they are needed, so the log is never whole in memory. What is bad
-//! at the very end of the last file and has a sector of zeros, or is cut off, was torn while it was written; anything else
-//! bad is refused.
+//! stood there and behind it. Contents are read again when they are needed, so the log is never whole in memory.
+//!
+//! A record of the last file that is bad was torn while it was written, if the file ends within it, or if it has a sector of
+//! zeros; if, either way, there is nothing but zeros behind it; and if the length in its frame is the one that the record
+//! itself comes to, as far as that was written. Anything else bad is damage: what stands behind it may have been
+//! acknowledged, and nothing is restored without it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::decode_varint;
 
 use crate::env::{Disk, File, OpenMode};
 use crate::restore::RestoreError;
@@ -35,6 +39,13 @@ const FRAME_HEAD_BYTES: u64 = 8;
 const SECTOR_BYTES: u64 = 512;
 /// The largest record that is believed, bytes.
 const RECORD_BYTES_MAX: u64 = 1 << 30;
+/// Bytes within which a record says how long its content is.
+const RECORD_HEAD_BYTES_MAX: usize = 16;
+/// Bytes read at once where nothing should be.
+const BLANK_BYTES: u64 = 1 << 16;
+
+/// What to do without this log.
+const ADVICE: &str = "take an image instead, from a running member: etcdctl snapshot save";
 
 /// A record of the log.
 #[derive(Clone, PartialEq, Message)]
@@ -96,11 +107,12 @@ pub struct Files {
 
 /// What stands at a place of a file.
 enum Frame {
+    /// A record, and where the frame behind it begins.
     Record(Vec<u8>, u64),
     /// Nothing more.
     End,
-    /// Its end is missing.
-    Cut,
+    /// Its end is missing: how many bytes the record should have, and the first of those that are there.
+    Cut(u64, Vec<u8>),
 }
 
 impl Files {
@@ -161,24 +173,28 @@ impl Files {
     fn file(&mut self, number: usize, applied: LogIndex) -> Result<(), RestoreError> {
         let is_last = number.saturating_add(1) == self.files.len();
         let Some((path, file)) = self.files.get(number).cloned() else { return Ok(()) };
-        let damaged =
-            |at: u64, what: &str| RestoreError::content(&path, format!("damaged at offset {at}: {what}"));
+        let unreadable = |error| RestoreError::unreadable(&path, error);
+        let damaged = |at: u64, what: &str| {
+            RestoreError::content(&path, format!("damaged at offset {at}: {what}: {ADVICE}"))
+        };
         let mut at = 0;
         loop {
-            let frame = frame(&*file, at).map_err(|error| RestoreError::unreadable(&path, error))?;
-            let (bytes, next) = match frame {
+            let (bytes, next) = match frame(&*file, at).map_err(unreadable)? {
+                Frame::End if is_last && !is_blank(&*file, at).map_err(unreadable)? => {
+                    return Err(damaged(at, "it ends there, and something stands behind"));
+                }
                 Frame::End => return Ok(()),
-                Frame::Cut if is_last => {
+                Frame::Cut(bytes, begin) if is_last && may_have(&begin, bytes) => {
                     self.torn = Some(format!("{} at offset {at}", path.display()));
                     return Ok(());
                 }
-                Frame::Cut => return Err(damaged(at, "the file ends within a record")),
+                Frame::Cut(..) => return Err(damaged(at, "the file ends within a record")),
                 Frame::Record(bytes, next) => (bytes, next),
             };
             let content = at.saturating_add(FRAME_HEAD_BYTES);
             let place = Place { file: number, offset: content, bytes: bytes.len() };
             if let Err(what) = self.record(&bytes, place, applied) {
-                if is_last && is_torn(&bytes, content) {
+                if is_last && is_torn(&bytes, content) && is_blank(&*file, next).map_err(unreadable)? {
                     self.torn = Some(format!("{} at offset {at}", path.display()));
                     return Ok(());
                 }
@@ -223,16 +239,17 @@ impl Files {
 
     /// Whether the entries follow the state without a gap.
     fn complete(&self, applied: LogIndex) -> Result<(), RestoreError> {
-        let how = "take an image instead, from a running member: etcdctl snapshot save";
         for (index, expected) in self.entries.keys().zip(applied.0.saturating_add(1)..) {
             if *index != expected {
-                return Err(self.wrong(format!("entry {expected}, which its state lacks, is missing: {how}")));
+                return Err(
+                    self.wrong(format!("entry {expected}, which its state lacks, is missing: {ADVICE}"))
+                );
             }
         }
         let last = self.entries.last_key_value().map_or(applied.0, |(index, _)| *index);
         if self.commit > last {
             let commit = self.commit;
-            return Err(self.wrong(format!("it ends at entry {last}, but {commit} was committed: {how}")));
+            return Err(self.wrong(format!("it ends at entry {last}, but {commit} was committed: {ADVICE}")));
         }
         Ok(())
     }
@@ -249,7 +266,8 @@ fn frame(file: &dyn File, at: u64) -> std::io::Result<Frame> {
     let len = file.len()?;
     let content = at.saturating_add(FRAME_HEAD_BYTES);
     if content > len {
-        return Ok(Frame::End);
+        let is_over = is_blank(file, at)?;
+        return Ok(if is_over { Frame::End } else { Frame::Cut(0, Vec::new()) });
     }
     let mut head = [0; 8];
     file.read_at(at, &mut head)?;
@@ -260,22 +278,63 @@ fn frame(file: &dyn File, at: u64) -> std::io::Result<Frame> {
     let bytes = head & (u64::MAX >> 8);
     let padding = if head >> 63 == 1 { (head >> 56) & 7 } else { 0 };
     let next = content.saturating_add(bytes).saturating_add(padding);
-    if next > len || bytes > RECORD_BYTES_MAX {
-        return Ok(Frame::Cut);
-    }
-    let mut record = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
+    let is_cut = next > len || bytes > RECORD_BYTES_MAX;
+    let there = if is_cut { bytes.min(len.saturating_sub(content)).min(SECTOR_BYTES) } else { bytes };
+    let mut record = vec![0; usize::try_from(there).unwrap_or(usize::MAX)];
     file.read_at(content, &mut record)?;
-    Ok(Frame::Record(record, next))
+    Ok(if is_cut { Frame::Cut(bytes, record) } else { Frame::Record(record, next) })
 }
 
-/// Whether a sector of the bytes, which begin at `offset`, was never written.
+/// Whether a file holds nothing but zeros from `at` on.
+fn is_blank(file: &dyn File, at: u64) -> std::io::Result<bool> {
+    let (mut at, len) = (at, file.len()?);
+    while at < len {
+        let mut bytes = vec![0; usize::try_from(BLANK_BYTES.min(len.saturating_sub(at))).unwrap_or(0)];
+        file.read_at(at, &mut bytes)?;
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        at = at.saturating_add(BLANK_BYTES);
+    }
+    Ok(true)
+}
+
+/// Whether a record that begins like this may have so many bytes, by what it says itself. One that ends before it says so
+/// may.
+fn may_have(begin: &[u8], bytes: u64) -> bool {
+    let Some(head) = begin.get(..RECORD_HEAD_BYTES_MAX) else { return true };
+    stated_bytes(head) == Some(bytes)
+}
+
+/// How many bytes a record has, by its head: the length of its content, which is the last of it.
+fn stated_bytes(head: &[u8]) -> Option<u64> {
+    let mut rest = head;
+    let mut number = |tag: u64| {
+        let key = decode_varint(&mut rest).ok()?;
+        let number = decode_varint(&mut rest).ok()?;
+        (key >> 3 == tag).then_some(number)
+    };
+    number(1)?;
+    number(2)?;
+    let content = number(3)?;
+    u64::try_from(head.len().saturating_sub(rest.len())).ok()?.checked_add(content)
+}
+
+/// Whether a sector of the bytes, which begin at `offset`, was never written, and what was written bears out how many they
+/// are.
 fn is_torn(bytes: &[u8], offset: u64) -> bool {
     let first = usize::try_from(SECTOR_BYTES.saturating_sub(offset % SECTOR_BYTES)).unwrap_or(usize::MAX);
     let (first, rest) = bytes.split_at(first.min(bytes.len()));
     let sectors = rest.chunks(usize::try_from(SECTOR_BYTES).unwrap_or(usize::MAX));
-    std::iter::once(first)
-        .chain(sectors)
-        .any(|sector| !sector.is_empty() && sector.iter().all(|byte| *byte == 0))
+    let mut written = 0_usize;
+    for sector in std::iter::once(first).chain(sectors) {
+        if !sector.is_empty() && sector.iter().all(|byte| *byte == 0) {
+            let begin = bytes.get(..written).unwrap_or(bytes);
+            return u64::try_from(bytes.len()).is_ok_and(|len| may_have(begin, len));
+        }
+        written = written.saturating_add(sector.len());
+    }
+    false
 }
 
 #[cfg(test)]
@@ -391,6 +450,13 @@ pub(super) mod tests {
             let (entries, _, is_torn) = read(&[bytes], 0).unwrap();
             assert_eq!((entries, is_torn), (without.0.clone(), true), "{what}");
         }
+        // Files are made longer than they need be; a head cut short is torn too.
+        let begun = [&log().bytes[..], &[9, 0, 0]].concat();
+        let torn_within = [&torn[..], &[0; 3_000]].concat();
+        for (what, bytes) in [("a piece of a head", begun), ("a longer file", torn_within)] {
+            let (entries, _, is_torn) = read(&[bytes], 0).unwrap();
+            assert_eq!((entries, is_torn), (without.0.clone(), true), "{what}");
+        }
         // Anything else is damage, and so is a tear that something follows.
         let mut flipped = whole.bytes.clone();
         flipped[begin + 700] ^= 1;
@@ -399,5 +465,44 @@ pub(super) mod tests {
         assert!(read(&[torn, after.bytes.clone()], 0).unwrap_err().contains("its checksum is wrong"));
         let cut = whole.bytes[..begin + 700].to_vec();
         assert!(read(&[cut, after.bytes], 0).unwrap_err().contains("the file ends within a record"));
+    }
+
+    /// Whatever is bad with one entry, those behind it were acknowledged: without them nothing is restored.
+    #[test]
+    fn damage_with_entries_behind_it_is_no_end() {
+        let zeros = "\0".repeat(1_500);
+        let before = log();
+        let behind = log().entry(2, 4, &zeros).entry(2, 5, "e").commit(5);
+        let begin = before.bytes.len();
+        let kept = read(std::slice::from_ref(&behind.bytes), 0).unwrap();
+        assert_eq!((kept.0.len(), kept.1, kept.2), (5, 0, false));
+        let flip = |at: usize, bit: u8| {
+            let mut bytes = behind.bytes.clone();
+            bytes[at] ^= bit;
+            bytes
+        };
+        let mut headless = behind.bytes.clone();
+        headless[begin..begin + 8].fill(0);
+        // How much longer the file is than it need be decides where a length that is too large ends.
+        for spare in [0, 1_000, 1 << 17] {
+            for (what, bytes) in [
+                ("a length of a few bytes less", flip(begin, 1 << 2)),
+                ("a length of 64 KiB more", flip(begin + 2, 1)),
+                ("a length of 64 MiB more", flip(begin + 3, 1 << 2)),
+                ("a length of 1 TiB more", flip(begin + 5, 1)),
+                ("a bit of its value", flip(begin + 700, 1)),
+                ("a bit of its checksum", flip(begin + 8 + 4, 1)),
+                ("no head", headless.clone()),
+            ] {
+                let bytes = [&bytes[..], &vec![0; spare]].concat();
+                let refused = read(&[bytes], 0).unwrap_err();
+                assert!(
+                    refused.contains(&format!(".wal: damaged at offset {begin}: "))
+                        && refused
+                            .ends_with("take an image instead, from a running member: etcdctl snapshot save"),
+                    "{what}, {spare}: {refused}"
+                );
+            }
+        }
     }
 }

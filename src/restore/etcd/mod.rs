@@ -21,6 +21,7 @@ use self::files::Files;
 use self::records::EngineRecords;
 use self::request::Asked;
 use super::RestoreError;
+use super::source::NUMBER_MAX;
 use crate::env::{Disk, Lock};
 use crate::machine::Overlay;
 use crate::machine::state::{State, applied_write};
@@ -118,6 +119,9 @@ impl Log {
                 if at <= done.upto {
                     return Err(failed(format!("it does not follow {}", done.upto)));
                 }
+                if at.term.0 > NUMBER_MAX || at.index.0 > NUMBER_MAX {
+                    return Err(failed("nothing could go on from there".to_owned()));
+                }
                 bytes = bytes.saturating_add(entry.data.len());
                 (count, done.upto) = (count + 1, at);
                 let asked =
@@ -175,6 +179,8 @@ mod tests {
         assert_eq!((done.entries, done.beyond_commit, done.upto), (2, 1, id(3, 6)));
         let refused = carried_out(log(), id(9, 4)).unwrap_err();
         assert!(refused.ends_with("entry T2-5: it does not follow T9-4"), "{refused}");
+        let endless = carried_out(Made::default().entry(u64::MAX, 5, ""), id(2, 4)).unwrap_err();
+        assert!(endless.ends_with("nothing could go on from there"), "{endless}");
         let garbage = carried_out(log().entry(3, 7, "no request"), id(2, 4)).unwrap_err();
         assert!(garbage.contains("entry T3-7: "), "{garbage}");
     }

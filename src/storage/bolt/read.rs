@@ -16,6 +16,9 @@ use crate::env::File;
 /// The page sizes that bbolt uses: the systems' own.
 const PAGE_SIZES: [u64; 6] = [4_096, 8_192, 16_384, 32_768, 65_536, 1_024];
 
+/// Said of a page whose tree leads to some page more than once.
+const TOO_MANY: &str = "its tree has more pages than the file";
+
 /// Why a file is no bbolt file, or not a whole one.
 #[derive(Debug, thiserror::Error)]
 pub enum BoltError {
@@ -47,7 +50,6 @@ pub type Visit<'a, E> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), E>;
 #[derive(Debug)]
 pub struct BoltFile {
     file: Arc<dyn File>,
-    file_bytes: u64,
     page_bytes: u64,
     root: u64,
     pages: u64,
@@ -56,6 +58,7 @@ pub struct BoltFile {
 /// How far a walk through a tree has come.
 #[derive(Default)]
 struct Walked {
+    /// Pages that were read, with all that they span.
     pages: u64,
     last_key: Option<Vec<u8>>,
 }
@@ -101,10 +104,12 @@ impl BoltFile {
         let newest = first.into_iter().chain(second).max_by_key(|meta| meta.txid);
         let Meta { page_bytes, root, pages, .. } = newest.ok_or(BoltError::NoMeta)?;
         let file_bytes = file.len().map_err(|source| BoltError::Io { page: 0, source })?;
-        Ok(BoltFile { file, file_bytes, page_bytes, root, pages })
+        // Nor is it believed how many pages there are.
+        let pages = pages.min(file_bytes.checked_div(page_bytes).unwrap_or(0));
+        Ok(BoltFile { file, page_bytes, root, pages })
     }
 
-    /// Bytes of the pages that the file says it has.
+    /// Bytes of the pages that the file says it has, as far as it has them.
     pub fn bytes(&self) -> u64 {
         self.pages.saturating_mul(self.page_bytes)
     }
@@ -165,16 +170,17 @@ impl BoltFile {
         // Pages to visit, the next one last: deep trees need no deep stack.
         let mut ahead = vec![number];
         while let Some(number) = ahead.pop() {
-            walked.pages = walked.pages.saturating_add(1);
-            if walked.pages > self.pages {
-                return Err(self.damaged(number, "its tree has more pages than the file").into());
-            }
-            let page = self.page(number)?;
+            let page = self.page(number, self.pages.saturating_sub(walked.pages))?;
+            walked.pages = walked.pages.saturating_add(page.overflow()).saturating_add(1);
             match page.kind() {
                 KIND_BRANCH => {
                     let children: Option<Vec<u64>> = (0..page.count()).map(|nth| page.child(nth)).collect();
                     let children = children.ok_or(self.damaged(number, "a child reaches beyond it"))?;
                     ahead.extend(children.into_iter().rev());
+                    let to_come = u64::try_from(ahead.len()).unwrap_or(u64::MAX);
+                    if walked.pages.saturating_add(to_come) > self.pages {
+                        return Err(self.damaged(number, TOO_MANY).into());
+                    }
                 }
                 KIND_LEAF => page.each(walked, visit)?,
                 _ => return Err(self.damaged(number, "it belongs to no tree").into()),
@@ -183,8 +189,8 @@ impl BoltFile {
         Ok(())
     }
 
-    /// Reads a page, with all that it spans.
-    fn page(&self, number: u64) -> Result<Page, BoltError> {
+    /// Reads a page, with all that it spans, which may be no more than `pages_max` pages.
+    fn page(&self, number: u64, pages_max: u64) -> Result<Page, BoltError> {
         if number < 2 || number >= self.pages {
             return Err(self.damaged(number, "it is outside of the file"));
         }
@@ -193,17 +199,17 @@ impl BoltFile {
             return Err(self.damaged(number, "it bears another number"));
         }
         match first.overflow() {
+            more if number.saturating_add(more) >= self.pages => {
+                Err(self.damaged(number, "it spans more than the file"))
+            }
+            more if more >= pages_max => Err(self.damaged(number, TOO_MANY)),
             0 => Ok(first),
-            more if number.saturating_add(more) < self.pages => self.read(number, more.saturating_add(1)),
-            _ => Err(self.damaged(number, "it spans more than the file")),
+            more => self.read(number, more.saturating_add(1)),
         }
     }
 
     fn read(&self, number: u64, pages: u64) -> Result<Page, BoltError> {
         let (at, len) = (number.saturating_mul(self.page_bytes), pages.saturating_mul(self.page_bytes));
-        if at.saturating_add(len) > self.file_bytes {
-            return Err(self.damaged(number, "the file ends before it does"));
-        }
         let len = usize::try_from(len).map_err(|_| self.damaged(number, "it is larger than memory"))?;
         let mut bytes = vec![0; len];
         let read = self.file.read_at(at, &mut bytes);

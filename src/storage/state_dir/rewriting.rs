@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +21,9 @@ use crate::storage::engine::{Engine, EngineError, EngineKind, PageLimit, Reader,
 const PAGE: PageLimit = PageLimit { pairs_max: 512, bytes_max: 1 << 20 };
 /// Changes that are carried over at once.
 const CHANGES_PER_STEP: usize = 512;
+
+/// Said of a file that cannot be removed.
+const LEFT: &str = "an unfinished copy of the state is left to the next start";
 
 /// A file under construction.
 pub struct Rewriting {
@@ -49,6 +52,14 @@ pub enum Step {
 }
 
 impl StateDir {
+    /// Removes a file that was begun, if it is there, and the space that it takes with it.
+    fn remove_begun(&self, file: &Path) {
+        match self.env.disk.remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!(%error, "{LEFT}"),
+            _ => {}
+        }
+    }
+
     /// Begins to write what `view` sees anew.
     ///
     /// # Errors
@@ -130,12 +141,14 @@ impl Copying {
 }
 
 impl Rewriting {
+    /// Has the worker do something with the file, which goes when that fails.
     async fn job<T: Send + 'static>(
         self,
         job: impl FnOnce(Rewriting) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, EngineError> {
         let (worker, path) = (self.worker.clone(), self.path.display().to_string());
-        let done = run(&*worker, move || job(self)).await;
+        let (place, file) = (self.place.clone(), self.path.clone());
+        let done = run(&*worker, move || job(self).inspect_err(|_| place.remove_begun(&file))).await;
         done.map_err(|source| EngineError::Io { path, source })?
     }
 
@@ -207,15 +220,12 @@ impl Rewriting {
     pub async fn discard(self) {
         let removed = self
             .job(|rewriting| {
-                let place = &rewriting.place;
-                match place.env.disk.remove_file(&rewriting.path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(place.failed(error)),
-                    _ => Ok(()),
-                }
+                rewriting.place.remove_begun(&rewriting.path);
+                Ok(())
             })
             .await;
         if let Err(error) = removed {
-            tracing::warn!(%error, "an unfinished copy of the state is left to the next start");
+            tracing::warn!(%error, "{LEFT}");
         }
     }
 }

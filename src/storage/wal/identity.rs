@@ -10,25 +10,47 @@ use super::record::Identity;
 use crate::env::{Disk, OpenMode};
 
 /// Whose log stands in `dir`: what the first readable header of any segment says. `None` when there is no folder, no
-/// segment, or no header that can be read; to judge the log is the work of [`super::Wal::open`].
+/// segment, or no header that is whole; whether there is a log is asked of [`super::Wal::exists`], and to judge it is the
+/// work of [`super::Wal::open`].
 ///
 /// # Errors
-/// When the folder cannot be listed.
+/// When the folder cannot be listed; when no header says whose the log is, and one could not be read: it may say so another
+/// time.
 pub fn identity_of(disk: &dyn Disk, dir: &Path) -> io::Result<Option<Identity>> {
     let names = match disk.list(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         listed => listed?,
     };
-    let identity = |name: &String| {
-        let file = disk.open(&dir.join(name), OpenMode::Read).ok()?;
-        HEADER_OFFSETS.iter().find_map(|offset| {
-            let mut block = vec![0; BLOCK_LEN];
-            file.read_at(*offset, &mut block).ok()?;
-            match SegmentHeader::decode(&block) {
-                HeaderRead::Valid(header) => Some(header.identity),
-                HeaderRead::Newer(_) | HeaderRead::Bad => None,
+    let mut failed = None;
+    for name in names.iter().filter(|name| segment_of_name(name).is_some()) {
+        match in_segment(disk, &dir.join(name)) {
+            Ok(Some(identity)) => return Ok(Some(identity)),
+            Ok(None) => {}
+            Err(error) => failed = failed.or(Some(io::Error::new(error.kind(), format!("{name}: {error}")))),
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
+
+/// What the headers of one segment say.
+fn in_segment(disk: &dyn Disk, path: &Path) -> io::Result<Option<Identity>> {
+    let file = disk.open(path, OpenMode::Read)?;
+    let mut failed = None;
+    for offset in HEADER_OFFSETS {
+        let mut block = vec![0; BLOCK_LEN];
+        match file.read_at(offset, &mut block) {
+            Ok(()) => {}
+            // It is cut short, and that stays so.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => continue,
+            Err(error) => {
+                failed = Some(error);
+                continue;
             }
-        })
-    };
-    Ok(names.iter().filter(|name| segment_of_name(name).is_some()).find_map(identity))
+        }
+        match SegmentHeader::decode(&block) {
+            HeaderRead::Valid(header) => return Ok(Some(header.identity)),
+            HeaderRead::Newer(_) | HeaderRead::Bad => {}
+        }
+    }
+    failed.map_or(Ok(None), Err)
 }

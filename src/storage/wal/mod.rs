@@ -52,6 +52,6 @@ pub use group::{COMMIT_BYTES_MAX, COMMIT_REQUESTS_MAX, Done, SEAL_AFTER, WalHand
 pub use identity::identity_of;
 pub use inspect::{Inspected, inspect};
 pub use record::{Entry, Identity, Vote, WalRecord};
-pub use recovery::{Recovered, TornTail};
+pub use recovery::{Reach, ReadLog, Recovered, TornTail};
 pub use recycle::{Spare, SparePlan};
 pub use writer::{Durable, Wal, WalOptions};

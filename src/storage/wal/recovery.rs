@@ -3,6 +3,8 @@
 //! Recovery never appends to a segment that it finds. It always puts a fresh one behind, whose checkpoint states
 //! where the found one ends, and rewrites into it whatever was read but is not known to be durable: bytes read
 //! at start may sit in the page cache of a process that was killed, or be marked clean after a sync that failed.
+//! Reading and writing are two steps, so that a log can be held against what must not be ahead of it first: one that turns
+//! out to have lost something is left as it was found.
 //! The fresh segment is complete before it gets its name, so a crash at any step of this leaves either the log
 //! as it was or the log as it will be, and recovery simply runs again.
 
@@ -50,6 +52,23 @@ pub struct Recovered {
     pub torn_tail: Option<TornTail>,
 }
 
+/// From where to where a log reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Everything up to here is forgotten.
+    pub purged: Option<LogId>,
+    /// The last entry; `purged` when none is behind it.
+    pub last: Option<LogId>,
+}
+
+impl Recovered {
+    /// From where to where the log reaches.
+    pub fn reach(&self) -> Reach {
+        let last = self.entries.last().map(|entry| entry.log_id).or(self.purged);
+        Reach { purged: self.purged, last }
+    }
+}
+
 impl Wal {
     /// Whether a log stands in `dir`. A folder in which creation never finished holds none.
     ///
@@ -71,6 +90,21 @@ impl Wal {
         options: WalOptions,
         entropy: Arc<dyn Entropy>,
     ) -> Result<(Wal, Recovered), WalError> {
+        Wal::read(disk, dir, identity, options, entropy)?.begin()
+    }
+
+    /// Reads the log in `dir`, whose lock it takes; a folder that is absent is made. Of a log that is there nothing is
+    /// written before [`ReadLog::begin`].
+    ///
+    /// # Errors
+    /// See [`WalError`].
+    pub fn read(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        identity: Identity,
+        options: WalOptions,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<ReadLog, WalError> {
         let bytes = options.segment_bytes;
         if bytes < SEGMENT_BYTES_MIN || !bytes.is_multiple_of(BLOCK_BYTES) {
             let what = format!(
@@ -83,8 +117,35 @@ impl Wal {
         let names = reading.dir.list()?;
         let layout = reading.find(names.iter().filter_map(|name| segment_of_name(name)))?;
         let history = reading.read(&layout.chain)?;
-        let spares = Spares::begin(&reading.dir, &names, options.segment_bytes, options.prepared_segments)?;
+        let history = history.unwrap_or_else(|| History::none(options.segment_bytes));
         let opening = Opening { reading, lock, options, entropy: Salts(entropy) };
+        Ok(ReadLog { opening, names, layout, history })
+    }
+}
+
+/// A log that was read, and is as it was found. Dropped, it lets go of the folder.
+pub struct ReadLog {
+    opening: Opening,
+    names: Vec<String>,
+    layout: Layout,
+    history: History,
+}
+
+impl ReadLog {
+    /// From where to where the log reaches, as far as it could be read: not all of that need be durable yet.
+    pub fn reach(&self) -> Reach {
+        let state = &self.history.replay.state;
+        Reach { purged: state.purged, last: state.last }
+    }
+
+    /// Makes what was read durable, and opens the log behind it.
+    ///
+    /// # Errors
+    /// See [`WalError`].
+    pub fn begin(self) -> Result<(Wal, Recovered), WalError> {
+        let ReadLog { opening, names, layout, history } = self;
+        let WalOptions { segment_bytes, prepared_segments } = opening.options;
+        let spares = Spares::begin(&opening.reading.dir, &names, segment_bytes, prepared_segments)?;
         opening.begin(history, &layout, spares)
     }
 }
@@ -100,11 +161,10 @@ impl Opening {
     /// Puts a fresh segment behind what was found and opens the log on it.
     fn begin(
         self,
-        history: Option<History>,
+        mut history: History,
         layout: &Layout,
         mut spares: Spares,
     ) -> Result<(Wal, Recovered), WalError> {
-        let mut history = history.unwrap_or_else(|| History::none(self.options.segment_bytes));
         let mut before = history.replay.incarnation;
         if !crate::mutant!("wal-incarnation-passed-over") {
             before = before.max(layout.incarnation);

@@ -17,7 +17,7 @@ use crate::env::Disk;
 use crate::env::real::RealDisk;
 use crate::raft::codec::content;
 use crate::storage::data_dir::wal_dir;
-use crate::storage::wal::{Identity, Inspected, identity_of, inspect};
+use crate::storage::wal::{Identity, Inspected, Wal, identity_of, inspect};
 use crate::types::LogId;
 
 /// The flags of the command.
@@ -88,7 +88,13 @@ fn look(dir: &Path) -> Result<(Identity, Inspected), CtlError> {
     let none = || CtlError::new(Exit::Error, format!("{}: there is no log", dir.display()));
     let identity =
         identity_of(&*disk, dir).map_err(|error| failed(&format!("{}: {error}", dir.display())))?;
-    let identity = identity.ok_or_else(none)?;
+    let identity = match identity {
+        Some(identity) => identity,
+        None if Wal::exists(&*disk, dir).map_err(|error| failed(&error))? => {
+            return Err(failed(&format!("{}: no segment has a header that is whole", dir.display())));
+        }
+        None => return Err(none()),
+    };
     let log = inspect(&disk, dir, identity).map_err(|error| failed(&error))?.ok_or_else(none)?;
     Ok((identity, log))
 }
