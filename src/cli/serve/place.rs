@@ -25,7 +25,7 @@ pub async fn member(config: &ServeConfig, security: Security, env: &Env) -> Resu
         tracing::info!(%member, %cluster, "the data directory says who this is; the initial cluster is not asked");
     }
     // One whose log is lost goes on to be taken back, whatever its options say of the initial cluster.
-    let lost = repair::lost_member(env, &config.data_dir).map_err(failed)?.map(lost_place);
+    let lost = repair::lost_member(env, &config.data_dir).map_err(failed)?.map(repair::lost_place);
     let place = match kept.or(lost) {
         Some(place) => place,
         None if config.initial_cluster_state == ClusterState::Existing => {
@@ -47,7 +47,7 @@ async fn join(config: &ServeConfig, security: &Security, env: &Env) -> Result<Pl
                 dir: config.data_dir.clone(),
                 why: error.to_string(),
             })?;
-            Ok(lost_place(lost))
+            Ok(repair::lost_place(lost))
         }
         Err(JoinError::Started { cluster, member, urls }) => {
             let why = JoinError::Started { cluster, member, urls };
@@ -55,9 +55,4 @@ async fn join(config: &ServeConfig, security: &Security, env: &Env) -> Result<Pl
         }
         found => found.map_err(PlanError::Join),
     }
-}
-
-/// The place of a member that has lost its log: whoever starts there, it is not that member.
-fn lost_place(lost: Identity) -> Place {
-    Place { cluster: lost.cluster, member: lost.member, members: Vec::new(), joins: true }
 }
