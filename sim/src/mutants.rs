@@ -34,6 +34,8 @@ pub enum Area {
     Raft,
     /// Linearizable reads.
     Read,
+    /// Members that have themselves taken back.
+    Repair,
     /// Entries on their way to followers.
     Replication,
     /// Which requests were seen.
@@ -64,6 +66,7 @@ impl std::fmt::Display for Area {
             Area::Quota => "quota",
             Area::Raft => "raft",
             Area::Read => "reads",
+            Area::Repair => "repair",
             Area::Replication => "replication",
             Area::Requests => "requests",
             Area::Snapshot => "snapshot",

@@ -86,9 +86,9 @@ impl World {
         let damaged = self.damaged();
         // A disk that is lost counts as one that is damaged, until its member is out of the list.
         let harmed = damaged.len() + usize::from(self.is_a_disk_lost());
-        // Who loses its log may cost its cluster a vote for a while, so nobody may be about to leave it.
-        let stays = !self.plan().knobs.self_repair || self.nobody_leaves();
-        stays && !damaged.contains(&index) && harmed < damaged_members_max(self.voting().len())
+        // Who loses its log costs its cluster a vote for a while.
+        let spared = !self.plan().knobs.self_repair || self.can_spare_a_log(index);
+        spared && !damaged.contains(&index) && harmed < damaged_members_max(self.voting().len())
     }
 
     /// Ends [`World::may_damage`].

@@ -101,7 +101,8 @@ impl World {
 
     /// Another member has the place of one that operators may be about to remove, for want of its disk.
     pub(super) fn operators_follow(&self, gone: MemberId, by: MemberId) {
-        if let Some((_, lost)) = self.inner.operators.known().lost.as_mut().filter(|(_, lost)| *lost == gone) {
+        if let Some((_, lost)) = self.inner.operators.known().lost.as_mut().filter(|(_, lost)| *lost == gone)
+        {
             *lost = by;
         }
     }
@@ -175,11 +176,9 @@ impl World {
     /// Whether those whose disks are sound are a quorum without this member. Who has lost its log needs them, and may go
     /// itself.
     fn can_spare(&self, index: MemberIndex) -> bool {
-        let harmed: Vec<MemberIndex> = self.damaged().into_iter().filter(|other| *other != index).collect();
-        let mut sound = self.seated();
-        sound.retain(|other| *other != index && !harmed.contains(other));
-        let (sound, gone) = (self.ids_of(&sound), self.member_id(index));
-        harmed.is_empty()
+        let nobody_else = self.damaged().iter().all(|other| *other == index);
+        let (sound, gone) = (self.ids_of(&self.sound_without(index)), self.member_id(index));
+        nobody_else
             || self.electorates().into_iter().all(|mut set| {
                 set.remove(&gone);
                 set.intersection(&sound).count() * 2 > set.len()

@@ -1,7 +1,7 @@
 //! Members that have themselves taken back: whose log is lost, who has whose place by now, and who is back.
 //!
-//! A disk may be lost whole only where its member can be spared: a quorum is left whose disks are sound, nobody is about to
-//! leave, and the cluster has heard the member's name, so that it can be told from one that has never run. From then on, or
+//! A log may be lost only where its member can be spared: a quorum is left whose disks are sound, and nobody is about to
+//! leave. A disk may be lost whole only where beside that the cluster has heard the member's name, so that it can be told from one that has never run. From then on, or
 //! from the moment in which the cluster puts another in its place, the place counts as damaged until that other one votes.
 //!
 //! Invariant: an id whose log is lost never runs again; whoever starts as that is a violation.
@@ -21,10 +21,19 @@ impl World {
         if !self.plan().knobs.self_repair || standing != Standing::Member || !self.could_damage(index) {
             return false;
         }
+        self.knows_by_name(id)
+    }
+
+    /// Whether this member's log may be lost now: nobody is about to leave, and those who vote already, and whose disks are
+    /// sound, are a quorum.
+    pub(super) fn can_spare_a_log(&self, index: MemberIndex) -> bool {
+        self.nobody_leaves() && self.is_a_quorum(&self.sound_without(index))
+    }
+
+    /// Members beside this one whose disks are sound.
+    pub(super) fn sound_without(&self, index: MemberIndex) -> Vec<MemberIndex> {
         let harmed = self.damaged();
-        let mut sound = self.seated();
-        sound.retain(|other| *other != index && !harmed.contains(other));
-        self.knows_by_name(id) && self.is_a_quorum(&sound)
+        self.seated().into_iter().filter(|other| *other != index && !harmed.contains(other)).collect()
     }
 
     /// All that was on the member's disk is lost; it is down.

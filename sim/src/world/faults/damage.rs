@@ -70,7 +70,8 @@ async fn beyond(strike: &Strike<'_>, key: u64) {
         members.remove(leaves);
     }
     // One place at a time: who is damaged already stays as it is, and so does who has only just got another log.
-    members.retain(|member| !world.seat(*member).tenant().is_away && damage_of(world.seat(*member)).is_empty());
+    members
+        .retain(|member| !world.seat(*member).tenant().is_away && damage_of(world.seat(*member)).is_empty());
     for member in &members {
         world.hold(*member, Crash::Kill, strike.id);
     }

@@ -98,7 +98,9 @@ impl World {
             if !unused || world.is_down(index) || world.inner.record.is_over() {
                 return;
             }
-            let Some(Waiting { id, crash, .. }) = world.whose_moment(|moment| moment == UNUSED) else { return };
+            let Some(Waiting { id, crash, .. }) = world.whose_moment(|moment| moment == UNUSED) else {
+                return;
+            };
             world.hold(index, crash, id);
             world.inner.time.sleep(DOWN_FOR).await;
             world.release(index);
