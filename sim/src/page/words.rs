@@ -346,7 +346,7 @@ pub(super) fn fault(fault: &Fault) -> String {
         Fault::DeathInRepair { call, nth, power } => {
             let how = if power { "loses power" } else { "dies" };
             let what = calls(call, DiskArea::Any);
-            format!("who first notes that its log is lost {how} inside {what} number {nth} from there")
+            format!("who first begins to repair itself {how} inside {what} number {nth} from there")
         }
         Fault::WriteAstray { area, nth, lost, .. } => {
             let how = if lost { "is lost" } else { "lands elsewhere" };

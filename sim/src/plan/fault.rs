@@ -533,8 +533,8 @@ pub enum Fault {
         /// Whose.
         target: Target,
     },
-    /// While the fault lasts, whoever first writes down that it has lost its log dies inside the `nth` call of its disk from
-    /// there, and starts again soon.
+    /// While the fault lasts, whoever first begins to repair itself, because its log is lost, dies inside the `nth` call of
+    /// its disk from there, and starts again soon.
     DeathInRepair {
         /// Which calls are counted.
         call: DiskCall,

@@ -34,10 +34,10 @@ pub(super) fn watch(world: &World, seat: &Seat) {
         }
         if event.action == Action::Create
             && event.ok
-            && product::becomes_note(event.path)
+            && product::begins_repair(event.path)
             && let Some(inner) = weak.upgrade()
         {
-            World { inner }.notes_a_lost_log(index);
+            World { inner }.begins_repair(index);
         }
         if event.action == Action::Rename && event.ok && product::becomes_segment(event.path) {
             record.count(|figures| figures.wal_segments += 1);

@@ -125,9 +125,9 @@ pub fn is_aside(path: &str) -> bool {
     is_engine_aside(path) || path.contains("/damaged-")
 }
 
-/// Whether this file is about to say that a member has lost its log.
-pub fn becomes_note(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "lost-member.new")
+/// Whether this file is made by a member that has lost its log: the first that it does about it on its disk.
+pub fn begins_repair(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "repair.lock" || name == "lost-member.new")
 }
 
 /// The state engine's file on a member's disk.

@@ -35,14 +35,14 @@ pub struct Waiting {
 pub enum Moment {
     /// In the life of a log; writes to it are counted from there.
     Log(LogMoment),
-    /// A member begins to write down that it has lost its log; such calls of its disk are counted from there.
-    Note(DiskCall),
+    /// A member that has lost its log begins to repair itself; such calls of its disk are counted from there.
+    Repair(DiskCall),
 }
 
 pub(super) async fn strike(strike: &Strike<'_>, fault: Fault) {
     let (moment, nth, power) = match fault {
         Fault::DeathAfter { moment, nth, power } => (Moment::Log(moment), nth, power),
-        Fault::DeathInRepair { call, nth, power } => (Moment::Note(call), nth, power),
+        Fault::DeathInRepair { call, nth, power } => (Moment::Repair(call), nth, power),
         other => return unknown(other),
     };
     let crash = if power { Crash::PowerLoss } else { Crash::Kill };
@@ -57,9 +57,9 @@ impl World {
         self.let_die(index, |waiting| waiting == Moment::Log(moment));
     }
 
-    /// A member begins to write down that it has lost its log. Told from inside its calls.
-    pub(in crate::world) fn notes_a_lost_log(&self, index: MemberIndex) {
-        self.let_die(index, |waiting| matches!(waiting, Moment::Note(_)));
+    /// A member that has lost its log begins to repair itself. Told from inside its calls.
+    pub(in crate::world) fn begins_repair(&self, index: MemberIndex) {
+        self.let_die(index, |waiting| matches!(waiting, Moment::Repair(_)));
     }
 
     /// Arms the death that waits for this moment, if one does.
@@ -73,7 +73,7 @@ impl World {
         self.expect_death(index, Death { down_for: DOWN_FOR, power_after: None, event: id });
         let (call, path) = match moment {
             Moment::Log(_) => (Call::Write, Some(product::wal_dir(self.generation(index)))),
-            Moment::Note(call) => (class(call), None),
+            Moment::Repair(call) => (class(call), None),
         };
         seat.disk.arm(Arm { call, path, nth, crash, event: id });
     }
