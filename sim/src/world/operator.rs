@@ -348,6 +348,11 @@ impl World {
         !electorates.is_empty() && electorates.iter().all(|set| set.contains(&id))
     }
 
+    /// Whether the list has this member.
+    pub(super) fn is_listed(&self, id: MemberId) -> bool {
+        self.listed().into_iter().flatten().any(|member| member.id == id)
+    }
+
     /// Whether the list has this member as one that has run.
     pub(super) fn knows_by_name(&self, id: MemberId) -> bool {
         self.listed().into_iter().flatten().any(|member| member.id == id && member.has_run)

@@ -61,7 +61,16 @@ impl World {
                 seat.tenant().is_away = false;
                 self.inner.record.note(self.now(), format_args!("back {}", seat.index));
                 quorate::sometimes!("a member that lost its log votes again");
+                self.check_who_is_listed(gone, id);
             }
+        }
+    }
+
+    /// Who has come in the place of another is known to everybody: that other one is in no list any more.
+    fn check_who_is_listed(&self, gone: Option<MemberId>, by: MemberId) {
+        if let Some(gone) = gone.filter(|gone| self.is_listed(*gone)) {
+            let sentence = format!("member {gone} was replaced by member {by}, and both are in the list");
+            self.finding(Class::Safety, "member list", sentence);
         }
     }
 
