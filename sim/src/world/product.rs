@@ -161,8 +161,8 @@ async fn place(plan: &Plan, index: MemberIndex, tenant: Tenant, env: &Env) -> Re
         members: founders.collect(),
         joins: false,
     });
-    let failed = |error: std::io::Error| error.to_string();
     let (dir, wal_dir) = (data_dir(tenant.generation), wal_dir(tenant.generation));
+    let failed = |error: std::io::Error| format!("data directory {}: {error}", dir.display());
     let kept = kept_place(&*env.disk, &wal_dir, founder.as_ref()).map_err(failed)?;
     // A note of a lost log is there only where members may have themselves taken back.
     let repairs = plan.knobs.self_repair;
