@@ -34,6 +34,8 @@ pub enum Area {
     Raft,
     /// Linearizable reads.
     Read,
+    /// Members that have themselves taken back.
+    Repair,
     /// Entries on their way to followers.
     Replication,
     /// Which requests were seen.
@@ -64,6 +66,7 @@ impl std::fmt::Display for Area {
             Area::Quota => "quota",
             Area::Raft => "raft",
             Area::Read => "reads",
+            Area::Repair => "repair",
             Area::Replication => "replication",
             Area::Requests => "requests",
             Area::Snapshot => "snapshot",
@@ -99,11 +102,15 @@ pub const UNCAUGHT: &[&str] = &[
     "engine-pages-not-verified-when-read",
     "engine-written-before-it-is-verified",
     "hello-refused-at-a-reused-address",
+    "join-as-one-that-has-run",
     "member-seeds-not-asked",
     "membership-removed-leader-goes-on",
     "peer-answers-for-another",
     "raft-leader-stays-unanswered",
     "read-confirmed-by-a-voter-that-moved-on",
+    "readmission-of-two-at-once",
+    "readmission-without-a-majority",
+    "repair-moves-before-the-note",
     "replication-skips-purged-entries",
     "snapshot-behind-the-log-installed",
     "state-name-taken-for-durable",

@@ -254,6 +254,24 @@ impl Record {
         inner.newcomers.0.push((u32::from(index.0), member, at));
     }
 
+    /// Writes down that a member has the place of another by one change.
+    pub fn takes_over(&self, at: Nanos, index: MemberIndex, member: MemberId) {
+        let mut inner = self.inner();
+        inner.note(at, format_args!("replaced {index} by {member}"));
+        inner.newcomers.0.push((u32::from(index.0), member, at));
+    }
+
+    /// Writes down that a process goes on as another member.
+    pub fn lives_on_as(&self, at: Nanos, before: MemberId, member: MemberId) {
+        let mut inner = self.inner();
+        inner.note(at, format_args!("{before} goes on as {member}"));
+        let last = inner.history.incarnations.iter_mut().rev().find(|life| life.member == before);
+        if let Some(life) = last {
+            life.stopped.get_or_insert(at);
+        }
+        inner.history.incarnations.push(Incarnation { member, started: at, stopped: None });
+    }
+
     /// Writes down that a fault began.
     pub fn fault_begins(&self, at: Nanos, kind: &str, member: Option<MemberId>, note: String) -> OpenFault {
         let mut inner = self.inner();

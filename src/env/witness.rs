@@ -101,6 +101,15 @@ pub enum Observation {
         /// The sets of voters: two while they change, and each then needs a majority.
         voters: Vec<BTreeSet<MemberId>>,
     },
+    /// A committed entry has taken a member out for good and put another in its place.
+    Replaced {
+        /// Which entry.
+        entry: LogId,
+        /// Who is gone.
+        member: MemberId,
+        /// Who comes in its place.
+        by: MemberId,
+    },
     /// An entry has been applied.
     State {
         /// Which.

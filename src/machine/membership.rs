@@ -91,7 +91,10 @@ impl State {
                 }
                 // Who voted is to vote again, who only followed is not.
                 let (peer_urls, is_learner) = (gone.peer_urls.clone(), gone.is_learner);
-                self.remove_member(effects, &gone);
+                // The planted bug has a successor, and its predecessor as well.
+                if !crate::mutant!("replaced-member-stays-listed") {
+                    self.remove_member(effects, &gone);
+                }
                 self.put_member(effects, Member { id: *by, peer_urls, is_learner, ..Member::default() });
             }
         }

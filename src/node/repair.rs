@@ -50,6 +50,11 @@ pub fn lost_member(env: &Env, data_dir: &Path) -> io::Result<Option<Identity>> {
     Ok(Note::read(&*env.disk, data_dir)?.map(|note| note.lost))
 }
 
+/// The place in which a directory starts whose member has lost its log: whoever starts there, it is not that member.
+pub fn lost_place(lost: Identity) -> Place {
+    Place { cluster: lost.cluster, member: lost.member, members: Vec::new(), joins: true }
+}
+
 /// Writes down that the disk of this member is lost: there is nothing in the data directory, and the cluster says that
 /// it has run.
 ///
@@ -87,9 +92,15 @@ pub async fn resume(config: MemberConfig, env: &Env) -> Result<MemberConfig, Sta
     let Some(note) = repair.checked(Note::read(&*env.disk, &config.data_dir))? else { return Ok(config) };
     let kept = repair.checked(identity_of(&*env.disk, &wal_dir(&config.data_dir)))?;
     if note.stage == Stage::Asking && kept.is_some_and(|kept| kept.member != note.lost.member) {
+        crate::sometimes!("a start found another's log beside the note");
         // The note goes when its member has started: what was found of the log need not be durable.
         return Ok(config);
     }
+    // The planted bug starts whom the options name.
+    if crate::mutant!("repair-note-passed-over") {
+        return Ok(config);
+    }
+    crate::sometimes!("a start went on with a repair");
     let _held = repair.lock()?;
     // Written again: what a start finds need not be durable.
     repair.checked(note.write(&*env.disk, &config.data_dir))?;
@@ -143,6 +154,7 @@ pub fn finish(config: &MemberConfig, env: &Env) -> Result<(), StartError> {
         return Ok(());
     }
     repair.checked(Note::remove(&*env.disk, &config.data_dir))?;
+    crate::sometimes!("a repair came to its end");
     Ok(())
 }
 
@@ -212,7 +224,10 @@ impl<'r> Repair<'r> {
     fn settle(&self, lost: Identity, stage: Stage, place: Place) -> Result<MemberConfig, StartError> {
         let dir = &self.config.data_dir;
         if stage == Stage::Moving {
-            self.checked(disk_is_lost(self.env, dir, lost))?;
+            // The planted bug leaves the note for later.
+            if !crate::mutant!("repair-moves-before-the-note") {
+                self.checked(disk_is_lost(self.env, dir, lost))?;
+            }
             self.checked(self.move_aside(lost.member))?;
         }
         self.checked(place_is_empty(self.env, dir, lost))?;

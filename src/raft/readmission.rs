@@ -110,13 +110,18 @@ impl View<'_> {
             .filter(|member| member.id != lost && !member.is_learner)
             .map(|member| member.id)
             .collect();
-        if let Some(without) = others.iter().find(|other| !voters.contains(&other.0)) {
+        // The planted bug takes two back at once.
+        let two_at_once = crate::mutant!("readmission-of-two-at-once");
+        let unsettled = others.iter().find(|other| !two_at_once && !voters.contains(&other.0));
+        if let Some(without) = unsettled {
             return Some(Hindrance::Unsettled(*without));
         }
         // Enough to let it go, for which it still counts, and to go on without it.
         let needed = (voters.len() / 2 + 1).max(others.len() / 2 + 1);
         let heard = others.iter().filter(|other| self.hears(**other)).count();
-        (heard < needed).then_some(Hindrance::Unhealthy { heard, needed })
+        // The planted bug does not count who is left.
+        let too_few = heard < needed && !crate::mutant!("readmission-without-a-majority");
+        too_few.then_some(Hindrance::Unhealthy { heard, needed })
     }
 }
 
@@ -162,6 +167,7 @@ impl Readmission {
         let answer = within(&*self.clock, self.change_timeout, proposed).await;
         let answer = answer.and_then(Result::ok).ok_or(Hindrance::Unknown)?;
         answer.result.map_err(Hindrance::Refused)?;
+        crate::sometimes!("a member that lost its log was taken back");
         tracing::warn!(%lost, %by, "a member that lost its log is gone for good, and another is in its place");
         let gone = self.raft.committed_configuration(|now| !now.holds(lost));
         within(&*self.clock, self.change_timeout, gone).await.ok_or(Hindrance::NotYet)?;

@@ -14,7 +14,7 @@ use openraft::Membership;
 
 use crate::config::limits;
 use crate::env::{Clock, Env, Observation, Witness};
-use crate::machine::command::{Batch, Command, KeyValue, Member};
+use crate::machine::command::{Batch, Command, KeyValue, Member, MemberChange};
 use crate::machine::effects::{Effects, Event, Records, RecordsError, SessionChange};
 use crate::machine::lease::{Lease, parse_lease_key};
 use crate::machine::mvcc::record::record_key;
@@ -237,6 +237,9 @@ impl Replica {
                 refused: answer.result.is_err(),
                 denied: answer.result.as_ref().is_err_and(|refused| refused.is_denial()),
             });
+            if let Some((member, by)) = replaced_by(batch, id.sequence).filter(|_| answer.result.is_ok()) {
+                Witness::of(self.member).tell(|| Observation::Replaced { entry, member, by });
+            }
         }
     }
 
@@ -428,6 +431,15 @@ fn expired_by(batch: &Batch, sequence: u64) -> Vec<LeaseId> {
     match request.map(|request| &request.command) {
         Some(Command::LeaseExpire { ids }) => ids.clone(),
         _ => Vec::new(),
+    }
+}
+
+/// The member that a command of a batch replaces, and the one that comes in its place.
+fn replaced_by(batch: &Batch, sequence: u64) -> Option<(MemberId, MemberId)> {
+    let request = batch.requests.iter().find(|request| request.sequence == sequence);
+    match request.map(|request| &request.command) {
+        Some(Command::ChangeMembers(MemberChange::Replace { member, by, .. })) => Some((*member, *by)),
+        _ => None,
     }
 }
 

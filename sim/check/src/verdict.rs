@@ -82,6 +82,8 @@ pub enum Oracle {
     CommittedNeverLost,
     /// Raft: what a member tells its leader to have is durable.
     AcknowledgedDurable,
+    /// Who was replaced never acts again, and no id is given twice.
+    GoneForGood,
     /// Equal states at equal log entries.
     Equality,
     /// Every logged command against the log's own order.
@@ -111,6 +113,7 @@ impl fmt::Display for Oracle {
             Oracle::StateMachineSafety => "state-machine-safety",
             Oracle::CommittedNeverLost => "committed-never-lost",
             Oracle::AcknowledgedDurable => "acknowledged-durable",
+            Oracle::GoneForGood => "gone-for-good",
             Oracle::Equality => "equality",
             Oracle::LogOrder => "log-order",
             Oracle::Lock => "lock",

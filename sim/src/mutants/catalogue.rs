@@ -194,6 +194,12 @@ pub const CATALOGUE: &[Mutant] = &[
                  disk was lost starts anew and votes twice",
     },
     Mutant {
+        area: Area::Repair,
+        name: "join-as-one-that-has-run",
+        breaks: "who finds its place by its peer URLs takes the id there though that member has run: a lost disk starts as the \
+                 member that it was",
+    },
+    Mutant {
         area: Area::Lease,
         name: "lease-busy-for-ever-after-a-checkpoint",
         breaks: "a lease whose remainder was written down still counts as being written down, so its end is never \
@@ -345,10 +351,37 @@ pub const CATALOGUE: &[Mutant] = &[
                  came before it",
     },
     Mutant {
+        area: Area::Repair,
+        name: "readmission-of-two-at-once",
+        breaks: "a member that lost its log is taken back while another that was has no vote yet, so a cluster that lost one of \
+                 three goes on with two, and then with one",
+    },
+    Mutant {
+        area: Area::Repair,
+        name: "readmission-without-a-majority",
+        breaks: "a member is taken back without a look at whether those who are left answer",
+    },
+    Mutant {
+        area: Area::Repair,
+        name: "repair-moves-before-the-note",
+        breaks: "what is left of a lost member is moved away before it is written down that it is lost, so a start in the midst \
+                 finds half of it",
+    },
+    Mutant {
+        area: Area::Repair,
+        name: "repair-note-passed-over",
+        breaks: "a start does not look for the note of a lost log, and starts the member that the note names on an empty one",
+    },
+    Mutant {
         area: Area::Replication,
         name: "replication-skips-purged-entries",
         breaks: "replication that asks for purged entries is given later ones, and leaves a hole in the \
                  follower's log",
+    },
+    Mutant {
+        area: Area::Repair,
+        name: "replaced-member-stays-listed",
+        breaks: "who is taken back under another id keeps its old id beside it, and both count",
     },
     Mutant {
         area: Area::Snapshot,

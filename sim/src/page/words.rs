@@ -229,6 +229,7 @@ pub(super) fn fault(fault: &Fault) -> String {
         let call = match call {
             DiskCall::Write => "write",
             DiskCall::Sync => "sync",
+            DiskCall::Name => "change of names",
         };
         match area {
             DiskArea::Any => call.to_owned(),
@@ -340,6 +341,12 @@ pub(super) fn fault(fault: &Fault) -> String {
                 }
                 LogMoment::Unused => format!("who first has an unused segment {how}"),
             }
+        }
+        Fault::LoseDisk { .. } => "power and all of the disk lost".to_owned(),
+        Fault::DeathInRepair { call, nth, power } => {
+            let how = if power { "loses power" } else { "dies" };
+            let what = calls(call, DiskArea::Any);
+            format!("who first begins to repair itself {how} inside {what} number {nth} from there")
         }
         Fault::WriteAstray { area, nth, lost, .. } => {
             let how = if lost { "is lost" } else { "lands elsewhere" };

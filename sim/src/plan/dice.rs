@@ -50,6 +50,8 @@ pub enum Purpose {
     Guard,
     /// Who keeps the line that an operation stands in.
     Keeper,
+    /// Whether members have themselves taken back, and what is lost then.
+    Repair,
 }
 
 impl Purpose {
@@ -75,6 +77,7 @@ impl Purpose {
             Purpose::Delivery => 40,
             Purpose::Guard => 41,
             Purpose::Keeper => 42,
+            Purpose::Repair => 43,
         }
     }
 }

@@ -72,11 +72,13 @@ pub enum Family {
     Ambush,
     /// Clients are asked who they are, for a while.
     Auth,
+    /// Disks that are lost whole, and deaths of members that have themselves taken back.
+    Repair,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 24] = [
+    pub const ALL: [Family; 25] = [
         Family::Kill,
         Family::Power,
         Family::Pause,
@@ -101,6 +103,7 @@ impl Family {
         Family::Succession,
         Family::Ambush,
         Family::Auth,
+        Family::Repair,
     ];
 
     /// Families of the disk atlas: their faults go beyond what the product may assume of a disk, take its space,
@@ -143,6 +146,8 @@ pub enum DiskCall {
     Write,
     /// Syncs of files and folders.
     Sync,
+    /// Names that are given, changed and taken away.
+    Name,
 }
 
 /// The part of a disk whose calls a disk fault counts.
@@ -522,6 +527,22 @@ pub enum Fault {
         /// Who.
         target: Target,
     },
+    /// The power goes, and with it all that a member's disk holds; it starts on an empty one. Where a quorum would not be
+    /// left without it, or nobody has heard of the member yet, nothing happens.
+    LoseDisk {
+        /// Whose.
+        target: Target,
+    },
+    /// While the fault lasts, whoever first begins to repair itself, because its log is lost, dies inside the `nth` call of
+    /// its disk from there, and starts again soon.
+    DeathInRepair {
+        /// Which calls are counted.
+        call: DiskCall,
+        /// 1 is the next one.
+        nth: u64,
+        /// The power goes, rather than the process alone.
+        power: bool,
+    },
     /// A member dies and its disk is lost: it is removed, and another is added in its place.
     ReplaceMember {
         /// Who.
@@ -562,6 +583,7 @@ impl Fault {
             | Fault::MoveLeader { target }
             | Fault::RemoveMember { target }
             | Fault::ReplaceMember { target }
+            | Fault::LoseDisk { target }
             | Fault::PowerLossInStall { target, .. } => Some(target),
             Fault::Succession { .. } => Some(Target::Leader),
             Fault::Ambush { member, .. } => member.map(Target::Member),
@@ -578,7 +600,8 @@ impl Fault {
             | Fault::Loss { .. }
             | Fault::Delay { .. }
             | Fault::RotBeyond { .. }
-            | Fault::DeathAfter { .. } => None,
+            | Fault::DeathAfter { .. }
+            | Fault::DeathInRepair { .. } => None,
         }
     }
 
@@ -621,6 +644,7 @@ impl Fault {
             | Fault::RemoveMember { .. }
             | Fault::ReplaceMember { .. } => Family::Cluster,
             Fault::Guard {} => Family::Auth,
+            Fault::LoseDisk { .. } | Fault::DeathInRepair { .. } => Family::Repair,
         }
     }
 
@@ -680,6 +704,8 @@ impl Fault {
             Fault::PromoteMember {} => "cluster/promote",
             Fault::RemoveMember { .. } => "cluster/remove",
             Fault::ReplaceMember { .. } => "cluster/replace",
+            Fault::LoseDisk { .. } => "repair/lost-disk",
+            Fault::DeathInRepair { .. } => "repair/death",
         }
     }
 }

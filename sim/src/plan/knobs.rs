@@ -82,6 +82,9 @@ pub struct Knobs {
     /// Whether a member that starts compares itself with the others before it serves.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compare_at_start: bool,
+    /// Whether a member that has lost its log has itself taken back; otherwise its operator puts the disk right.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub self_repair: bool,
 }
 
 impl Default for Knobs {
@@ -110,6 +113,7 @@ impl Default for Knobs {
             quota_bytes: None,
             compare_ms: None,
             compare_at_start: false,
+            self_repair: false,
         }
     }
 }

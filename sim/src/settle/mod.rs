@@ -69,6 +69,8 @@ impl Settle {
         let when = "after everything was healed";
         if !self.guard.end(self.within).await
             || !self.world.attempts_end().await
+            // Who has lost its log is taken back when everybody else votes who is to.
+            || (self.world.is_anybody_away() && !self.world.finish_changes().await)
             || !self.converge(&self.world.seated(), when, false).await
             || !self.world.finish_changes().await
             || !self.all_converge(when).await

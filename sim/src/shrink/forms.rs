@@ -52,6 +52,14 @@ fn forms(fault: Fault) -> Vec<Fault> {
         | Fault::Flap { target, .. }
         | Fault::Bridge { target } => vec![isolated(target)],
         Fault::Split { .. } | Fault::Ring { .. } | Fault::Swizzle { .. } => vec![isolated(Target::Leader)],
+        Fault::LoseDisk { target } => vec![Fault::PowerLoss { target }],
+        Fault::DeathInRepair { call, nth, power } => {
+            let same = |nth, power| Fault::DeathInRepair { call, nth, power };
+            let mut forms = Vec::new();
+            forms.extend(power.then(|| same(nth, false)));
+            forms.extend((nth > 1).then(|| same(1, power)));
+            forms
+        }
         Fault::ReplaceMember { target } => vec![Fault::RemoveMember { target }],
         _ => Vec::new(),
     }

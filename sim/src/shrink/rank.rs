@@ -105,6 +105,8 @@ fn words(fault: &Fault) -> String {
         Fault::RotBeyond { .. } => "rot of a majority",
         Fault::Unreadable { .. } => "unreadable sectors",
         Fault::WriteAstray { lost: true, .. } => "lost write",
+        Fault::LoseDisk { .. } => "lost disk",
+        Fault::DeathInRepair { .. } => "death in a repair",
         Fault::WriteAstray { lost: false, .. } => "misdirected write",
         other => return other.name().replace('/', ": "),
     };

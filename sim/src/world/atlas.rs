@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quorate_check::verdict::Class;
-use quorate_disk::{Config, Damage};
+use quorate_disk::{Config, Crash, Damage};
 
 use super::{Seat, World, product};
 use crate::atlas::{
@@ -72,9 +72,12 @@ impl World {
         may
     }
 
-    /// Members whose disks are damaged, or about to be.
+    /// Members whose disks are damaged, or about to be, and those that have lost their logs and are not back yet.
     pub(super) fn damaged(&self) -> Vec<MemberIndex> {
-        let is_damaged = |seat: &&Seat| seat.life().case.pending > 0 || !damage(seat).is_empty();
+        let is_damaged = |seat: &&Seat| {
+            let is_away = seat.tenant().is_away;
+            is_away || seat.life().case.pending > 0 || !damage(seat).is_empty()
+        };
         self.inner.seats.iter().filter(is_damaged).map(|seat| seat.index).collect()
     }
 
@@ -83,7 +86,9 @@ impl World {
         let damaged = self.damaged();
         // A disk that is lost counts as one that is damaged, until its member is out of the list.
         let harmed = damaged.len() + usize::from(self.is_a_disk_lost());
-        !damaged.contains(&index) && harmed < damaged_members_max(self.voting().len())
+        // Who loses its log costs its cluster a vote for a while.
+        let spared = !self.plan().knobs.self_repair || self.can_spare_a_log(index);
+        spared && !damaged.contains(&index) && harmed < damaged_members_max(self.voting().len())
     }
 
     /// Ends [`World::may_damage`].
@@ -193,6 +198,13 @@ impl World {
         if !case.grave || !names_damage(words, near, case.places.iter()) {
             return Followed::Nothing;
         }
+        // A log that is lost is its owner's to give up, and neither to be kept nor to be put right.
+        let of_log = |(path, _): &Place| product::is_segment(path) && words.contains(path.as_str());
+        if self.plan().knobs.self_repair && starting && case.places.iter().any(of_log) {
+            case.refused = true;
+            quorate::sometimes!("a member that lost its log was not taken back at once");
+            return if words.contains(product::NOT_READMITTED) { Followed::Start } else { Followed::Nothing };
+        }
         case.ends += 1;
         if !starting && case.ends < ENDS_MAX {
             quorate::sometimes!("a member stopped over damage");
@@ -223,6 +235,31 @@ impl World {
             }
             world.release(index);
         });
+    }
+
+    /// The member's disk is put right when everything is healed, at the latest.
+    pub(super) fn is_to_be_rescued(&self, index: MemberIndex) {
+        self.seat(index).life().case.waits = true;
+    }
+
+    /// Puts the logs of these members right at once, unless they have others by now: whoever is down, or asks in vain to be
+    /// taken back, goes on as who it was.
+    pub(super) fn put_right(&self, members: &[MemberIndex], event: u64) {
+        let down: Vec<MemberIndex> =
+            members.iter().copied().filter(|member| !self.seat(*member).life().is_up()).collect();
+        for member in &down {
+            self.hold(*member, Crash::Kill, event);
+        }
+        for member in &down {
+            let seat = self.seat(*member);
+            let mut life = seat.life();
+            life.case.waits = false;
+            life.case.mend(seat);
+            self.inner.record.note(self.now(), format_args!("put right {member}"));
+        }
+        for member in down {
+            self.release(member);
+        }
     }
 
     /// A member runs where it must refuse.
@@ -274,7 +311,7 @@ impl Case {
 
 /// Whether the member's engine was set aside since it is damaged.
 pub(super) fn was_set_aside(seat: &Seat) -> bool {
-    seat.disk.files().iter().any(|path| product::is_aside(path))
+    seat.disk.files().iter().any(|path| product::is_engine_aside(path))
 }
 
 /// The damage that somebody may meet.

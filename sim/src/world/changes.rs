@@ -51,6 +51,8 @@ pub struct Listed {
     pub is_learner: bool,
     /// Where its peers reach it.
     pub peer_urls: Vec<String>,
+    /// Whether it has told its name, so that it is known to have run.
+    pub has_run: bool,
 }
 
 /// Asks a member for a change of the cluster.
@@ -135,6 +137,12 @@ pub fn listed(member: &Member) -> Vec<Listed> {
         id: MemberId(member.id.0),
         is_learner: member.is_learner,
         peer_urls: member.peer_urls.clone(),
+        has_run: !member.name.is_empty(),
     });
     listed.collect()
+}
+
+/// Whether this member knows that another is gone for good.
+pub fn knows_as_gone(member: &Member, gone: MemberId) -> bool {
+    member.replica().state().members().is_removed(product::MemberId(gone.0))
 }

@@ -32,6 +32,13 @@ pub(super) fn watch(world: &World, seat: &Seat) {
         {
             segment_left(&World { inner }, index);
         }
+        if event.action == Action::Create
+            && event.ok
+            && product::begins_repair(event.path)
+            && let Some(inner) = weak.upgrade()
+        {
+            World { inner }.begins_repair(index);
+        }
         if event.action == Action::Rename && event.ok && product::becomes_segment(event.path) {
             record.count(|figures| figures.wal_segments += 1);
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use madsim::runtime::NodeHandle;
 use quorate::env::Env;
+use quorate_check::types::MemberId;
 use quorate_check::verdict::Class;
 use quorate_disk::Crash;
 
@@ -47,6 +48,8 @@ pub(super) struct Life {
     /// What follows an armed death.
     death: Option<Death>,
     member: Option<Member>,
+    /// Which member the process is: one that has itself taken back becomes another.
+    runs_as: Option<MemberId>,
     /// What its disk went through.
     pub(super) case: Case,
 }
@@ -285,10 +288,12 @@ impl World {
             self.end(seat, why);
             self.says_it_was_removed(tenant.id);
             // What was wrong with a disk that nobody uses any more is nobody's concern.
+            let is_damaged = !atlas::damage(seat).is_empty();
             seat.disk.mend();
             let mut tenant = seat.tenant();
-            // A machine that never held a member leaves nothing behind.
-            return if never_joined { tenant.vanish() } else { tenant.leave() };
+            // A machine that never held a member leaves nothing behind, and one whose log was lost must not have it back.
+            let leaves_nothing = never_joined || (is_damaged && tenant.gone.is_some());
+            return if leaves_nothing { tenant.vanish() } else { tenant.leave() };
         }
         // A host's service manager tries again: it would find its place a moment later, or the cluster let it go an
         // instant before its operator hears of it.
@@ -297,7 +302,8 @@ impl World {
         let unhelped = why.contains(product::NOT_REBUILT)
             && atlas::damage(seat).is_empty()
             && atlas::was_set_aside(seat);
-        let tries_again = nobody_answered || (leaves && not_listed) || unhelped;
+        let unwanted = self.asks_again(seat, why);
+        let tries_again = nobody_answered || (leaves && not_listed) || unhelped || unwanted;
         let (excused, power_after, starting) = {
             let mut life = seat.life();
             let excused = tries_again || (struck > life.errors_before && product::names_disk_error(why));
@@ -333,20 +339,20 @@ impl World {
     /// Ends what runs on the member's node. The disk is fenced already.
     fn end(&self, seat: &Seat, how: &str) {
         self.examine(seat);
-        let member = {
+        let (member, was) = {
             let mut life = seat.life();
             if life.phase == Phase::Down {
                 return;
             }
             life.phase = Phase::Down;
             life.number += 1;
-            life.member.take()
+            (life.member.take(), life.runs_as.take())
         };
         self.note_phase(seat, timeline::Phase::Down);
         // Tasks of a paused node would be dropped inside the executor's own lock.
         self.inner.handle.resume(seat.node);
         self.inner.handle.kill(seat.node);
-        self.inner.record.life_ends(self.now(), seat.id(), how);
+        self.inner.record.life_ends(self.now(), was.unwrap_or(seat.id()), how);
         drop(member);
     }
 
@@ -359,6 +365,7 @@ impl World {
             life.phase = Phase::Starting;
             life.number += 1;
             life.errors_before = seat.disk.counters().faults;
+            life.runs_as = Some(seat.id());
             life.case.begin(seat);
             (life.number, life.pauses > 0)
         };
@@ -378,6 +385,14 @@ impl World {
         });
         if paused {
             self.inner.handle.pause(seat.node);
+        }
+    }
+
+    /// The process has become another member, or has found that it is one.
+    pub(super) fn goes_on_as(&self, index: MemberIndex, id: MemberId) {
+        let before = self.seat(index).life().runs_as.replace(id);
+        if let Some(before) = before.filter(|before| *before != id) {
+            self.inner.record.lives_on_as(self.now(), before, id);
         }
     }
 

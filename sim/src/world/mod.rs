@@ -2,7 +2,7 @@
 //!
 //! `product` the product's entry points, all in one place; `life` starts and ends of members; `clock`, `entropy`,
 //! `workers`, `process`, `disk` the seams that a member gets; `network` links and weather, `links` the plan's part
-//! in them; `faults` what a plan does to all of it; `atlas` damaged and full disks; `tenant` who sits where, `operator`
+//! in them; `faults` what a plan does to all of it; `atlas` damaged and full disks; `repair` members that have themselves taken back; `tenant` who sits where, `operator`
 //! who changes that; `monitor` what is looked at all the time; `timeline` what of that is written down for people;
 //! `witness` what members' logs and machines tell.
 //!
@@ -23,6 +23,7 @@ mod operator;
 mod parting;
 mod process;
 pub mod product;
+mod repair;
 mod tenant;
 mod time;
 mod timeline;

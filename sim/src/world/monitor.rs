@@ -45,6 +45,7 @@ impl World {
         let statuses = self.statuses();
         let now = self.now();
         self.note_members(now, &statuses);
+        self.note_who_is_back();
         if !self.has_parted()
             && let Some(parted) = statuses.iter().find_map(|(_, status)| status.parted)
         {

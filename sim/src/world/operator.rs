@@ -88,6 +88,25 @@ impl World {
         let _answer = self.inner.time.within(self.attempt_timeout(), asked).await;
     }
 
+    /// Waits until no operator is at work, and keeps them waiting.
+    pub(super) async fn operators_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.inner.operators.at_work.lock().await
+    }
+
+    /// Whether nobody leaves the cluster, as far as is known, and nothing of what operators have asked for is under way.
+    pub(super) fn nobody_leaves(&self) -> bool {
+        let leaves = |seat: &super::Seat| seat.tenant().standing == Standing::Leaving;
+        Arc::strong_count(&self.inner.operators.attempts) == 1 && !self.inner.seats.iter().any(leaves)
+    }
+
+    /// Another member has the place of one that operators may be about to remove, for want of its disk.
+    pub(super) fn operators_follow(&self, gone: MemberId, by: MemberId) {
+        if let Some((_, lost)) = self.inner.operators.known().lost.as_mut().filter(|(_, lost)| *lost == gone)
+        {
+            *lost = by;
+        }
+    }
+
     /// Whether a disk is lost whose member may still be in the list.
     pub(super) fn is_a_disk_lost(&self) -> bool {
         self.inner.operators.known().lost.is_some()
@@ -136,6 +155,9 @@ impl World {
         if self.until_listed().await.is_none() || self.voting().iter().all(|voter| *voter == index) {
             return;
         }
+        if self.plan().knobs.self_repair && !self.can_spare(index) {
+            return;
+        }
         let id = {
             let mut tenant = self.seat(index).tenant();
             if tenant.standing != Standing::Member {
@@ -146,12 +168,38 @@ impl World {
         };
         if !self.remove(key, index, id).await {
             // It may have left meanwhile, by an attempt that seemed to fail.
+            let id = self.member_id(index);
             self.seat(index).tenant().stay(id);
         }
     }
 
-    /// Whether the cluster said that the member is removed. When it is not known, the member is still leaving.
+    /// Whether those whose disks are sound are a quorum without this member. Who has lost its log needs them, and may go
+    /// itself.
+    fn can_spare(&self, index: MemberIndex) -> bool {
+        let nobody_else = self.damaged().iter().all(|other| *other == index);
+        let (sound, gone) = (self.ids_of(&self.sound_without(index)), self.member_id(index));
+        nobody_else
+            || self.electorates().into_iter().all(|mut set| {
+                set.remove(&gone);
+                set.intersection(&sound).count() * 2 > set.len()
+            })
+    }
+
+    /// Whether the cluster said that the member in this place is removed, whoever that is by then. When it is not known,
+    /// the member is still leaving.
     async fn remove(&self, key: u64, index: MemberIndex, id: MemberId) -> bool {
+        let mut asked = id;
+        while self.remove_by_id(key, index, asked).await {
+            let now = self.member_id(index);
+            if now == asked {
+                return true;
+            }
+            asked = now;
+        }
+        false
+    }
+
+    async fn remove_by_id(&self, key: u64, index: MemberIndex, id: MemberId) -> bool {
         match self.ask_until_done(key, &Change::Remove(id)).await {
             Some(Changed::Removed) => {
                 self.inner.record.note(self.now(), format_args!("removed {index}"));
@@ -193,8 +241,7 @@ impl World {
     }
 
     async fn finish_replacement(&self, key: u64, index: MemberIndex, id: MemberId) {
-        self.remove(key, index, id).await;
-        if self.is_removed(id) {
+        if self.remove(key, index, id).await || self.is_removed(id) {
             self.inner.operators.known().lost = None;
             self.seat_member(key, index, false).await;
         }
@@ -285,10 +332,30 @@ impl World {
 
     /// Whether these are a majority of every set of voters that counts; never, when nobody can say which do.
     pub(super) fn is_a_quorum(&self, members: &[MemberIndex]) -> bool {
-        let ids: BTreeSet<MemberId> = members.iter().map(|index| self.member_id(*index)).collect();
+        let ids = self.ids_of(members);
         let electorates = self.electorates();
         let majority = |set: &BTreeSet<MemberId>| set.intersection(&ids).count() * 2 > set.len();
         !electorates.is_empty() && electorates.iter().all(majority)
+    }
+
+    fn ids_of(&self, members: &[MemberIndex]) -> BTreeSet<MemberId> {
+        members.iter().map(|index| self.member_id(*index)).collect()
+    }
+
+    /// Whether this member votes in every set that counts.
+    pub(super) fn has_a_vote(&self, id: MemberId) -> bool {
+        let electorates = self.electorates();
+        !electorates.is_empty() && electorates.iter().all(|set| set.contains(&id))
+    }
+
+    /// Whether the list has this member.
+    pub(super) fn is_listed(&self, id: MemberId) -> bool {
+        self.listed().into_iter().flatten().any(|member| member.id == id)
+    }
+
+    /// Whether the list has this member as one that has run.
+    pub(super) fn knows_by_name(&self, id: MemberId) -> bool {
+        self.listed().into_iter().flatten().any(|member| member.id == id && member.has_run)
     }
 
     /// Those who follow without a vote.
@@ -389,6 +456,7 @@ impl World {
             let sentence = format!("member {id} is in the list, and sits nowhere");
             self.finding(Class::Safety, "member list", sentence);
         }
+        self.check_who_is_back();
         true
     }
 
@@ -401,8 +469,13 @@ impl World {
     /// was removed before it ran may find an addition at its address that was granted late, and is that one then.
     pub(super) fn check_identity(&self, index: MemberIndex, tenant: Tenant, started: &Member) {
         let runs_as = started.config().member;
+        self.goes_on_as(index, MemberId(runs_as.0));
+        if self.runs_rightly(index, MemberId(runs_as.0)) {
+            return;
+        }
         if runs_as.0 != tenant.id.0 {
-            let leaves = tenant.standing == Standing::Leaving && tenant.joins;
+            let may_join = tenant.joins || self.plan().knobs.self_repair;
+            let leaves = tenant.standing == Standing::Leaving && may_join;
             if leaves && self.inner.operators.known().explains(&product::peer_url(index)) {
                 let id = MemberId(runs_as.0);
                 self.inner.record.moves_in(self.now(), index, id);

@@ -13,11 +13,12 @@ use quorate::env::Env;
 use quorate::machine::check::check_txn;
 use quorate::machine::command::{self, Answer, Command, CommandError, RangeReply};
 use quorate::machine::watch::{CatchUpBudget, WatchLimits};
-use quorate::node::{self, Credential, MemberConfig, Security};
+use quorate::node::{self, Credential, MemberConfig, Security, repair};
 use quorate::peer::Dialer;
-use quorate::peer::join::{Place, find_place, kept_place};
+use quorate::peer::join::{JoinError, Place, find_place, kept_place};
 use quorate::raft::pending::ProposeError;
 use quorate::storage::engine::{EngineKind, Identity};
+use quorate::storage::wal;
 use quorate::types::{ClusterId, LogId, MemberId, Revision, Term};
 use quorate_check::error_table::Code;
 
@@ -46,6 +47,8 @@ pub const REMOVED: &str = "was removed from the cluster";
 pub const NOBODY_ANSWERS: &str = "cannot join: no member of the cluster answers";
 /// What a member says whose engine is damaged, and to whom no other gave a state.
 pub const NOT_REBUILT: &str = "nobody gave a state to build it anew from";
+/// What a member says that has lost its log, and that its cluster has not taken back yet.
+pub const NOT_READMITTED: &str = "the member is not taken back yet, the next start asks again";
 /// Words of a state engine that does not know where exactly the damage is.
 pub const NOT_NEAR: [&str; 2] = ["redb gave up", "before its pages could be verified"];
 /// Words of a member that refuses to start since it has parted from the others.
@@ -112,9 +115,19 @@ pub fn is_segment(path: &str) -> bool {
     path.starts_with(DATA_DIR) && path.contains("/wal/") && path.ends_with(".wal")
 }
 
-/// Whether this file was moved out of the way since it is damaged: no process reads it any more.
-pub fn is_aside(path: &str) -> bool {
+/// Whether this file is a state engine's that was moved out of the way since it is damaged.
+pub fn is_engine_aside(path: &str) -> bool {
     path.contains(".aside-")
+}
+
+/// Whether this file was moved out of the way since it, or something beside it, is damaged: no process reads it any more.
+pub fn is_aside(path: &str) -> bool {
+    is_engine_aside(path) || path.contains("/damaged-")
+}
+
+/// Whether this file is made by a member that has lost its log: the first that it does about it on its disk.
+pub fn begins_repair(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "repair.lock" || name == "lost-member.new")
 }
 
 /// The state engine's file on a member's disk.
@@ -148,13 +161,24 @@ async fn place(plan: &Plan, index: MemberIndex, tenant: Tenant, env: &Env) -> Re
         members: founders.collect(),
         joins: false,
     });
-    let kept = kept_place(&*env.disk, &wal_dir(tenant.generation), founder.as_ref());
-    if let Some(place) = kept.map_err(|error| error.to_string())?.or(founder) {
+    let (dir, wal_dir) = (data_dir(tenant.generation), wal_dir(tenant.generation));
+    let failed = |error: std::io::Error| format!("data directory {}: {error}", dir.display());
+    let kept = kept_place(&*env.disk, &wal_dir, founder.as_ref()).map_err(failed)?;
+    // A note of a lost log is there only where members may have themselves taken back.
+    let repairs = plan.knobs.self_repair;
+    let lost = if repairs { repair::lost_member(env, &dir).map_err(failed)? } else { None };
+    if let Some(place) = kept.or(lost.map(repair::lost_place)).or(founder) {
         return Ok(place);
     }
     let (dialer, seeds, own) = (Dialer::default(), seeds(plan, index), [peer_url(index)]);
-    let found = find_place(&*env.clock, &dialer, &seeds, &own, DISCOVER_TIMEOUT).await;
-    found.map_err(|error| error.to_string())
+    match find_place(&*env.clock, &dialer, &seeds, &own, DISCOVER_TIMEOUT).await {
+        Err(JoinError::Started { cluster, member, .. }) if repairs => {
+            let lost = wal::Identity { cluster, member };
+            repair::disk_is_lost(env, &dir, lost).map_err(failed)?;
+            Ok(repair::lost_place(lost))
+        }
+        found => found.map_err(|error| error.to_string()),
+    }
 }
 
 /// Where the others are reached.
@@ -211,6 +235,7 @@ fn knobs(plan: &Plan) -> node::Knobs {
         bcrypt_cost: 4,
         quota_bytes: knobs.quota_bytes.or(node::Knobs::default().quota_bytes),
         corruption_checks: corruption_checks(knobs),
+        self_repair: knobs.self_repair,
         ..node::Knobs::default()
     }
 }

@@ -28,6 +28,10 @@ pub(super) struct Tenant {
     pub(super) joins: bool,
     /// The last member that was removed from here and left its disk behind: who, and of which generation.
     pub(super) left: Option<(MemberId, u32)>,
+    /// Its log is lost, and whoever has its place by now does not vote yet, or does not follow where it is not to vote.
+    pub(super) is_away: bool,
+    /// The last one here that lost its log: it must never run again.
+    pub(super) gone: Option<MemberId>,
 }
 
 impl Tenant {
@@ -40,6 +44,8 @@ impl Tenant {
             generation: 0,
             joins: !founds,
             left: None,
+            is_away: false,
+            gone: None,
         }
     }
 
@@ -47,6 +53,22 @@ impl Tenant {
     pub(super) fn vanish(&mut self) {
         self.standing = Standing::Vacant;
         self.generation += 1;
+        self.is_away = false;
+    }
+
+    /// The disk is lost, and an empty one in its place; whoever starts on it is told to look for a cluster that runs.
+    pub(super) fn lose_disk(&mut self) {
+        self.generation += 1;
+        self.joins = true;
+        self.is_away = true;
+        self.gone = Some(self.id);
+    }
+
+    /// By one change another member has the place, because the log of the one before is lost.
+    pub(super) fn give_way(&mut self, by: MemberId) {
+        self.gone = Some(self.id);
+        self.id = by;
+        self.is_away = self.standing != Standing::Vacant;
     }
 
     /// Nobody sits here any more; the disk stays where it is.

@@ -90,6 +90,9 @@ impl World {
         {
             self.came_to(index, LogMoment::Cut);
         }
+        if let Observation::Replaced { member, by, .. } = seen {
+            self.was_replaced(MemberId(member.0), MemberId(by.0));
+        }
         let violations = self.heard().hear(MemberId(member.0), seen, |logged| self.record().logged(logged));
         for violation in violations {
             self.record().finding(self.now(), Finding::from(&violation));
@@ -129,6 +132,11 @@ impl Heard {
                     .into_iter()
                     .map(|set| set.into_iter().map(|voter| MemberId(voter.0)).collect())
                     .collect(),
+            },
+            Observation::Replaced { entry, member, by } => raft::Observation::Replaced {
+                entry: log_id(entry),
+                gone: MemberId(member.0),
+                by: MemberId(by.0),
             },
             Observation::Durable { upto } => raft::Observation::Durable { upto: log_id(upto) },
             Observation::Acknowledged { upto } => raft::Observation::Acknowledged { upto: log_id(upto) },

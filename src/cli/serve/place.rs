@@ -26,7 +26,7 @@ pub async fn member(config: &ServeConfig, security: Security, env: &Env) -> Resu
     }
     // One whose log is lost goes on to be taken back, whatever its options say of the initial cluster.
     let lost = repair::lost_member(env, &config.data_dir).map_err(|error| failed(config, &error))?;
-    let place = match kept.or(lost.map(lost_place)) {
+    let place = match kept.or(lost.map(repair::lost_place)) {
         Some(place) => place,
         None if config.initial_cluster_state == ClusterState::Existing => {
             join(config, &security, env).await?
@@ -51,13 +51,13 @@ async fn join(config: &ServeConfig, security: &Security, env: &Env) -> Result<Pl
     match find_place(&*env.clock, &security.dialer, &seeds, &own, DISCOVER_TIMEOUT).await {
         // Its start says what is wrong with the log, and has it repaired where that is allowed.
         Err(JoinError::Started { cluster, member, .. }) if has_log(config, env)? => {
-            Ok(lost_place(Identity { cluster, member }))
+            Ok(repair::lost_place(Identity { cluster, member }))
         }
         Err(JoinError::Started { cluster, member, .. }) if config.self_repair => {
             prepare_data_dir(config)?;
             let lost = Identity { cluster, member };
             repair::disk_is_lost(env, &config.data_dir, lost).map_err(|error| failed(config, &error))?;
-            Ok(lost_place(lost))
+            Ok(repair::lost_place(lost))
         }
         Err(JoinError::Started { cluster, member, urls }) => {
             let why = JoinError::Started { cluster, member, urls };
@@ -65,9 +65,4 @@ async fn join(config: &ServeConfig, security: &Security, env: &Env) -> Result<Pl
         }
         found => found.map_err(PlanError::Join),
     }
-}
-
-/// The place of a member that has lost its log: whoever starts there, it is not that member.
-fn lost_place(lost: Identity) -> Place {
-    Place { cluster: lost.cluster, member: lost.member, members: Vec::new(), joins: true }
 }

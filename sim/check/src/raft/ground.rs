@@ -84,6 +84,7 @@ impl Ground {
             | Observation::Committed { .. }
             | Observation::Applied { .. }
             | Observation::Configured { .. }
+            | Observation::Replaced { .. }
             | Observation::Installed { .. }
             | Observation::Acknowledged { .. } => {}
         }

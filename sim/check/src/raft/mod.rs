@@ -14,6 +14,7 @@ mod acknowledged_durable;
 mod committed;
 mod committed_never_lost;
 mod election_safety;
+mod gone_for_good;
 mod ground;
 mod leader_append_only;
 mod leader_completeness;
@@ -31,6 +32,7 @@ use acknowledged_durable::AcknowledgedDurable;
 use committed::Committed;
 use committed_never_lost::CommittedNeverLost;
 use election_safety::ElectionSafety;
+use gone_for_good::GoneForGood;
 use ground::Ground;
 use leader_completeness::LeaderCompleteness;
 use log_matching::LogMatching;
@@ -47,6 +49,7 @@ pub struct Invariants {
     state_machine_safety: StateMachineSafety,
     committed_never_lost: CommittedNeverLost,
     acknowledged_durable: AcknowledgedDurable,
+    gone_for_good: GoneForGood,
     observations: u64,
 }
 
@@ -64,6 +67,7 @@ impl Invariants {
             self.state_machine_safety.check(member, seen),
             self.committed_never_lost.check(ground, &self.committed, &news, member, seen),
             self.acknowledged_durable.check(member, seen),
+            self.gone_for_good.check(member, seen),
         ];
         self.committed.take(news);
         self.ground.take(member, seen);

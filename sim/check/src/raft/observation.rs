@@ -72,6 +72,15 @@ pub enum Observation {
         /// The sets of voters, each of which needs a majority.
         voters: Vec<BTreeSet<MemberId>>,
     },
+    /// A committed entry has taken a member out of the list for good and put another in its place.
+    Replaced {
+        /// Which entry.
+        entry: LogId,
+        /// Who is gone.
+        gone: MemberId,
+        /// Who comes in its place.
+        by: MemberId,
+    },
     /// An entry is given to the machine.
     Applied {
         /// Which.

@@ -308,3 +308,43 @@ fn an_entry_is_acknowledged_when_it_is_durable() {
     let again = (A, recovered(None, None, &[(1, 0), (1, 1), (1, 2), (2, 3)]));
     assert_eq!(judge(&story(&[(A, durable(2, 3)), again, acknowledged(2, 4)])), early);
 }
+
+#[test]
+fn who_was_replaced_is_gone_for_good() {
+    const NEXT: MemberId = MemberId(0xb1);
+    let configured = |term, index, voters: &[MemberId]| {
+        (
+            B,
+            Observation::Configured {
+                entry: id(term, index),
+                voters: vec![voters.iter().copied().collect()],
+            },
+        )
+    };
+    let replaced = |at: LogId, by| (B, Observation::Replaced { entry: at, gone: A, by });
+    let story = |rest: Story| -> Story {
+        let begin = vec![
+            configured(1, 0, &[A, B, C]),
+            (A, vote(1, B)),
+            replaced(id(1, 3), NEXT),
+            // Whoever lags applies it later.
+            (C, Observation::Replaced { entry: id(1, 3), gone: A, by: NEXT }),
+            configured(1, 4, &[B, C]),
+        ];
+        begin.into_iter().chain(rest).collect()
+    };
+    let broken = vec![Oracle::GoneForGood];
+    let started = || (NEXT, recovered(None, None, &[]));
+    let back = || configured(1, 7, &[NEXT, B, C]);
+    assert_eq!(judge(&story(vec![started(), (NEXT, vote(2, C)), back()])), []);
+    // Its log may be put right until the other one starts, and then acts as it did.
+    assert_eq!(judge(&story(vec![(A, vote(2, C))])), []);
+    assert_eq!(judge(&story(vec![started(), (A, vote(2, C))])), broken);
+    assert_eq!(judge(&story(vec![started(), (A, recovered(None, Some(ballot(1, B, false)), &[]))])), broken);
+    // Nor does it get its vote back, and its successor is somebody new.
+    assert_eq!(judge(&story(vec![configured(1, 7, &[A, B, C])])), broken);
+    assert_eq!(judge(&story(vec![(C, configured(1, 0, &[A, B, C]).1)])), [], "it lags");
+    assert_eq!(judge(&story(vec![replaced(id(1, 9), MemberId(0xb2))])), broken);
+    let old = (B, Observation::Replaced { entry: id(1, 9), gone: NEXT, by: C });
+    assert_eq!(judge(&story(vec![started(), back(), old])), broken);
+}

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{atlas, cluster, focus, guard, links, opening};
+use super::{atlas, cluster, focus, guard, links, opening, repair};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{Direction, DiskArea, DiskCall, Unseat};
 use crate::plan::{Family, Fault, Focus, MemberIndex, PlannedFault, Target};
@@ -26,8 +26,9 @@ const AIMED_IDS: u64 = 1_000;
 pub(super) fn families(seed: u64, focused: Option<Focus>) -> BTreeSet<Family> {
     let mut dice = Dice::keyed(seed, Purpose::Swarm, 0);
     let rate = dice.between(300, 700);
-    // The atlas draws for itself, and so does who is asked who he is.
-    let apart = |family: &Family| Family::ATLAS.contains(family) || *family == Family::Auth;
+    // The atlas draws for itself, and so do those who are asked who they are, and those who lose their disks.
+    let apart =
+        |family: &Family| Family::ATLAS.contains(family) || [Family::Auth, Family::Repair].contains(family);
     let others = Family::ALL.into_iter().filter(|family| !apart(family));
     let mut families: BTreeSet<Family> = others.filter(|_| dice.permille(rate)).collect();
     if !Family::UNSEATING.iter().any(|family| families.contains(family)) {
@@ -64,8 +65,8 @@ pub(super) fn draw(
     // Changes of the cluster take several steps, one built on the other.
     let often = [Family::DiskDeath, Family::DiskDeath, Family::Cluster, Family::Cluster];
     let often = often.into_iter().filter(|family| families.contains(family));
-    let apart =
-        |family: &Family| Family::ATLAS.contains(family) || [Family::Ambush, Family::Auth].contains(family);
+    let by_themselves = [Family::Ambush, Family::Auth, Family::Repair];
+    let apart = |family: &Family| Family::ATLAS.contains(family) || by_themselves.contains(family);
     let others = families.iter().copied().filter(|family| !apart(family));
     let tickets = |family| std::iter::repeat_n(family, rate(seed, family));
     let all: Vec<Family> = others.chain(often).flat_map(tickets).collect();
@@ -92,6 +93,9 @@ pub(super) fn draw(
         drawn.chain(atlas::faults(seed, members, duration_ms, families, focused)).collect();
     if families.contains(&Family::Auth) {
         faults.extend(guard::episodes(seed, duration_ms));
+    }
+    if families.contains(&Family::Repair) {
+        faults.extend(repair::faults(seed, members, duration_ms));
     }
     if families.contains(&Family::Ambush) {
         faults.extend(focus::ambushes(seed, duration_ms, focused));
@@ -208,6 +212,7 @@ fn fault(dice: &mut Dice, family: Family, target: Target, members: u8, unseat: b
         // Laid apart: they are not drawn one by one.
         Family::Ambush => (Fault::Pause { target }, down),
         Family::Auth => (Fault::Guard {}, down),
+        Family::Repair => (Fault::LoseDisk { target }, down),
         Family::Space | Family::Rot | Family::Latent | Family::Astray | Family::Edge => {
             atlas::fault(dice, family, target)
         }

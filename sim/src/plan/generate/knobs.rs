@@ -44,6 +44,7 @@ pub(super) fn draw(seed: u64) -> Knobs {
         quota_bytes: dice.permille(120).then(|| dice.between(20, 100) << 10),
         compare_ms: None,
         compare_at_start: false,
+        self_repair: false,
     };
     (knobs.compare_ms, knobs.compare_at_start) = compared(seed);
     if let Some(entries) = super::atlas::eager_snapshots(seed) {

@@ -12,11 +12,12 @@ mod guard;
 mod knobs;
 mod links;
 mod opening;
+mod repair;
 mod speed;
 mod workload;
 
 use super::dice::{Dice, Purpose};
-use super::{ClientPath, Family, MemberPlan, Plan, VERSION};
+use super::{ClientPath, Family, Knobs, MemberPlan, Plan, VERSION};
 
 /// Seeds of a thousand whose cluster begins with a single member.
 const ALONE_PERMILLE: u64 = 60;
@@ -35,7 +36,9 @@ pub fn generate(seed: u64) -> Plan {
     let members = if Dice::keyed(seed, Purpose::Shape, 6).permille(ALONE_PERMILLE) { 1 } else { many };
     let duration_ms = shape.between(70, 85) * 1000;
     let focus = focus::draw(seed);
-    let families = faults::families(seed, focus);
+    let mut families = faults::families(seed, focus);
+    let self_repair = repair::is_allowed(seed, members);
+    families.extend(self_repair.then_some(repair::FAMILIES).into_iter().flatten());
     let places = members + if families.contains(&Family::Cluster) { cluster::spares(seed) } else { 0 };
     Plan {
         version: VERSION,
@@ -44,7 +47,7 @@ pub fn generate(seed: u64) -> Plan {
         duration_ms,
         members: (0..u64::from(places)).map(|index| member(seed, index)).collect(),
         founders: (places > members).then_some(members),
-        knobs: knobs::draw(seed),
+        knobs: Knobs { self_repair, ..knobs::draw(seed) },
         focus,
         client_path: path(seed, 2, DIRECT_CLIENTS_PERMILLE),
         observer_path: path(seed, 3, DIRECT_OBSERVERS_PERMILLE),

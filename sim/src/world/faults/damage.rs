@@ -69,8 +69,9 @@ async fn beyond(strike: &Strike<'_>, key: u64) {
         let leaves = usize::try_from(dice.below(u64::try_from(members.len()).unwrap_or(1))).unwrap_or(0);
         members.remove(leaves);
     }
-    // One place at a time: who is damaged already stays as it is.
-    members.retain(|member| damage_of(world.seat(*member)).is_empty());
+    // One place at a time: who is damaged already stays as it is, and so does who has only just got another log.
+    members
+        .retain(|member| !world.seat(*member).tenant().is_away && damage_of(world.seat(*member)).is_empty());
     for member in &members {
         world.hold(*member, Crash::Kill, strike.id);
     }
@@ -83,13 +84,23 @@ async fn beyond(strike: &Strike<'_>, key: u64) {
         }
         planted
     });
+    let repairs = world.plan().knobs.self_repair;
+    let ids: Vec<_> = members.iter().map(|member| (*member, world.member_id(*member))).collect();
+    if repairs {
+        members.iter().for_each(|member| world.is_to_be_rescued(*member));
+    }
     strike.wait(strike.for_ / 2).await;
     for member in &members {
         world.release(*member);
     }
     strike.wait(strike.for_ / 2).await;
-    for member in members.into_iter().filter(|member| !world.has_refused(*member)) {
-        world.runs_on_damage(member);
+    // Where most of those who were struck had no vote, the others could take them back.
+    members.retain(|member| ids.contains(&(*member, world.member_id(*member))));
+    for member in members.iter().filter(|member| !world.has_refused(**member)) {
+        world.runs_on_damage(*member);
+    }
+    if repairs {
+        world.put_right(&members, strike.id + SECOND);
     }
 }
 

@@ -52,9 +52,10 @@ pub(super) fn path_of(strike: &Strike<'_>, area: DiskArea) -> Option<PathBuf> {
     }
 }
 
-fn class(call: DiskCall) -> Call {
+pub(super) fn class(call: DiskCall) -> Call {
     match call {
         DiskCall::Write => Call::Write,
         DiskCall::Sync => Call::Sync,
+        DiskCall::Name => Call::Name,
     }
 }

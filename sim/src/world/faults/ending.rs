@@ -21,6 +21,10 @@ impl World {
     /// `None`, and nothing is healed, when nobody can be broken and a quorum be left, because members have come and
     /// gone, or a disk is lost.
     pub fn heal_a_quorum(&self) -> Option<(Vec<MemberIndex>, Vec<OpenFault>)> {
+        // Who has lost its log may need everybody who is to vote.
+        if self.is_anybody_away() {
+            return None;
+        }
         let mut broken: Vec<(MemberIndex, Breakage)> = Vec::new();
         for Broken { target, how } in &self.plan().ending.broken {
             let member = self.settle(*target);

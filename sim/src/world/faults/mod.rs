@@ -12,6 +12,7 @@ mod ending;
 mod flap;
 mod partition;
 mod process;
+mod repair;
 mod space;
 mod succession;
 mod weather;
@@ -94,6 +95,7 @@ impl World {
             Family::Astray => damage::astray(&strike, planned.fault).await,
             Family::Ambush => ambush::strike(&strike, planned.fault).await,
             Family::Edge => edge::strike(&strike, planned.fault).await,
+            Family::Repair => repair::strike(&strike, planned.fault).await,
             // Its story is told by `client::guard`, which clients and oracles look at too.
             Family::Auth => strike.last().await,
         }
