@@ -22,6 +22,8 @@ pub enum Area {
     Engine,
     /// The state's hash.
     Hash,
+    /// Images of members' states.
+    Image,
     /// Keys, revisions and ranges.
     KeySpace,
     /// Leases.
@@ -57,6 +59,7 @@ impl std::fmt::Display for Area {
             Area::Comparison => "comparison",
             Area::Engine => "engine",
             Area::Hash => "hash",
+            Area::Image => "image",
             Area::KeySpace => "key space",
             Area::Lease => "lease",
             Area::Membership => "membership",

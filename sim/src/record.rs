@@ -9,8 +9,8 @@ use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    AskedBy, Asker, CompareTarget, Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer,
-    Operation, Outcome, Request, RightsAre, RightsChange, Settled, Watch, WatchEnd, WatchReceived,
+    AskedBy, Asker, CompareTarget, Contender, Fault, History, Image, Incarnation, Logged, MemberAsked,
+    Observer, Operation, Outcome, Request, RightsAre, RightsChange, Settled, Watch, WatchEnd, WatchReceived,
 };
 use quorate_check::types::{ClientId, MemberId, Nanos, OpId, Revision, WatchNo};
 use quorate_check::verdict::Class;
@@ -309,6 +309,19 @@ impl Record {
     /// Writes down what an observer of an election saw.
     pub fn observed(&self, observer: Observer) {
         self.inner().history.observers.push(observer);
+    }
+
+    /// Writes down what an image holds.
+    pub fn image(&self, image: Image) {
+        let mut inner = self.inner();
+        let Image { client, member, received, applied, .. } = &image;
+        let member = member.index;
+        inner.event(
+            *received,
+            &("image", format!("{image:?}")),
+            format_args!("image {client} {member} {applied}"),
+        );
+        inner.history.images.push(image);
     }
 
     /// Writes down a rest.

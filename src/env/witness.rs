@@ -39,6 +39,11 @@ pub enum Observation {
         /// The entries behind `purged`, each with its digest.
         entries: Vec<(LogId, u64)>,
     },
+    /// A start cannot use the state engine that it found, and builds another.
+    Rebuilding {
+        /// Why.
+        why: String,
+    },
     /// A process started with this entry, and all before it, applied.
     Loaded {
         /// The last applied entry.

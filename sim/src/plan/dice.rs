@@ -50,6 +50,8 @@ pub enum Purpose {
     Guard,
     /// Who keeps the line that an operation stands in.
     Keeper,
+    /// What an operator does for the members' upkeep, and what strikes them then.
+    Upkeep,
 }
 
 impl Purpose {
@@ -75,6 +77,7 @@ impl Purpose {
             Purpose::Delivery => 40,
             Purpose::Guard => 41,
             Purpose::Keeper => 42,
+            Purpose::Upkeep => 50,
         }
     }
 }

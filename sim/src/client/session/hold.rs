@@ -12,7 +12,7 @@ use std::time::Duration;
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
     Compare, CompareResult, CompareTarget, Contender, DeleteRange, Granted, Header, KeyValue, LeaseGrant,
-    LeaseRef, Put, Range, Request, Response, Txn, TxnOp,
+    LeaseRef, Put, Range, Released, Request, Response, Txn, TxnOp,
 };
 use quorate_check::types::{LeaseId, Nanos, OpId, Revision};
 
@@ -64,7 +64,7 @@ impl Attempt<'_, '_> {
             Keeper::LockService | Keeper::ElectionService => {
                 let Some(turn) = self.turn().await else {
                     // Whatever stands there is nobody's.
-                    self.release().await;
+                    self.release(Revision(0)).await;
                     return None;
                 };
                 self.key = turn.key;
@@ -90,7 +90,7 @@ impl Attempt<'_, '_> {
                 contender.guarded.extend(self.write_guarded(contender.created).await);
             }
         }
-        self.release().await;
+        contender.released = self.release(contender.created).await;
         contender
     }
 
@@ -182,15 +182,27 @@ impl Attempt<'_, '_> {
         }
     }
 
-    async fn release(&mut self) {
+    /// Lets go of the place that was created then; when a service has said that it did.
+    async fn release(&mut self, created: Revision) -> Option<Released> {
         let request = match self.hold.release {
-            Release::Delete => {
-                Request::DeleteRange(DeleteRange { key: self.key.clone(), ..DeleteRange::default() })
-            }
             Release::Revoke => Request::LeaseRevoke(LeaseRef { id: self.lease }),
-            Release::Abandon => return,
+            Release::Abandon => return None,
+            // Of a place that nobody knows there is only its key.
+            Release::Served | Release::ServedLate if created > Revision(0) => {
+                return self.let_go(created).await;
+            }
+            Release::Delete | Release::Served | Release::ServedLate => self.deletion(),
         };
         self.ask(request).await;
+        None
+    }
+
+    fn deletion(&self) -> Request {
+        Request::DeleteRange(self.of_the_key())
+    }
+
+    fn of_the_key(&self) -> DeleteRange {
+        DeleteRange { key: self.key.clone(), ..DeleteRange::default() }
     }
 
     fn name(&mut self) -> OpId {

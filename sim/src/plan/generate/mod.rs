@@ -13,6 +13,7 @@ mod knobs;
 mod links;
 mod opening;
 mod speed;
+mod upkeep;
 mod workload;
 
 use super::dice::{Dice, Purpose};
@@ -37,6 +38,8 @@ pub fn generate(seed: u64) -> Plan {
     let focus = focus::draw(seed);
     let families = faults::families(seed, focus);
     let places = members + if families.contains(&Family::Cluster) { cluster::spares(seed) } else { 0 };
+    let faults = faults::draw(seed, places, duration_ms, &families, focus);
+    let operator = upkeep::client(seed, members, duration_ms);
     Plan {
         version: VERSION,
         seed,
@@ -48,10 +51,11 @@ pub fn generate(seed: u64) -> Plan {
         focus,
         client_path: path(seed, 2, DIRECT_CLIENTS_PERMILLE),
         observer_path: path(seed, 3, DIRECT_OBSERVERS_PERMILLE),
-        clients: workload::clients(seed, places, duration_ms),
-        faults: faults::draw(seed, places, duration_ms, &families, focus),
+        clients: workload::clients(seed, places, duration_ms).into_iter().chain(operator).collect(),
         ending: ending::draw(seed, members, &families),
-        families,
+        // With those of what strikes beside what the seed has drawn.
+        families: families.into_iter().chain(faults.iter().map(|fault| fault.fault.family())).collect(),
+        faults,
     }
 }
 

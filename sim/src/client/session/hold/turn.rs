@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    Compare, CompareTarget, DeleteRange, Granted, Header, InnerResponse, MemberAsked, Operation, Outcome,
-    Put, PutResponse, Request, Response, Txn, TxnOp, TxnResponse,
+    Compare, CompareTarget, Granted, Header, InnerResponse, MemberAsked, Operation, Outcome, Put,
+    PutResponse, Released, Request, Response, Txn, TxnOp, TxnResponse,
 };
 use quorate_check::types::{OpId, Revision};
 
@@ -17,7 +17,7 @@ use super::Attempt;
 use crate::client::api::{Office, Reply, Turn, TurnAsk};
 use crate::client::resolve::{lock_name, value_of};
 use crate::plan::MemberIndex;
-use crate::plan::operation::Keeper;
+use crate::plan::operation::{Keeper, Release};
 
 /// Calls for one turn.
 const CALLS: u8 = 2;
@@ -111,9 +111,7 @@ impl Attempt<'_, '_> {
         let txn =
             Txn { compare: vec![self.fence(created)], success: vec![TxnOp::Put(put)], failure: Vec::new() };
         self.sent(member, name, Request::Txn(txn));
-        let office =
-            Office { line: lock_name(self.hold.lock), key: self.key.clone(), created, lease: self.lease };
-        let call = self.session.api.proclaim(member, name, office, value);
+        let call = self.session.api.proclaim(member, name, self.office(created), value);
         let answer = madsim::time::timeout(Duration::from_millis(self.op.timeout_ms), call).await;
         let outcome = match answer {
             Ok(Ok(header)) => Some(wrote(header)),
@@ -127,15 +125,54 @@ impl Attempt<'_, '_> {
         sent.then_some(name)
     }
 
+    /// Lets the place that was created then go, by the service; when that has said so.
+    pub(super) async fn let_go(&mut self, created: Revision) -> Option<Released> {
+        if self.hold.release == Release::ServedLate && self.hold.keeper == Keeper::ElectionService {
+            // Of a place under the same key before this one, as its holder then would.
+            self.leave(created.previous()).await;
+        }
+        self.leave(created).await
+    }
+
+    /// Has the service give up the place that was created then.
+    async fn leave(&mut self, created: Revision) -> Option<Released> {
+        let (name, member) = (self.name(), self.op.member);
+        let api = self.session.api.clone();
+        let call = if self.hold.keeper == Keeper::ElectionService {
+            let (compare, success) = (vec![self.fence(created)], vec![TxnOp::DeleteRange(self.of_the_key())]);
+            self.sent(member, name, Request::Txn(Txn { compare, success, failure: Vec::new() }));
+            api.resign(member, name, self.office(created))
+        } else {
+            self.sent(member, name, self.deletion());
+            api.unlock(member, name, self.key.clone())
+        };
+        let answer = madsim::time::timeout(Duration::from_millis(self.op.timeout_ms), call).await;
+        let at = self.session.time.now();
+        let (released, outcome) = match answer {
+            // How much there was to delete is not told.
+            Ok(Ok(header)) => {
+                (Some(Released { at, revision: header.revision }), Some(unknown("not told what was done")))
+            }
+            Ok(Err(Reply::NotSent)) => (None, None),
+            Ok(Err(reply)) => (None, Some(unknown(&format!("{reply:?}")))),
+            Err(_) => (None, Some(unknown("no answer in time"))),
+        };
+        self.ended(name, outcome);
+        released
+    }
+
+    fn office(&self, created: Revision) -> Office {
+        Office { line: lock_name(self.hold.lock), key: self.key.clone(), created, lease: self.lease }
+    }
+
     /// Deletes the key that one call has taken, if nobody has written it since. Which revision that was the record knows once
     /// the run is over.
     fn giving_up(&self) -> Request {
         let not_known = Revision(0);
         let untouched = Compare { target: CompareTarget::Mod(not_known), ..self.fence(not_known) };
-        let delete = DeleteRange { key: self.key.clone(), ..DeleteRange::default() };
         Request::Txn(Txn {
             compare: vec![self.fence(not_known), untouched],
-            success: vec![TxnOp::DeleteRange(delete)],
+            success: vec![TxnOp::DeleteRange(self.of_the_key())],
             failure: Vec::new(),
         })
     }
