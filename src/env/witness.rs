@@ -113,6 +113,11 @@ pub enum Observation {
         /// The state's hash behind it.
         hash: u128,
     },
+    /// A lease is about to be made for a call that brings none; told inside that call.
+    MadeLease {
+        /// Its id.
+        lease: LeaseId,
+    },
     /// A client's command was given an id; told inside the call that the client made.
     Proposed {
         /// The id.

@@ -437,6 +437,11 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Turn,
+        name: "turn-lease-ends-early",
+        breaks: "a lease that a service makes for its client lives six seconds instead of sixty",
+    },
+    Mutant {
+        area: Area::Turn,
         name: "turn-of-a-place-that-is-gone",
         breaks: "a lock is given without a look at whether the client's own place still stands",
     },

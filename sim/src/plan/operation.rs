@@ -140,6 +140,9 @@ pub struct HoldAsk {
     pub keeper: Keeper,
     /// Seconds that the lease lives; renewed while waiting by recipe, and not otherwise.
     pub ttl_secs: i64,
+    /// The service that keeps the line makes the lease, one of a minute; nothing where the client does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub served_lease: bool,
     /// Guarded writes.
     #[serde(default, skip_serializing_if = "is_zero_number")]
     pub guarded: u64,

@@ -93,6 +93,9 @@ impl World {
         if let Observation::Rebuilding { why } = &seen {
             self.rebuilds(member, why);
         }
+        if let (Observation::MadeLease { lease }, Some(call)) = (&seen, ASKING.get()) {
+            self.record().made_lease(call, LeaseId(lease.0));
+        }
         let violations = self.heard().hear(MemberId(member.0), seen, |logged| self.record().logged(logged));
         for violation in violations {
             self.record().finding(self.now(), Finding::from(&violation));
@@ -121,7 +124,7 @@ impl Heard {
                 vote: vote.map(ballot),
                 entries: entries.into_iter().map(|(entry, digest)| (log_id(entry), Digest(digest))).collect(),
             },
-            Observation::Rebuilding { .. } => return Vec::new(),
+            Observation::Rebuilding { .. } | Observation::MadeLease { .. } => return Vec::new(),
             Observation::Loaded { applied, hash } => {
                 let applied = applied.map(log_id);
                 return self.state(member, raft::Observation::Loaded { applied }, applied, hash);

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    Compare, CompareTarget, Granted, Header, InnerResponse, MemberAsked, Operation, Outcome, Put,
-    PutResponse, Released, Request, Response, Txn, TxnOp, TxnResponse,
+    Compare, CompareTarget, Granted, Header, InnerResponse, LeaseGrant, LeaseRef, MemberAsked, Operation,
+    Outcome, Put, PutResponse, Released, Request, Response, Txn, TxnOp, TxnResponse,
 };
-use quorate_check::types::{OpId, Revision};
+use quorate_check::types::{LeaseId, OpId, Revision};
 
-use super::Attempt;
+use super::{Attempt, is_served_lease};
 use crate::client::api::{Office, Reply, Turn, TurnAsk};
 use crate::client::resolve::{lock_name, value_of};
 use crate::plan::MemberIndex;
@@ -24,10 +24,11 @@ const CALLS: u8 = 2;
 /// How often a member tries to give a place up; each is an operation of its own.
 const LEAVES: u64 = 4;
 
+/// What a lease lives that a service makes, seconds.
+const SERVED_LEASE_SECS: i64 = 60;
+
 /// A turn that came.
 pub(super) struct Given {
-    /// The key in the line, as it was told.
-    pub(super) key: Bytes,
     /// The revision that created it; 0 when nobody could tell any more.
     pub(super) created: Revision,
     pub(super) granted: Granted,
@@ -36,10 +37,16 @@ pub(super) struct Given {
 impl Attempt<'_, '_> {
     /// Waits for the turn; `None` when it did not come.
     pub(super) async fn turn(&mut self) -> Option<Given> {
-        for call in 0..CALLS {
+        let served_lease = is_served_lease(self.hold);
+        // Who brings no lease stands elsewhere with each call.
+        for call in 0..if served_lease { 1 } else { CALLS } {
             let members = self.session.api.members();
             let member = MemberIndex((self.op.member.0 + call) % members);
             if let Some(turn) = self.call_for_turn(member, call == 0).await {
+                self.key = turn.key.clone();
+                if served_lease {
+                    self.lease = lease_of(&turn.key)?;
+                }
                 return self.given(turn).await;
             }
             if self.session.record.is_over() {
@@ -64,8 +71,20 @@ impl Attempt<'_, '_> {
         // Named after the one before, as what a member does after a call is.
         let leaves: Vec<OpId> = (0..LEAVES).map(|_| self.name()).collect();
         for leave in &leaves {
-            self.sent(member, *leave, self.giving_up());
-            self.session.record.gives_up(*leave, placed);
+            if is_served_lease(self.hold) {
+                self.sent(member, *leave, Request::LeaseRevoke(LeaseRef { id: self.lease }));
+            } else {
+                self.sent(member, *leave, self.giving_up());
+                self.session.record.gives_up(*leave, placed);
+            }
+        }
+        let grant = is_served_lease(self.hold).then(|| self.name());
+        if let Some(grant) = grant {
+            let lease = LeaseGrant { id: self.lease, ttl_secs: SERVED_LEASE_SECS };
+            self.sent(member, grant, Request::LeaseGrant(lease));
+            for operation in leaves.iter().copied().chain([placed, grant]) {
+                self.session.record.on_a_lease_of(operation, placed);
+            }
         }
         let timeout = Duration::from_millis(self.op.timeout_ms / u64::from(CALLS));
         let ask = TurnAsk { line: lock_name(self.hold.lock), lease: self.lease, proclaims, timeout };
@@ -87,6 +106,10 @@ impl Attempt<'_, '_> {
                 (None, Some(unknown(&reason)), Some(unknown(&reason)))
             }
         };
+        if let Some(grant) = grant {
+            // Where it was granted nobody says so but the turn itself.
+            self.ended(grant, outcome.as_ref().map(|_| unknown("not told what was done")));
+        }
         self.ended(placed, outcome);
         for leave in leaves {
             self.ended(leave, left.clone());
@@ -100,7 +123,7 @@ impl Attempt<'_, '_> {
             Some(created) => created,
             None => self.look().await.unwrap_or_default(),
         };
-        Some(Given { key: turn.key, created, granted })
+        Some(Given { created, granted })
     }
 
     /// Proclaims something in the office; its name, if it was sent.
@@ -194,6 +217,13 @@ impl Attempt<'_, '_> {
     fn ended(&self, id: OpId, outcome: Option<Outcome>) {
         self.session.record.ended(id, self.session.time.now(), outcome);
     }
+}
+
+/// The lease that a place is named after.
+fn lease_of(key: &Bytes) -> Option<LeaseId> {
+    let name = std::str::from_utf8(key.as_slice()).ok()?;
+    let (_, lease) = name.rsplit_once('/')?;
+    i64::from_str_radix(lease, 16).ok().map(LeaseId)
 }
 
 fn unknown(reason: &str) -> Outcome {

@@ -11,6 +11,10 @@ use crate::plan::operation::{
 
 /// Locks there are.
 const LOCKS: u64 = 2;
+/// Turns of a thousand, of those by a service, for which it makes the lease.
+const SERVED_LEASE_PERMILLE: u64 = 200;
+/// The lock for these: a place that is left behind stays for a minute.
+const LOCK_OF_SERVED_LEASES: u16 = 2;
 
 /// A client that does nothing else.
 pub(super) fn client(seed: u64, id: ClientId, members: u8, duration_ms: u64) -> ClientPlan {
@@ -30,11 +34,14 @@ pub(super) fn client(seed: u64, id: ClientId, members: u8, duration_ms: u64) -> 
         let keeper = Dice::keyed(seed, Purpose::Keeper, op_id(id, nth).0)
             .weighted(&[(4, Keeper::Recipe), (3, Keeper::LockService), (3, Keeper::ElectionService)])
             .unwrap_or_default();
+        let served_lease = keeper != Keeper::Recipe
+            && Dice::keyed_twice(seed, Purpose::Keeper, op_id(id, nth).0, 2).permille(SERVED_LEASE_PERMILLE);
         let ask = match dice.permille(looks_permille) {
             true => Ask::Lead { lock, served: keeper != Keeper::Recipe },
             false => Ask::Hold(HoldAsk {
-                lock,
+                lock: if served_lease { LOCK_OF_SERVED_LEASES } else { lock },
                 keeper,
+                served_lease,
                 ttl_secs: dice.signed(1, 4),
                 guarded: dice.between(0, 6),
                 pause_ms: if dice.permille(300) { dice.between(100, 900) } else { dice.between(0, 50) },
