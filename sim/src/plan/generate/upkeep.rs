@@ -51,7 +51,7 @@ fn rewrites(seed: u64, founders: u8, duration_ms: u64) -> Vec<Rewrite> {
     let (mut rewrites, mut at_ms) = (Vec::new(), QUIET_START_MS);
     for nth in 1.. {
         let mut dice = Dice::keyed(seed, Purpose::Upkeep, nth);
-        at_ms += dice.between(800, 5_000);
+        at_ms += dice.between(1_500, 7_000);
         if at_ms >= end_ms {
             break;
         }
