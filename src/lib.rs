@@ -35,7 +35,6 @@ pub mod node;
 pub mod pb;
 pub mod peer;
 pub mod raft;
-#[cfg(not(madsim))]
 pub mod restore;
 pub mod service;
 pub mod storage;

@@ -3,18 +3,21 @@
 //! One record a run, shared by clients, faults, disks and the monitor. It outlives a panic of the run, so that
 //! even then there is something to show.
 
+mod later;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quorate_check::history::{
-    AskedBy, Asker, CompareTarget, Contender, Fault, History, Incarnation, Logged, MemberAsked, Observer,
-    Operation, Outcome, Request, RightsAre, RightsChange, Settled, Watch, WatchEnd, WatchReceived,
+    AskedBy, Asker, Contender, Fault, History, Image, Incarnation, Logged, MemberAsked, Observer, Operation,
+    Outcome, Request, RightsAre, RightsChange, Settled, Watch, WatchEnd, WatchReceived,
 };
-use quorate_check::types::{ClientId, MemberId, Nanos, OpId, Revision, WatchNo};
+use quorate_check::types::{ClientId, LeaseId, MemberId, Nanos, OpId, Revision, WatchNo};
 use quorate_check::verdict::Class;
 
+use self::later::Later;
 use crate::figures::Figures;
 use crate::plan::MemberIndex;
 use crate::report::Finding;
@@ -41,8 +44,8 @@ struct Inner {
     findings: Vec<Finding>,
     figures: Figures,
     timeline: Timeline,
-    /// Operations that give up a place, with the one that took it.
-    given_up: BTreeMap<OpId, OpId>,
+    /// What no client knew when it asked.
+    later: Later,
     /// What is judged, once the books are closed.
     closed: Option<Closed>,
 }
@@ -104,28 +107,6 @@ impl Inner {
         self.last = self.last.max(at);
         self.trace.note(at.0, text);
     }
-
-    /// Writes into what gives up a place which one that is: no client knew, the log does.
-    fn name_places(&mut self) {
-        let taken: BTreeMap<OpId, Revision> = self
-            .history
-            .log
-            .iter()
-            .filter_map(|logged| Some((logged.operation?, logged.revision)))
-            .filter(|(operation, _)| self.given_up.values().any(|placed| placed == operation))
-            .collect();
-        for operation in &mut self.history.operations {
-            let taken = self.given_up.get(&operation.id).and_then(|placed| taken.get(placed));
-            if let (Some(revision), Request::Txn(txn)) = (taken, &mut operation.request) {
-                for compare in &mut txn.compare {
-                    match &mut compare.target {
-                        CompareTarget::Create(at) | CompareTarget::Mod(at) => *at = *revision,
-                        _ => {}
-                    }
-                }
-            }
-        }
-    }
 }
 
 impl Record {
@@ -175,7 +156,17 @@ impl Record {
 
     /// Writes down that an operation gives up the place that another has taken: it means the revision at which that was.
     pub fn gives_up(&self, leave: OpId, placed: OpId) {
-        self.inner().given_up.insert(leave, placed);
+        self.inner().later.gives_up(leave, placed);
+    }
+
+    /// Writes down that an operation is on the lease that a member makes in another's call.
+    pub fn on_a_lease_of(&self, operation: OpId, call: OpId) {
+        self.inner().later.on_a_lease_of(operation, call);
+    }
+
+    /// Writes down which lease a member makes in an operation's call.
+    pub fn made_lease(&self, call: OpId, lease: LeaseId) {
+        self.inner().later.made(call, lease);
     }
 
     /// Writes down that who may do what is about to be changed; its place, for when more is known.
@@ -329,6 +320,19 @@ impl Record {
         self.inner().history.observers.push(observer);
     }
 
+    /// Writes down what an image holds.
+    pub fn image(&self, image: Image) {
+        let mut inner = self.inner();
+        let Image { client, member, received, applied, .. } = &image;
+        let member = member.index;
+        inner.event(
+            *received,
+            &("image", format!("{image:?}")),
+            format_args!("image {client} {member} {applied}"),
+        );
+        inner.history.images.push(image);
+    }
+
     /// Writes down a rest.
     pub fn settled(&self, settled: Settled) {
         self.inner().history.settled.push(settled);
@@ -447,7 +451,7 @@ impl Record {
             outcome: Outcome::Unknown { reason: "the run ended".to_owned() },
             ..operation
         }));
-        inner.name_places();
+        inner.later.write_into(&mut inner.history);
         inner.history.rights = std::mem::take(&mut inner.rights).into_iter().flatten().collect();
         let live = std::mem::take(&mut inner.watches).into_values();
         inner.history.watches.extend(live);

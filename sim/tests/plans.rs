@@ -141,14 +141,17 @@ fn the_swarm_covers_every_family_and_every_kind_and_leaves_each_out_too() {
             Ask::HashKv { .. } => "hash",
             Ask::Status {} => "status",
             Ask::MakeRoom {} => "make room",
+            Ask::Image {} => "image",
+            Ask::Defragment {} => "defragment",
             Ask::Hold(_) => "hold",
             Ask::Lead { .. } => "lead",
+            Ask::Observe { .. } => "observe",
         }));
     }
     assert_eq!(drawn.into_iter().collect::<Vec<_>>(), Family::ALL);
     assert_eq!(left_out.into_iter().collect::<Vec<_>>(), Family::ALL);
     assert_eq!(kinds.len(), 53, "{kinds:?}");
-    assert_eq!(calls.len(), 16, "{calls:?}");
+    assert_eq!(calls.len(), 19, "{calls:?}");
 }
 
 #[test]

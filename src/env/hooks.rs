@@ -40,7 +40,7 @@ pub mod armed {
     static LISTENER: OnceLock<Listener> = OnceLock::new();
     static CALLS: OnceLock<Calls> = OnceLock::new();
 
-    /// What the name of a call is followed by, and then a number, for what is done after it.
+    /// What the name of a call is followed by, and then a number, for what is done beside it.
     pub const AFTER: &str = ".after";
 
     fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
@@ -162,8 +162,8 @@ pub fn in_its_name<T>(work: impl Future<Output = T>) -> impl Future<Output = T> 
     work
 }
 
-/// Lets the `nth` thing, from 0, that a member does by itself once a call has come to nothing have a name that follows from
-/// the call's; nothing in the plain build.
+/// Lets the `nth` thing, from 0, that a member does by itself for a call, once it has come to nothing or before, have a name
+/// that follows from the call's; nothing in the plain build.
 #[cfg_attr(not(madsim), expect(unused_variables, reason = "names are the simulator's"))]
 pub fn after_it<T>(nth: u32, work: impl Future<Output = T>) -> impl Future<Output = T> {
     #[cfg(madsim)]

@@ -39,6 +39,11 @@ pub enum Observation {
         /// The entries behind `purged`, each with its digest.
         entries: Vec<(LogId, u64)>,
     },
+    /// A start cannot use the state engine that it found, and builds another.
+    Rebuilding {
+        /// Why.
+        why: String,
+    },
     /// A process started with this entry, and all before it, applied.
     Loaded {
         /// The last applied entry.
@@ -116,6 +121,11 @@ pub enum Observation {
         entry: LogId,
         /// The state's hash behind it.
         hash: u128,
+    },
+    /// A lease is about to be made for a call that brings none; told inside that call.
+    MadeLease {
+        /// Its id.
+        lease: LeaseId,
     },
     /// A client's command was given an id; told inside the call that the client made.
     Proposed {

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::env::{Env, within};
+use crate::env::{Env, Observation, Witness, within};
 use crate::machine::persist::Bucket;
 use crate::machine::state::State;
 use crate::node::StartError;
@@ -75,6 +75,7 @@ impl Opening<'_> {
             Err(why) if why.is_engine_damage() => why,
             other => return other,
         };
+        Witness::of(self.peers.own()).tell(|| Observation::Rebuilding { why: why.to_string() });
         if recovered.purged.is_none() {
             tracing::warn!(%why, "the state engine is built anew from the log");
             self.state_dir.set_aside().await?;

@@ -2,13 +2,12 @@
 
 use tonic::{Request, Response, Status};
 
-use crate::machine::command::{Command, DeleteRange};
-use crate::member::{Credential, Turn};
+use crate::member::{Credential, Turn, TurnError};
 use crate::pb::v3lockpb as pb;
 use crate::pb::v3lockpb::lock_server::Lock;
 use crate::service::call::Calls;
 use crate::service::status::ApiError;
-use crate::types::{KeyRange, LeaseId};
+use crate::types::LeaseId;
 
 /// The service.
 pub struct LockService {
@@ -23,8 +22,7 @@ impl LockService {
 
     async fn hold(&self, who: &Credential, request: pb::LockRequest) -> Result<pb::LockResponse, Status> {
         let turn = self.calls.member().lock(who, request.name, LeaseId(request.lease)).await;
-        let Turn { place, revision } =
-            turn.map_err(|error| ApiError::of_turn(error, ApiError::SESSION_EXPIRED))?;
+        let Turn { place, revision } = turn.map_err(failed)?;
         Ok(pb::LockResponse { header: Some(self.calls.header(revision)), key: place.key })
     }
 
@@ -36,12 +34,13 @@ impl LockService {
         if request.key.is_empty() {
             return Err(ApiError::EMPTY_KEY.into());
         }
-        let delete = DeleteRange { range: KeyRange::single(request.key), prev_kv: false };
-        let answer = self.calls.member().propose_for(who, Command::DeleteRange(delete)).await;
-        let answer = answer.map_err(ApiError::from)?;
-        answer.result.map_err(ApiError::from)?;
-        Ok(pb::UnlockResponse { header: Some(self.calls.header(answer.revision)) })
+        let revision = self.calls.member().unlock(who, request.key).await.map_err(failed)?;
+        Ok(pb::UnlockResponse { header: Some(self.calls.header(revision)) })
     }
+}
+
+fn failed(error: TurnError) -> ApiError {
+    ApiError::of_turn(error, ApiError::SESSION_EXPIRED)
 }
 
 #[tonic::async_trait]

@@ -90,6 +90,8 @@ pub enum Oracle {
     LogOrder,
     /// The guarantees of locks and elections.
     Lock,
+    /// Images of members' states against the log.
+    Image,
     /// Who may do what.
     Rights,
     /// The harness's own consistency.
@@ -117,6 +119,7 @@ impl fmt::Display for Oracle {
             Oracle::Equality => "equality",
             Oracle::LogOrder => "log-order",
             Oracle::Lock => "lock",
+            Oracle::Image => "image",
             Oracle::Rights => "rights",
             Oracle::Harness => "harness",
         })

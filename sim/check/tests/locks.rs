@@ -108,7 +108,9 @@ fn story() -> Store {
         revision,
         key: contender.key.clone(),
         created: contender.created,
+        modified: contender.created,
         value: format!("{} leads", contender.key).as_str().into(),
+        stream: 0,
     };
     let seen = vec![sight(&one, one.created), sight(&one, gone.previous()), sight(&two, gone)];
     let observer = Observer { prefix: "lock/".into(), seen, ..Observer::default() };
@@ -283,6 +285,89 @@ fn who_asks_who_leads_now_hears_no_old_answer() {
         asked_late(&mut store, since);
         assert_eq!(judged(&store.history), (Class::Pass, Vec::new()), "asked at {since:?}");
     }
+}
+
+/// The story's observer has it all from one stream, which tells nothing twice.
+fn streamed(store: &mut Store) -> &mut Vec<LeaderSeen> {
+    let seen = &mut store.history.observers[0].seen;
+    seen.remove(1);
+    seen.iter_mut().for_each(|seen| seen.stream = 1);
+    seen
+}
+
+#[test]
+fn a_stream_tells_of_leaders_in_order_and_of_nothing_twice() {
+    let mut store = story();
+    streamed(&mut store);
+    assert_eq!(judged(&store.history), (Class::Pass, Vec::new()));
+    // A stream that is opened anew begins with whoever leads.
+    let again = store.history.observers[0].seen[1].clone();
+    store.history.observers[0].seen.push(LeaderSeen { stream: 2, ..again });
+    assert_eq!(judged(&store.history), (Class::Pass, Vec::new()));
+    breaks(
+        |store| {
+            let seen = streamed(store);
+            seen.push(seen[1].clone());
+        },
+        Class::Safety,
+        "once more",
+    );
+    breaks(|store| streamed(store).swap(0, 1), Class::Safety, "after one created at");
+    breaks(|store| streamed(store)[1].modified = Revision(9), Class::Safety, "proclaiming that since 9");
+    breaks(
+        |store| {
+            let over = store.now();
+            streamed(store)[0].asked = Some(Nanos(over));
+        },
+        Class::Safety,
+        "had been acknowledged before it asked",
+    );
+}
+
+#[test]
+fn that_nobody_leads_is_told_only_where_nobody_did() {
+    let told = |store: &mut Store, asked: u64, at: u64| {
+        store.history.observers[0].nobody = vec![NobodySeen { asked: Nanos(asked), at: Nanos(at) }];
+    };
+    // The first leader's place was made by the first second's request, and the last one stands to the end.
+    breaks(|store| told(store, 600, 4_000), Class::Safety, "was told that nobody leads");
+    breaks(|store| told(store, 600, 100_000), Class::Safety, "was told that nobody leads");
+    for (asked, at) in [(0, 100), (400, 4_000)] {
+        let mut store = story();
+        told(&mut store, asked, at);
+        assert_eq!(judged(&store.history), (Class::Pass, Vec::new()), "asked at {asked}");
+    }
+    // Nobody leads between the end of the last one and the next.
+    let mut store = story();
+    let asked = store.now();
+    store.delete("lock/two");
+    store.contend(4, "lock/four");
+    told(&mut store, asked, asked + 3_000);
+    assert_eq!(judged(&store.history), (Class::Pass, Vec::new()));
+    // It was over before the question was put.
+    breaks(
+        |store| {
+            store.delete("lock/two");
+            store.contend(4, "lock/four");
+            let asked = store.now();
+            told(store, asked, asked + 1_000);
+        },
+        Class::Safety,
+        "while lock/four did",
+    );
+}
+
+#[test]
+fn who_was_told_that_it_has_let_go_holds_no_longer() {
+    let released = |store: &mut Store, back: i64| {
+        let gone = store.delete("lock/two");
+        let revision = Revision(gone.0 - back);
+        store.history.contenders[1].released = Some(Released { at: Nanos(store.now()), revision });
+    };
+    let mut store = story();
+    released(&mut store, 0);
+    assert_eq!(judged(&store.history), (Class::Pass, Vec::new()));
+    breaks(|store| released(store, 1), Class::Safety, "is let go, which still held");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use quorate_check::bytes::Bytes;
 use quorate_check::error_table::Code;
 use quorate_check::history::{Header, KeyValue, Range, Request, Response};
-use quorate_check::types::{LeaseId, MemberId, OpId, Revision};
+use quorate_check::types::{LeaseId, MemberId, Nanos, OpId, Revision};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::plan::MemberIndex;
 
@@ -61,6 +62,20 @@ pub struct Turn {
     pub created: Option<Revision>,
 }
 
+/// What the election service says of who leads.
+#[derive(Clone, Debug)]
+pub enum Lead {
+    /// This one, proclaiming this.
+    By(Header, KeyValue),
+    /// Nobody.
+    Nobody,
+    /// It says nothing.
+    Unsaid,
+}
+
+/// Where sights of leaders go, each with its time.
+pub type Sights = UnboundedSender<(Nanos, Header, KeyValue)>;
+
 /// What comes of a call, in its time.
 pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -91,11 +106,26 @@ pub trait Api: Send + Sync {
         value: Bytes,
     ) -> Answering<Result<Header, Reply>>;
 
-    /// Who leads, as the election service says; `None` when it says nothing.
-    fn leader(&self, member: MemberIndex, id: OpId, line: String) -> Answering<Option<(Header, KeyValue)>>;
+    /// Gives up an office.
+    fn resign(&self, member: MemberIndex, id: OpId, office: Office) -> Answering<Result<Header, Reply>>;
+
+    /// Deletes a place of a lock.
+    fn unlock(&self, member: MemberIndex, id: OpId, key: Bytes) -> Answering<Result<Header, Reply>>;
+
+    /// Who leads, as the election service says.
+    fn leader(&self, member: MemberIndex, id: OpId, line: String) -> Answering<Lead>;
+
+    /// Observes an election and tells each leader, until the stream ends or nobody listens any more.
+    fn observe(&self, member: MemberIndex, id: OpId, line: String, tell: Sights) -> Answering<()>;
 
     /// Clears the alarm about space, as well as it goes; nobody writes down what comes of it.
     fn disarm(&self, member: MemberIndex, id: OpId) -> Answering<()>;
+
+    /// An image of a member's state, if it came whole.
+    fn image(&self, member: MemberIndex, id: OpId) -> Answering<Option<Vec<u8>>>;
+
+    /// Has a member write its state anew, as well as it goes; nobody writes down what comes of it.
+    fn defragment(&self, member: MemberIndex, id: OpId) -> Answering<()>;
 
     /// How many members there are.
     fn members(&self) -> u8;

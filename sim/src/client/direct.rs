@@ -3,18 +3,19 @@
 //! A kill of the member ends the task, and the client knows nothing. A client's own time-out leaves the task
 //! running, as a cancelled call may still be carried out.
 
+use std::future::Future;
 use std::time::Duration;
 
 use quorate::machine::command::CommandError;
-use quorate::member::Place;
+use quorate::member::{Place, TurnError};
 use quorate::node::Credential;
 use quorate::raft::read_index::ReadError;
 use quorate_check::bytes::Bytes;
 use quorate_check::error_table::Code;
-use quorate_check::history::{Header, KeyValue, Range, Request};
+use quorate_check::history::{Header, Range, Request};
 use quorate_check::types::{MemberId, OpId, Revision};
 
-use super::api::{Answering, Api, Office, Reply, Turn, TurnAsk};
+use super::api::{Answering, Api, Lead, Office, Reply, Sights, Turn, TurnAsk};
 use super::convert::{self, Call};
 use crate::plan::MemberIndex;
 use crate::plan::dice::{Dice, Purpose};
@@ -32,6 +33,29 @@ impl Direct {
     /// A way to call the members of this world.
     pub fn new(world: World) -> Direct {
         Direct { world }
+    }
+}
+
+impl Direct {
+    /// Has a member end a turn, by this call.
+    fn let_go<F>(
+        &self,
+        member: MemberIndex,
+        call: impl FnOnce(Member) -> F + Send + 'static,
+    ) -> Answering<Result<Header, Reply>>
+    where
+        F: Future<Output = Result<quorate::types::Revision, TurnError>> + Send + 'static,
+    {
+        let reached = self.world.reach(member);
+        Box::pin(async move {
+            let Some((node, object)) = reached else { return Err(Reply::NotSent) };
+            let task = node.spawn(async move {
+                let gone = call(object.clone()).await;
+                gone.map(|revision| header(&object, revision))
+                    .map_err(|error| Reply::Unknown(error.to_string()))
+            });
+            task.await.unwrap_or_else(|_| Err(Reply::Unknown("the member died".to_owned())))
+        })
     }
 }
 
@@ -90,11 +114,7 @@ impl Api for Direct {
         Box::pin(async move {
             let Some((node, object)) = reached else { return Err(Reply::NotSent) };
             let task = node.spawn(async move {
-                let place = Place {
-                    key: bytes::Bytes::copy_from_slice(office.key.as_slice()),
-                    created: quorate::types::Revision(office.created.0),
-                    lease: quorate::types::LeaseId(office.lease.0),
-                };
+                let place = place(&office);
                 let value = bytes::Bytes::copy_from_slice(value.as_slice());
                 let said = asking(id, object.proclaim(&Credential::None, &place, value)).await;
                 said.map(|revision| header(&object, revision))
@@ -104,15 +124,57 @@ impl Api for Direct {
         })
     }
 
-    fn leader(&self, member: MemberIndex, _id: OpId, line: String) -> Answering<Option<(Header, KeyValue)>> {
+    fn resign(&self, member: MemberIndex, id: OpId, office: Office) -> Answering<Result<Header, Reply>> {
+        self.let_go(member, move |object| async move {
+            asking(id, object.resign(&Credential::None, &place(&office))).await
+        })
+    }
+
+    fn unlock(&self, member: MemberIndex, id: OpId, key: Bytes) -> Answering<Result<Header, Reply>> {
+        self.let_go(member, move |object| async move {
+            let key = bytes::Bytes::copy_from_slice(key.as_slice());
+            asking(id, object.unlock(&Credential::None, key)).await
+        })
+    }
+
+    fn leader(&self, member: MemberIndex, _id: OpId, line: String) -> Answering<Lead> {
         let reached = self.world.reach(member);
         Box::pin(async move {
-            let (node, object) = reached?;
+            let Some((node, object)) = reached else { return Lead::Unsaid };
             let task = node.spawn(async move {
-                let (revision, kv) = object.leader_of(&Credential::None, line.into()).await.ok()?;
-                Some((header(&object, revision), convert::pair(kv)))
+                match object.leader_of(&Credential::None, line.into()).await {
+                    Ok((revision, kv)) => Lead::By(header(&object, revision), convert::pair(kv)),
+                    Err(TurnError::NoLeader) => Lead::Nobody,
+                    Err(_) => Lead::Unsaid,
+                }
             });
-            task.await.ok()?
+            task.await.unwrap_or(Lead::Unsaid)
+        })
+    }
+
+    fn observe(&self, member: MemberIndex, _id: OpId, line: String, tell: Sights) -> Answering<()> {
+        let reached = self.world.reach(member);
+        let time = self.world.time().clone();
+        Box::pin(async move {
+            let Some((node, object)) = reached else { return };
+            let task = node.spawn(async move {
+                let mut leaders = object.leaders_of(&Credential::None, line.into());
+                loop {
+                    let next = async {
+                        tokio::select! {
+                            biased;
+                            () = tell.closed() => None,
+                            next = leaders.next() => next.ok(),
+                        }
+                    };
+                    let Some((revision, kv)) = next.await else { return };
+                    let sight = (time.now(), header(&object, revision), convert::pair(kv));
+                    if tell.send(sight).is_err() {
+                        return;
+                    }
+                }
+            });
+            drop(task.await);
         })
     }
 
@@ -125,12 +187,35 @@ impl Api for Direct {
         })
     }
 
+    fn image(&self, _member: MemberIndex, _id: OpId) -> Answering<Option<Vec<u8>>> {
+        // The service alone makes one.
+        Box::pin(async { None })
+    }
+
+    fn defragment(&self, member: MemberIndex, _id: OpId) -> Answering<()> {
+        let reached = self.world.reach(member);
+        Box::pin(async move {
+            let Some((node, object)) = reached else { return };
+            // What it fails for leaves the member as it was.
+            drop(node.spawn(async move { object.defragment().await }).await);
+        })
+    }
+
     fn members(&self) -> u8 {
         u8::try_from(self.world.plan().members.len()).unwrap_or(u8::MAX)
     }
 
     fn member_id(&self, member: MemberIndex) -> MemberId {
         self.world.member_id(member)
+    }
+}
+
+/// A place as the product names it.
+fn place(office: &Office) -> Place {
+    Place {
+        key: bytes::Bytes::copy_from_slice(office.key.as_slice()),
+        created: quorate::types::Revision(office.created.0),
+        lease: quorate::types::LeaseId(office.lease.0),
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! `memory` what a client has seen; `resolve` symbols to requests; `api` the seam to the members; `convert`
 //! requests and answers in the product's own types; `direct` members called as objects; `wire` members called over
-//! the network; `ways` which of the two; `session` one client; `observer` watches; `guard`
-//! asks in the names of users.
+//! the network; `ways` which of the two; `session` one client; `observer` watches; `image`
+//! restores what a member sends of its state; `guard` asks in the names of users.
 
 #[cfg(madsim)]
 mod api;
@@ -12,6 +12,8 @@ pub mod convert;
 mod direct;
 #[cfg(madsim)]
 pub mod guard;
+#[cfg(madsim)]
+mod image;
 mod memory;
 #[cfg(madsim)]
 pub mod observer;

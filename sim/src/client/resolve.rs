@@ -33,10 +33,10 @@ pub fn value_of(id: OpId) -> Bytes {
     Bytes::from(format!("{client}-{nth}").as_str())
 }
 
-/// The request of a planned operation.
-pub fn resolve(op: &PlannedOp, memory: &Memory) -> Request {
+/// The request of a planned operation; none of what no oracle knows as one.
+pub fn resolve(op: &PlannedOp, memory: &Memory) -> Option<Request> {
     let mut resolver = Resolver { id: op.id, written: 0, memory };
-    match &op.ask {
+    Some(match &op.ask {
         Ask::Put(put) => Request::Put(resolver.put(put)),
         Ask::Range(range) => Request::Range(resolver.range(range)),
         Ask::Delete(delete) => Request::DeleteRange(delete_range(delete)),
@@ -61,7 +61,8 @@ pub fn resolve(op: &PlannedOp, memory: &Memory) -> Request {
         }
         Ask::Hold(hold) => Request::LeaseGrant(LeaseGrant { id: lease_id(op.id), ttl_secs: hold.ttl_secs }),
         Ask::Lead { lock, .. } => Request::Range(holder_of(*lock)),
-    }
+        Ask::Observe { .. } | Ask::Image {} | Ask::Defragment {} => return None,
+    })
 }
 
 /// What all keys of a lock begin with.
@@ -229,7 +230,7 @@ mod tests {
     fn values_name_their_operation_and_are_unique_within_it() {
         let put = |key| StepAsk::Put(PutAsk { key, ..PutAsk::default() });
         let txn = TxnAsk { success: vec![put(1), put(2)], failure: vec![put(1)], ..TxnAsk::default() };
-        let Request::Txn(txn) = resolve(&planned(17, Ask::Txn(txn)), &Memory::default()) else {
+        let Some(Request::Txn(txn)) = resolve(&planned(17, Ask::Txn(txn)), &Memory::default()) else {
             panic!("a transaction was asked for")
         };
         let values: Vec<String> = txn
@@ -245,11 +246,11 @@ mod tests {
         let mut memory = Memory::default();
         let ask = |at| planned(2, Ask::Compact { at });
         let revision = |memory: &Memory, at| match resolve(&ask(at), memory) {
-            Request::Compact(compact) => compact.revision.0,
+            Some(Request::Compact(compact)) => compact.revision.0,
             other => panic!("a compaction was asked for, not {other:?}"),
         };
         assert_eq!(revision(&memory, RevisionAt::Back(5)), 1, "nothing is older than the empty store");
-        let request = resolve(&planned(1, Ask::Put(PutAsk::default())), &memory);
+        let request = resolve(&planned(1, Ask::Put(PutAsk::default())), &memory).unwrap();
         let header = Header { revision: Revision(40), ..Header::default() };
         memory.learn(&request, &header, &Response::Put(PutResponse::default()));
         assert_eq!(revision(&memory, RevisionAt::Back(5)), 35);
@@ -263,7 +264,7 @@ mod tests {
         let grant = planned(4, Ask::LeaseGrant { ttl_secs: 9 });
         let revoke = planned(5, Ask::LeaseRevoke { grant: grant.id });
         let memory = Memory::default();
-        let (Request::LeaseGrant(granted), Request::LeaseRevoke(revoked)) =
+        let (Some(Request::LeaseGrant(granted)), Some(Request::LeaseRevoke(revoked))) =
             (resolve(&grant, &memory), resolve(&revoke, &memory))
         else {
             panic!("a grant and a revoke were asked for")

@@ -1,22 +1,25 @@
 //! One client: asks its operations one after the other, none before its time, and writes each down.
 
 mod hold;
+mod sight;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_check::error_table::{self, Dialect, Fate};
-use quorate_check::history::{
-    Header, KeyValue, LeaderSeen, MemberAsked, Observer, Operation, Outcome, Request, Response,
-};
+use quorate_check::history::{Header, Image, MemberAsked, Observer, Operation, Outcome, Request, Response};
 use quorate_check::types::{ClientId, Nanos, OpId};
+use quorate_check::verdict::Class;
 
+use self::sight::Sight;
 use super::api::{Api, Reply};
+use super::image;
 use super::memory::Memory;
-use super::resolve::{lock_name, lock_prefix, resolve};
+use super::resolve::resolve;
 use crate::plan::{Ask, ClientPlan, MemberIndex, PlannedOp};
 use crate::record::Record;
+use crate::report::Finding;
 use crate::world::{Time, World};
 
 /// A client that finds no member asks again after this long.
@@ -31,6 +34,8 @@ pub struct Session {
     memory: Memory,
     /// Who was seen to lead, by election.
     seen: BTreeMap<u16, Observer>,
+    /// Streams of leaders that it has opened.
+    streams: u64,
     /// Where deletions are waited for; a session without it holds no locks.
     watches: Option<World>,
 }
@@ -55,7 +60,7 @@ impl Session {
     /// A client of this name.
     pub fn new(id: ClientId, api: Arc<dyn Api>, record: Arc<Record>, time: Time) -> Session {
         let (memory, seen) = (Memory::default(), BTreeMap::new());
-        Session { id, api, record, time, memory, seen, watches: None }
+        Session { id, api, record, time, memory, seen, streams: 0, watches: None }
     }
 
     /// The client, able to wait for a lock: it watches members of this world.
@@ -79,7 +84,6 @@ impl Session {
     }
 
     async fn perform(&mut self, op: &PlannedOp) {
-        let request = resolve(op, &self.memory);
         let timeout = Duration::from_millis(op.timeout_ms);
         let how = match op.ask {
             Ask::Stream { pause_ms, .. } => How::Streamed(Duration::from_millis(pause_ms)),
@@ -88,8 +92,17 @@ impl Session {
         match &op.ask {
             Ask::Hold(hold) => return self.hold(op, hold).await,
             Ask::Lead { lock, served: true } => return self.ask_who_leads(op, *lock).await,
+            Ask::Observe { lock, for_ms } => {
+                return self.observe(op, *lock, Duration::from_millis(*for_ms)).await;
+            }
+            Ask::Image {} => return self.take_image(op).await,
+            Ask::Defragment {} => {
+                // Begun, it goes on; nobody waits for what comes of it.
+                drop(madsim::time::timeout(timeout, self.api.defragment(op.member, op.id)).await);
+            }
             _ => {}
         }
+        let Some(request) = resolve(op, &self.memory) else { return };
         let answer = self.ask_how(op.id, Whom::First(op.member), timeout, request, how).await;
         match (&op.ask, answer) {
             (Ask::MakeRoom {}, Some(_)) => {
@@ -98,38 +111,33 @@ impl Session {
             }
             (Ask::Lead { lock, .. }, Some((header, Response::Range(range)))) => {
                 if let Some(first) = range.kvs.first() {
-                    self.sees(op, *lock, &header, first, None);
+                    self.sees(op, *lock, &header, first, Sight::at(self.time.now()));
                 }
             }
             _ => {}
         }
     }
 
-    /// Notes who leads, and since when it is asked, where that is not for the keys' own oracle to know.
-    fn sees(&mut self, op: &PlannedOp, lock: u16, header: &Header, first: &KeyValue, asked: Option<Nanos>) {
-        let observer = self.seen.entry(lock).or_insert_with(|| Observer {
-            client: self.id,
-            member: MemberAsked { id: self.api.member_id(op.member), index: u32::from(op.member.0) },
-            prefix: lock_prefix(lock),
-            seen: Vec::new(),
-        });
-        observer.seen.push(LeaderSeen {
-            at: self.time.now(),
-            asked,
-            revision: header.revision,
-            key: first.key.clone(),
-            created: first.create_revision,
-            value: first.value.clone(),
-        });
-    }
-
-    /// Asks the election service who leads.
-    async fn ask_who_leads(&mut self, op: &PlannedOp, lock: u16) {
-        let asked = self.time.now();
-        let call = self.api.leader(op.member, op.id, lock_name(lock));
-        let answer = madsim::time::timeout(Duration::from_millis(op.timeout_ms), call).await;
-        if let Ok(Some((header, first))) = answer {
-            self.sees(op, lock, &header, &first, Some(asked));
+    /// Takes an image of a member's state and writes down what a store holds that is made of it.
+    async fn take_image(&mut self, op: &PlannedOp) {
+        let Some(world) = self.watches.clone() else { return };
+        let (asked, id) = (self.time.now(), self.api.member_id(op.member));
+        let call = self.api.image(op.member, op.id);
+        let image = madsim::time::timeout(Duration::from_millis(op.timeout_ms), call).await;
+        // Another may have moved in meanwhile: nobody knows then whose it is.
+        let Some(image) = image.ok().flatten().filter(|_| self.api.member_id(op.member) == id) else {
+            return;
+        };
+        let received = self.time.now();
+        match image::read(&world, &image) {
+            Ok(image) => {
+                let member = MemberAsked { id, index: u32::from(op.member.0) };
+                self.record.image(Image { client: self.id, member, asked, received, ..image });
+            }
+            Err(why) => {
+                let sentence = format!("the image that {} took of {} is none: {why}", self.id, op.member);
+                self.record.finding(received, Finding::new(Class::Safety, "image", sentence));
+            }
         }
     }
 

@@ -137,6 +137,11 @@ pub const CATALOGUE: &[Mutant] = &[
         breaks: "who leads an election is answered by a member that lags behind",
     },
     Mutant {
+        area: Area::Turn,
+        name: "election-nobody-where-nothing-was-read",
+        breaks: "that nobody leads is answered where nobody could be asked in time",
+    },
+    Mutant {
         area: Area::Engine,
         name: "engine-fed-during-a-flush",
         breaks: "the engine is fed while a flush waits for the log, so it becomes durable ahead of the log",
@@ -192,6 +197,21 @@ pub const CATALOGUE: &[Mutant] = &[
         name: "hello-refused-at-a-reused-address",
         breaks: "a newcomer does not say what became of a member that asks for the one before it: a founder whose \
                  disk was lost starts anew and votes twice",
+    },
+    Mutant {
+        area: Area::Image,
+        name: "image-behind-what-was-answered",
+        breaks: "an image lacks what its member has applied and answered, and not yet given to its engine",
+    },
+    Mutant {
+        area: Area::Image,
+        name: "image-forgets-the-compaction",
+        breaks: "an image does not say how far its history was compacted",
+    },
+    Mutant {
+        area: Area::Image,
+        name: "image-leaves-out-leases",
+        breaks: "an image holds keys on leases and none of the leases",
     },
     Mutant {
         area: Area::Repair,
@@ -298,6 +318,16 @@ pub const CATALOGUE: &[Mutant] = &[
         breaks: "a deletion that deletes nothing raises the revision",
     },
     Mutant {
+        area: Area::Turn,
+        name: "observe-begins-behind",
+        breaks: "an observer's stream begins with whoever led as far as a member knows that lags behind",
+    },
+    Mutant {
+        area: Area::Turn,
+        name: "observe-follows-everybody-in-line",
+        breaks: "an observer is told of whoever writes a place in the line as of its leader",
+    },
+    Mutant {
         area: Area::Membership,
         name: "peer-answers-for-another",
         breaks: "a newcomer at the address of a member that was removed answers what is meant for that one, and votes \
@@ -373,15 +403,20 @@ pub const CATALOGUE: &[Mutant] = &[
         breaks: "a start does not look for the note of a lost log, and starts the member that the note names on an empty one",
     },
     Mutant {
+        area: Area::Repair,
+        name: "replaced-member-stays-listed",
+        breaks: "who is taken back under another id keeps its old id beside it, and both count",
+    },
+    Mutant {
         area: Area::Replication,
         name: "replication-skips-purged-entries",
         breaks: "replication that asks for purged entries is given later ones, and leaves a hole in the \
                  follower's log",
     },
     Mutant {
-        area: Area::Repair,
-        name: "replaced-member-stays-listed",
-        breaks: "who is taken back under another id keeps its old id beside it, and both count",
+        area: Area::Turn,
+        name: "resign-of-another-place",
+        breaks: "who resigns gives up what stands under its key, though another place was taken there since",
     },
     Mutant {
         area: Area::Snapshot,
@@ -435,6 +470,11 @@ pub const CATALOGUE: &[Mutant] = &[
     },
     Mutant {
         area: Area::Turn,
+        name: "turn-lease-ends-early",
+        breaks: "a lease that a service makes for its client lives six seconds instead of sixty",
+    },
+    Mutant {
+        area: Area::Turn,
         name: "turn-of-a-place-that-is-gone",
         breaks: "a lock is given without a look at whether the client's own place still stands",
     },
@@ -453,6 +493,11 @@ pub const CATALOGUE: &[Mutant] = &[
         area: Area::Txn,
         name: "txn-range-misses-own-writes",
         breaks: "a range within a transaction does not see what the transaction has written",
+    },
+    Mutant {
+        area: Area::Turn,
+        name: "unlock-answered-before-it-is-done",
+        breaks: "an unlock is answered before its key is deleted",
     },
     Mutant {
         area: Area::Wal,

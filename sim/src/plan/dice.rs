@@ -52,6 +52,8 @@ pub enum Purpose {
     Keeper,
     /// Whether members have themselves taken back, and what is lost then.
     Repair,
+    /// What an operator does for the members' upkeep, and what strikes them then.
+    Upkeep,
 }
 
 impl Purpose {
@@ -78,6 +80,7 @@ impl Purpose {
             Purpose::Guard => 41,
             Purpose::Keeper => 42,
             Purpose::Repair => 43,
+            Purpose::Upkeep => 50,
         }
     }
 }

@@ -92,6 +92,10 @@ pub enum Ask {
     Status {},
     /// Compact to the newest revision and clear the alarm about space.
     MakeRoom {},
+    /// Take an image of one member's state.
+    Image {},
+    /// Have one member write its state anew.
+    Defragment {},
     /// Hold a lock, or lead.
     Hold(HoldAsk),
     /// Look who leads.
@@ -101,6 +105,13 @@ pub enum Ask {
         /// The election service is asked, rather than the keys.
         #[serde(default, skip_serializing_if = "is_false")]
         served: bool,
+    },
+    /// Observe an election by the service.
+    Observe {
+        /// The number of the election.
+        lock: u16,
+        /// For how long, milliseconds.
+        for_ms: u64,
     },
 }
 
@@ -129,6 +140,9 @@ pub struct HoldAsk {
     pub keeper: Keeper,
     /// Seconds that the lease lives; renewed while waiting by recipe, and not otherwise.
     pub ttl_secs: i64,
+    /// The service that keeps the line makes the lease, one of a minute; nothing where the client does.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub served_lease: bool,
     /// Guarded writes.
     #[serde(default, skip_serializing_if = "is_zero_number")]
     pub guarded: u64,
@@ -151,6 +165,10 @@ pub enum Release {
     Revoke,
     /// Not at all: the lease runs out.
     Abandon,
+    /// By the service: unlocked, or resigned from.
+    Served,
+    /// By the service, which is asked before to give up a place that this one is not, as who comes late would.
+    ServedLate,
 }
 
 /// A set of keys, by their numbers.

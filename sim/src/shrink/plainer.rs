@@ -197,7 +197,10 @@ fn simplify(ask: &mut Ask) {
         | Ask::HashKv { .. }
         | Ask::Status {}
         | Ask::MakeRoom {}
-        | Ask::Lead { .. } => {}
+        | Ask::Image {}
+        | Ask::Defragment {}
+        | Ask::Lead { .. }
+        | Ask::Observe { .. } => {}
         Ask::Stream { range, .. } => *ask = Ask::Range(*range),
         Ask::Hold(hold) => hold.guarded = hold.guarded.min(1),
     }

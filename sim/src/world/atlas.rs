@@ -33,6 +33,8 @@ const ENDS_MAX: u32 = 3;
 pub(super) struct Case {
     /// Faults that are about to damage it, or may have.
     pending: u32,
+    /// Whether any ever was, or may have been.
+    ever: bool,
     /// Places that were damaged since it was last whole.
     places: BTreeSet<Place>,
     /// Whether any of it can make the member give up.
@@ -67,7 +69,9 @@ impl World {
     pub(super) fn may_damage(&self, index: MemberIndex) -> bool {
         let may = self.could_damage(index);
         if may {
-            self.seat(index).life().case.pending += 1;
+            let mut life = self.seat(index).life();
+            life.case.pending += 1;
+            life.case.ever = true;
         }
         may
     }
@@ -89,6 +93,11 @@ impl World {
         // Who loses its log costs its cluster a vote for a while.
         let spared = !self.plan().knobs.self_repair || self.can_spare_a_log(index);
         spared && !damaged.contains(&index) && harmed < damaged_members_max(self.voting().len())
+    }
+
+    /// Whether anything was ever wrong with the member's disk.
+    pub(super) fn was_ever_damaged(&self, index: MemberIndex) -> bool {
+        self.seat(index).life().case.ever
     }
 
     /// Ends [`World::may_damage`].
@@ -285,6 +294,7 @@ impl Case {
     }
 
     fn learn(&mut self, sights: &BTreeMap<String, Sight>, damage: Vec<Damage>) {
+        self.ever |= !damage.is_empty();
         // An engine is read while its member runs, which may see what the next start could not; a log is read by starts
         // alone.
         let is_grave = |(path, sight): (&String, &Sight)| match sight {

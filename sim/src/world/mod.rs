@@ -29,6 +29,7 @@ mod time;
 mod timeline;
 pub mod witness;
 mod workers;
+mod workshop;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;

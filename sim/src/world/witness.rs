@@ -17,7 +17,7 @@ use quorate_check::equality::Equality;
 use quorate_check::history::Logged;
 use quorate_check::raft::{self, Invariants};
 use quorate_check::types::{Digest, LeaseId, LogId, LogIndex, MemberId, OpId, Revision, Term};
-use quorate_check::verdict::Violation;
+use quorate_check::verdict::{Class, Violation};
 
 use super::World;
 use crate::plan::fault::LogMoment;
@@ -93,10 +93,25 @@ impl World {
         if let Observation::Replaced { member, by, .. } = seen {
             self.was_replaced(MemberId(member.0), MemberId(by.0));
         }
+        if let Observation::Rebuilding { why } = &seen {
+            self.rebuilds(member, why);
+        }
+        if let (Observation::MadeLease { lease }, Some(call)) = (&seen, ASKING.get()) {
+            self.record().made_lease(call, LeaseId(lease.0));
+        }
         let violations = self.heard().hear(MemberId(member.0), seen, |logged| self.record().logged(logged));
         for violation in violations {
             self.record().finding(self.now(), Finding::from(&violation));
         }
+    }
+
+    /// What a member has made durable is there after every crash: only damage may cost it its state engine.
+    fn rebuilds(&self, member: product::MemberId, why: &str) {
+        let seat = self.members().find(|index| self.seat(*index).id().0 == member.0);
+        let Some(index) = seat.filter(|index| !self.was_ever_damaged(*index)) else { return };
+        let sentence =
+            format!("{index} builds its state engine anew, and nothing ever damaged its disk: {why}");
+        self.finding(Class::Safety, "member", sentence);
     }
 
     fn heard(&self) -> MutexGuard<'_, Heard> {
@@ -112,6 +127,7 @@ impl Heard {
                 vote: vote.map(ballot),
                 entries: entries.into_iter().map(|(entry, digest)| (log_id(entry), Digest(digest))).collect(),
             },
+            Observation::Rebuilding { .. } | Observation::MadeLease { .. } => return Vec::new(),
             Observation::Loaded { applied, hash } => {
                 let applied = applied.map(log_id);
                 return self.state(member, raft::Observation::Loaded { applied }, applied, hash);

@@ -80,7 +80,11 @@ impl Lease {
         pb::Lease { ttl_secs: self.ttl.0, remaining_secs }.encode_to_vec().into()
     }
 
-    pub(crate) fn decode(value: Bytes) -> Result<Lease, prost::DecodeError> {
+    /// The stored form of a lease, whose keys are not in it.
+    ///
+    /// # Errors
+    /// When the bytes are none.
+    pub fn decode(value: Bytes) -> Result<Lease, prost::DecodeError> {
         let stored = pb::Lease::decode(value)?;
         let remaining = Some(TtlSecs(stored.remaining_secs)).filter(|remaining| remaining.0 > 0);
         Ok(Lease::restored(TtlSecs(stored.ttl_secs), remaining))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::env::within;
-use crate::machine::command::{Command, KeyValue, Reply};
+use crate::machine::command::{Command, DeleteRange, KeyValue, RangeReply, Reply};
 use crate::machine::effects::Event;
 use crate::machine::watch::Filters;
 use crate::member::turns::line::{Line, Place, give_up, rewrite};
@@ -54,7 +54,13 @@ impl Member {
     /// # Errors
     /// See [`TurnError`].
     pub async fn resign(&self, who: &Credential, place: &Place) -> Result<Revision, TurnError> {
-        let (revision, _) = granted(self.propose_for(who, Command::Txn(give_up(place))).await?)?;
+        // The planted bug gives up what stands under that key, whoever took it and whenever.
+        let command = if crate::mutant!("resign-of-another-place") {
+            Command::DeleteRange(DeleteRange { range: KeyRange::single(place.key.clone()), prev_kv: false })
+        } else {
+            Command::Txn(give_up(place))
+        };
+        let (revision, _) = granted(self.propose_for(who, command).await?)?;
         Ok(revision)
     }
 
@@ -65,7 +71,14 @@ impl Member {
     pub async fn leader_of(&self, who: &Credential, name: Bytes) -> Result<(Revision, KeyValue), TurnError> {
         // The planted bug asks nobody else.
         let linearizable = !crate::mutant!("election-leader-from-behind");
-        let (revision, first) = self.look(who, Line::new(&name).first(), linearizable).await?;
+        let looked = self.look(who, Line::new(&name).first(), linearizable).await;
+        // The planted bug takes what could not be read for what is not there.
+        let (revision, first) = match looked {
+            Err(_) if crate::mutant!("election-nobody-where-nothing-was-read") => {
+                (self.revision(), RangeReply::default())
+            }
+            looked => looked?,
+        };
         let first = first.kvs.into_iter().next().ok_or(TurnError::NoLeader)?;
         Ok((revision, first))
     }
@@ -145,7 +158,9 @@ impl Leaders {
 
     /// Looks who leads, and watches from there.
     async fn look(&mut self) -> Result<Option<(Revision, KeyValue)>, TurnError> {
-        let (revision, first) = self.member.look(&self.who, self.line.first(), true).await?;
+        // The planted bug begins with whoever led as far as this member knows.
+        let linearizable = !crate::mutant!("observe-begins-behind");
+        let (revision, first) = self.member.look(&self.who, self.line.first(), linearizable).await?;
         let Some(leader) = first.kvs.into_iter().next() else {
             let watched = self.member.watched(self.line.keys(), revision.next(), Filters::default());
             self.watched = Some(Watching::Line(watched));
@@ -157,8 +172,13 @@ impl Leaders {
 
     /// Watches what becomes of a leader after a revision.
     fn follow(&mut self, leader: &KeyValue, revision: Revision) {
-        let watched =
-            self.member.watched(KeyRange::single(leader.key.clone()), revision.next(), Filters::default());
+        // The planted bug hears of everybody in line, and takes whoever writes for the leader.
+        let range = if crate::mutant!("observe-follows-everybody-in-line") {
+            self.line.keys()
+        } else {
+            KeyRange::single(leader.key.clone())
+        };
+        let watched = self.member.watched(range, revision.next(), Filters::default());
         self.watched = Some(Watching::Leader(watched));
     }
 }

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::config::limits;
-use crate::env::{after_it, in_its_name, within};
+use crate::env::{Observation, Witness, after_it, in_its_name, within};
 use crate::machine::command::{Answer, Caller, Command, CommandError, Range, RangeReply, Reply};
 use crate::machine::effects::Event;
 use crate::machine::watch::Filters;
@@ -36,6 +36,9 @@ const OWN_LEASE_TTL: TtlSecs = TtlSecs(60);
 pub(super) const ASKED_ANEW_AFTER: Duration = Duration::from_secs(60);
 /// How often a member tries to give a place up, and what it waits after each time but the last; then the lease has to end.
 const LEAVE_PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9)];
+/// What a call does by itself is numbered: its attempts to give a place up, and behind them the grant of its lease.
+const GRANT: u32 = 4;
+const _: () = assert!(LEAVE_PAUSES.len() == 3, "the number behind the attempts");
 /// How long a call waits before it asks a quorum again that did not answer.
 const QUORUM_PAUSE: Duration = Duration::from_millis(100);
 /// The revision that stands for the newest of this member's.
@@ -153,7 +156,11 @@ impl Call {
         if !lease.is_some() {
             *lease = self.member.unused_lease();
             self.owns_lease = true;
-            let answer = self.member.lease_grant(who, *lease, OWN_LEASE_TTL).await?;
+            let made = *lease;
+            Witness::of(self.member.config.member).tell(|| Observation::MadeLease { lease: made });
+            // The planted bug gives it a tenth of that.
+            let lives = if crate::mutant!("turn-lease-ends-early") { TtlSecs(6) } else { OWN_LEASE_TTL };
+            let answer = after_it(GRANT, self.member.lease_grant(who, made, lives)).await?;
             if let Err(refused) = answer.result {
                 // Whoever has that id now does not lose it.
                 self.owns_lease = false;

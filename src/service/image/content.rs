@@ -182,7 +182,8 @@ impl Content {
         put("confState", conf_state_json(voters, learners).into());
         if let Some(revisions) = get(KV_META_KEY)? {
             let (_, compacted) = decode_revisions(revisions).map_err(failed)?;
-            if compacted > Revision(0) {
+            // The planted bug leaves it to whoever restores the image to find out.
+            if compacted > Revision(0) && !crate::mutant!("image-forgets-the-compaction") {
                 let at = revision_key(RevPair { main: compacted, sub: 0 });
                 put("scheduledCompactRev", at.clone());
                 put("finishedCompactRev", at);
@@ -211,6 +212,8 @@ impl Content {
             Part::AuthUsers => all(&self.users),
             Part::Cluster => vec![(Bytes::from("clusterVersion"), Bytes::from(IMAGE_VERSION))],
             Part::Key => self.page(Bucket::Records, cursor, key_value)?,
+            // The planted bug takes leases for something that a restored cluster has none of.
+            Part::Lease if crate::mutant!("image-leaves-out-leases") => Vec::new(),
             Part::Lease => self.page(Bucket::Leases, cursor, lease)?,
             Part::Members => all(&self.members),
             Part::MembersRemoved => all(&self.removed),

@@ -20,6 +20,15 @@ pub struct Granted {
     pub revision: Revision,
 }
 
+/// The moment a contender was told that its place is no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// When it knew.
+    pub at: Nanos,
+    /// The revision of the answer: the place is gone as of it.
+    pub revision: Revision,
+}
+
 /// One attempt to hold a lock or to lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contender {
@@ -37,6 +46,9 @@ pub struct Contender {
     /// The transactions sent under the lock.
     #[serde(default, skip_serializing_if = "is_default")]
     pub guarded: Vec<OpId>,
+    /// When a service told it that it has let go, if it asked one and was told.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub released: Option<Released>,
 }
 
 /// One sight of a leader.
@@ -53,9 +65,23 @@ pub struct LeaderSeen {
     pub key: Bytes,
     /// Its create revision.
     pub created: Revision,
+    /// The revision at which it began to proclaim that.
+    pub modified: Revision,
     /// What it proclaims.
     #[serde(default, skip_serializing_if = "is_default")]
     pub value: Bytes,
+    /// Which of the observer's streams told it, from 1 on; 0 where it was asked for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub stream: u64,
+}
+
+/// One answer that nobody leads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NobodySeen {
+    /// When the question was put: its answer must know everything that was acknowledged before.
+    pub asked: Nanos,
+    /// When it was answered.
+    pub at: Nanos,
 }
 
 /// What one observer of an election saw, in its order.
@@ -70,4 +96,7 @@ pub struct Observer {
     /// The leaders.
     #[serde(default, skip_serializing_if = "is_default")]
     pub seen: Vec<LeaderSeen>,
+    /// The answers that there was none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub nobody: Vec<NobodySeen>,
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: operations and watches have unique ids; times are of one clock. Nothing here judges.
 
+mod image;
 mod lock;
 mod logged;
 mod operation;
@@ -10,7 +11,8 @@ mod response;
 mod rights;
 mod watch;
 
-pub use lock::{Contender, Granted, LeaderSeen, Observer};
+pub use image::{Image, ImageLease};
+pub use lock::{Contender, Granted, LeaderSeen, NobodySeen, Observer, Released};
 pub use logged::Logged;
 pub use operation::{MemberAsked, Operation, Outcome};
 pub use request::{
@@ -104,6 +106,8 @@ pub enum Record {
     Contender(Contender),
     /// Who was seen to lead.
     Observer(Observer),
+    /// An image of a member's state.
+    Image(Image),
     /// A change of who may do what.
     RightsChange(RightsChange),
     /// Who asked for an operation.
@@ -131,6 +135,8 @@ pub struct History {
     pub contenders: Vec<Contender>,
     /// Who was seen to lead.
     pub observers: Vec<Observer>,
+    /// Images of members' states.
+    pub images: Vec<Image>,
     /// Changes of who may do what; empty where nobody was ever asked who he is.
     pub rights: Vec<RightsChange>,
     /// Who said who he is, by operation.
@@ -166,6 +172,7 @@ impl History {
             Record::Logged(logged) => self.log.push(logged),
             Record::Contender(contender) => self.contenders.push(contender),
             Record::Observer(observer) => self.observers.push(observer),
+            Record::Image(image) => self.images.push(image),
             Record::RightsChange(change) => self.rights.push(change),
             Record::AskedBy(asked) => self.askers.push(asked),
         }
@@ -196,6 +203,7 @@ impl History {
             .chain(self.log.iter().map(|logged| Record::Logged(logged.clone())))
             .chain(self.contenders.iter().map(|contender| Record::Contender(contender.clone())))
             .chain(self.observers.iter().map(|observer| Record::Observer(observer.clone())))
+            .chain(self.images.iter().map(|image| Record::Image(image.clone())))
             .chain(self.rights.iter().map(|change| Record::RightsChange(*change)))
             .chain(self.askers.iter().map(|asked| Record::AskedBy(*asked)))
             .chain(self.settled.iter().map(|settled| Record::Settled(*settled)));

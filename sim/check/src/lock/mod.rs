@@ -6,30 +6,32 @@
 //! - a contender is granted at a revision at which its own key is the first (so after its predecessor's delete), and
 //!   in real time not before the delete that let it in was sent;
 //! - a guarded transaction that succeeds does so while its contender holds, and fences only grow with revisions;
-//! - an observer sees the leader of the revision it names, never an earlier one after a later one; where it asked who leads
-//!   now, that revision is no older than what was acknowledged before.
+//! - who was told that it has let go holds no longer at the revision of that answer.
+//!
+//! What observers of an election were told is judged in `observer`.
 //!
 //! That guarded transactions are linearizable is judged with all others in revision order; here only that they were
 //! asked for in a way that can be. What the replay did not reach, or could only guess, is not judged. Whether the client
 //! stood in line by itself or had a member do so makes no difference.
 
+mod observer;
 mod tenure;
 
 use crate::bytes::Bytes;
-use crate::history::{
-    CompareResult, CompareTarget, Contender, History, Observer, Operation, Request, Response,
-};
+use crate::history::{CompareResult, CompareTarget, Contender, History, Operation, Request, Response};
+use crate::lives::Bounds;
 use crate::options::Options;
 use crate::revision_order::{Cause, Replayed};
 use crate::types::{Nanos, OpId, Revision};
 use crate::verdict::{Oracle, Violation};
 use std::collections::BTreeMap;
-use tenure::{Holder, Tenures};
+use tenure::Tenures;
 
 struct Judge<'a, 'h> {
     replayed: &'a Replayed<'h>,
     operations: BTreeMap<OpId, &'h Operation>,
     tenures: BTreeMap<&'h Bytes, Tenures>,
+    bounds: Bounds,
     /// The first revision that is not known for sure.
     unsure: Revision,
 }
@@ -46,11 +48,13 @@ pub fn check<'h>(history: &'h History, replayed: &Replayed<'h>, options: &Option
     }
     let unsure = replayed.ambiguous_from.unwrap_or(replayed.reached.next()).min(replayed.reached.next());
     let operations = history.operations.iter().map(|operation| (operation.id, operation)).collect();
-    let judge = Judge { replayed, operations, tenures, unsure };
+    let bounds = Bounds::new(history, replayed);
+    let judge = Judge { replayed, operations, tenures, bounds, unsure };
     let mut violations: Vec<Violation> =
         history.contenders.iter().filter_map(|contender| judge.contender(contender)).collect();
     violations.extend(judge.fences(history));
     violations.extend(history.observers.iter().filter_map(|observer| judge.observer(observer)));
+    violations.extend(history.observers.iter().filter_map(|observer| judge.nobody(observer)));
     violations.truncate(options.violations_max);
     violations
 }
@@ -93,7 +97,20 @@ impl Judge<'_, '_> {
                 sent.as_secs()
             ));
         }
-        contender.guarded.iter().find_map(|id| self.guarded(contender, granted.at, *id))
+        let guarded = contender.guarded.iter().find_map(|id| self.guarded(contender, granted.at, *id));
+        guarded.or_else(|| self.released(contender, tenures))
+    }
+
+    /// Who was told that it has let go, and still held.
+    fn released(&self, contender: &Contender, tenures: &Tenures) -> Option<Violation> {
+        let Contender { client, key, created, .. } = contender;
+        let revision = contender.released?.revision;
+        let holder = tenures.holder(revision).filter(|_| revision < self.unsure)?;
+        (holder.key == *key && holder.created == *created).then(|| {
+            let what =
+                format!("{client} was told at revision {revision} that {key} is let go, which still held");
+            broken(what).at(revision)
+        })
     }
 
     /// When the operation that made a revision was sent.
@@ -102,15 +119,6 @@ impl Judge<'_, '_> {
             Cause::Answered(operation) | Cause::Unknown(operation) => Some(operation.invoked),
             _ => None,
         }
-    }
-
-    /// A revision above this one that was acknowledged before a moment.
-    fn acknowledged_before(&self, moment: Nanos, above: Revision) -> Option<Revision> {
-        let mut later = self.replayed.causes.range(above.next()..self.unsure);
-        later.find_map(|(revision, cause)| match cause {
-            Cause::Answered(operation) if operation.returned < moment => Some(*revision),
-            _ => None,
-        })
     }
 
     fn guarded(&self, contender: &Contender, granted: Nanos, id: OpId) -> Option<Violation> {
@@ -159,52 +167,6 @@ impl Judge<'_, '_> {
                 .at(*revision)
             })
         })
-    }
-
-    fn observer(&self, observer: &Observer) -> Option<Violation> {
-        let tenures = self.tenures.get(&observer.prefix)?;
-        let mut last: Option<(Revision, Revision)> = None;
-        for seen in &observer.seen {
-            let say = |what: String| {
-                Some(
-                    broken(format!(
-                        "{} saw {} lead at revision {}, {what}",
-                        observer.client, seen.key, seen.revision
-                    ))
-                    .at(seen.revision),
-                )
-            };
-            if let Some((revision, created)) = last
-                && (seen.revision < revision || seen.created < created)
-            {
-                return say(format!("after one created at {created} had led at revision {revision}"));
-            }
-            last = Some((seen.revision, seen.created));
-            if seen.revision >= self.unsure {
-                continue;
-            }
-            if let Some(missed) = seen.asked.and_then(|asked| self.acknowledged_before(asked, seen.revision))
-            {
-                return say(format!("though revision {missed} had been acknowledged before it asked"));
-            }
-            match tenures.holder(seen.revision) {
-                Some(holder) if holder.key != seen.key || holder.created != seen.created => {
-                    return say(format!("while {} led, created at {}", holder.key, holder.created));
-                }
-                None => return say("where nobody leads".to_owned()),
-                Some(Holder { key, .. }) => {
-                    let said = self.replayed.model.pair_at(key, seen.revision).map(|kv| kv.value);
-                    if said.as_ref() != Some(&seen.value) {
-                        return say(format!(
-                            "proclaiming {} instead of {}",
-                            seen.value,
-                            said.unwrap_or_default()
-                        ));
-                    }
-                }
-            }
-        }
-        None
     }
 }
 

@@ -51,6 +51,12 @@ impl Tenures {
         self.from.range(..=at).next_back().and_then(|(_, holder)| holder.as_ref())
     }
 
+    /// Whether somebody, one or the other, holds at every revision from one on and before another.
+    pub fn always_held(&self, from: Revision, end: Revision) -> bool {
+        self.holder(from).is_some()
+            && (from.next() >= end || self.from.range(from.next()..end).all(|(_, holder)| holder.is_some()))
+    }
+
     /// Since which revision whoever holds at `at` does.
     pub fn since(&self, at: Revision) -> Revision {
         self.from.range(..=at).next_back().map(|(revision, _)| *revision).unwrap_or_default()

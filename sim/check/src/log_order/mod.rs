@@ -11,6 +11,7 @@
 //! It does not judge what never goes through the log (reads, keep-alives, lists, watches), nor when a lease's time is
 //! up: the lease oracle does. A history without a log is not judged here at all.
 
+mod image;
 mod modes;
 mod real_time;
 mod replay;
@@ -46,6 +47,7 @@ pub fn check(history: &History, black: &Replayed<'_>, options: &Options) -> Vec<
         } else {
             violations.extend(told::check(history, &replayed));
             violations.extend(modes::check(history, black, &replayed.changes));
+            violations.extend(image::check(history, &commands));
         }
     }
     violations.truncate(options.violations_max);

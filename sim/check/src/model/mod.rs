@@ -177,6 +177,21 @@ impl Model {
         self.dead.get(&lease).copied()
     }
 
+    /// The leases that there are, where the model is told of every one.
+    pub fn leases(&self) -> impl Iterator<Item = LeaseId> + '_ {
+        self.exact.iter().flat_map(|exact| exact.leases.iter().copied())
+    }
+
+    /// The compacted revision, where the model is told of every compaction; 0 if there was none.
+    pub fn compacted(&self) -> Revision {
+        self.exact.as_ref().map_or(Revision(0), |exact| exact.compacted)
+    }
+
+    /// Every key's pair as of a revision, where it has one.
+    pub fn pairs_at(&self, at: Revision) -> impl Iterator<Item = KeyValue> + '_ {
+        self.keys.iter().filter_map(move |(key, versions)| pair_of(key, versions, at))
+    }
+
     /// A key's pair as of a revision.
     pub fn pair_at(&self, key: &Bytes, at: Revision) -> Option<KeyValue> {
         pair_of(key, self.keys.get(key)?, at)

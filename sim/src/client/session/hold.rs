@@ -12,7 +12,7 @@ use std::time::Duration;
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
     Compare, CompareResult, CompareTarget, Contender, DeleteRange, Granted, Header, KeyValue, LeaseGrant,
-    LeaseRef, Put, Range, Request, Response, Txn, TxnOp,
+    LeaseRef, Put, Range, Released, Request, Response, Txn, TxnOp,
 };
 use quorate_check::types::{LeaseId, Nanos, OpId, Revision};
 
@@ -42,8 +42,14 @@ struct Attempt<'s, 'o> {
 
 impl Session {
     pub(super) async fn hold(&mut self, op: &PlannedOp, hold: &HoldAsk) {
-        let lease = lease_id(op.id);
-        let key = Bytes::from(format!("{}{:x}", lock_prefix(hold.lock), lease.0).as_str());
+        let prefix = lock_prefix(hold.lock);
+        let (lease, key) = if is_served_lease(hold) {
+            // Whoever keeps the line says later which it is.
+            (LeaseId::NONE, prefix)
+        } else {
+            let lease = lease_id(op.id);
+            (lease, Bytes::from(format!("{prefix}{:x}", lease.0).as_str()))
+        };
         let contender = Attempt { session: self, op, hold, lease, key, parts: 0 }.run().await;
         if let Some(contender) = contender {
             self.record.contended(self.time.now(), contender);
@@ -51,11 +57,18 @@ impl Session {
     }
 }
 
+/// Whether the service makes the lease; by recipe there is none.
+fn is_served_lease(hold: &HoldAsk) -> bool {
+    hold.served_lease && hold.keeper != Keeper::Recipe
+}
+
 impl Attempt<'_, '_> {
     /// What became of it; `None` when the key did not come to stand, as far as is known.
     async fn run(mut self) -> Option<Contender> {
-        let grant = LeaseGrant { id: self.lease, ttl_secs: self.hold.ttl_secs };
-        self.ask_named(self.op.id, Request::LeaseGrant(grant)).await?;
+        if !is_served_lease(self.hold) {
+            let grant = LeaseGrant { id: self.lease, ttl_secs: self.hold.ttl_secs };
+            self.ask_named(self.op.id, Request::LeaseGrant(grant)).await?;
+        }
         let (created, granted) = match self.hold.keeper {
             Keeper::Recipe => {
                 let created = self.create().await?;
@@ -63,11 +76,12 @@ impl Attempt<'_, '_> {
             }
             Keeper::LockService | Keeper::ElectionService => {
                 let Some(turn) = self.turn().await else {
-                    // Whatever stands there is nobody's.
-                    self.release().await;
+                    // Whatever stands there is nobody's; of a place on a lease that nobody has told there is nothing to ask.
+                    if self.lease != LeaseId::NONE {
+                        self.release(Revision(0)).await;
+                    }
                     return None;
                 };
-                self.key = turn.key;
                 (turn.created, Some(turn.granted))
             }
         };
@@ -90,7 +104,7 @@ impl Attempt<'_, '_> {
                 contender.guarded.extend(self.write_guarded(contender.created).await);
             }
         }
-        self.release().await;
+        contender.released = self.release(contender.created).await;
         contender
     }
 
@@ -182,15 +196,27 @@ impl Attempt<'_, '_> {
         }
     }
 
-    async fn release(&mut self) {
+    /// Lets go of the place that was created then; when a service has said that it did.
+    async fn release(&mut self, created: Revision) -> Option<Released> {
         let request = match self.hold.release {
-            Release::Delete => {
-                Request::DeleteRange(DeleteRange { key: self.key.clone(), ..DeleteRange::default() })
-            }
             Release::Revoke => Request::LeaseRevoke(LeaseRef { id: self.lease }),
-            Release::Abandon => return,
+            Release::Abandon => return None,
+            // Of a place that nobody knows there is only its key.
+            Release::Served | Release::ServedLate if created > Revision(0) => {
+                return self.let_go(created).await;
+            }
+            Release::Delete | Release::Served | Release::ServedLate => self.deletion(),
         };
         self.ask(request).await;
+        None
+    }
+
+    fn deletion(&self) -> Request {
+        Request::DeleteRange(self.of_the_key())
+    }
+
+    fn of_the_key(&self) -> DeleteRange {
+        DeleteRange { key: self.key.clone(), ..DeleteRange::default() }
     }
 
     fn name(&mut self) -> OpId {

@@ -4,8 +4,11 @@
 //! not name it. Here they are the server's: the simulated transport hands messages over as values, unencoded.
 
 use quorate::pb::etcdserverpb as pb;
+use quorate::pb::v3electionpb::LeaderKey;
 use quorate_check::bytes::Bytes;
 use quorate_check::history as seen;
+
+use crate::client::api::Office;
 
 /// Bytes as the wire's types hold them.
 pub(super) fn bytes(bytes: &Bytes) -> bytes::Bytes {
@@ -98,6 +101,16 @@ fn compare(ask: &seen::Compare) -> pb::Compare {
         key: bytes(&ask.key),
         range_end: bytes(&ask.range_end),
         target_union: Some(wanted),
+    }
+}
+
+/// An office as its holder names it.
+pub(super) fn leader_key(office: &Office) -> LeaderKey {
+    LeaderKey {
+        name: office.line.clone().into(),
+        key: bytes(&office.key),
+        rev: office.created.0,
+        lease: office.lease.0,
     }
 }
 

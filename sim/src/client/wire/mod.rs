@@ -13,9 +13,12 @@ use quorate::pb::etcdserverpb::kv_client::KvClient;
 use quorate::pb::etcdserverpb::lease_client::LeaseClient;
 use quorate::pb::etcdserverpb::maintenance_client::MaintenanceClient;
 use quorate::pb::v3electionpb::election_client::ElectionClient;
-use quorate::pb::v3electionpb::{CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest};
-use quorate::pb::v3lockpb::LockRequest;
+use quorate::pb::v3electionpb::{
+    CampaignRequest, LeaderRequest, LeaderResponse, ProclaimRequest, ResignRequest,
+};
 use quorate::pb::v3lockpb::lock_client::LockClient;
+use quorate::pb::v3lockpb::{LockRequest, UnlockRequest};
+use quorate::service::status::ApiError;
 use quorate_check::bytes::Bytes;
 use quorate_check::error_table::Code;
 use quorate_check::history::{Header, KeyValue, Range, Request, Response};
@@ -24,7 +27,8 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{IntoRequest, Status};
 
-use super::api::{Answering, Api, Office, Reply, Turn, TurnAsk};
+use super::api::{Answering, Api, Lead, Office, Reply, Sights, Turn, TurnAsk};
+use super::image::Receiving;
 use crate::plan::MemberIndex;
 use crate::world::network::{CALL_NAME, REFUSED};
 use crate::world::{World, product};
@@ -78,7 +82,7 @@ impl Api for Wire {
 
     fn turn(&self, member: MemberIndex, id: OpId, ask: TurnAsk) -> Answering<Result<Turn, Reply>> {
         Box::pin(async move {
-            let call = Call { member, name: format!("{}.0", id.0) };
+            let call = Call::first(member, id);
             match call.turn(ask).await {
                 Ok(Some(turn)) => Ok(turn),
                 Ok(None) => Err(Reply::Unknown("an answer that says too little".to_owned())),
@@ -95,22 +99,36 @@ impl Api for Wire {
         value: Bytes,
     ) -> Answering<Result<Header, Reply>> {
         Box::pin(async move {
-            let call = Call { member, name: format!("{}.0", id.0) };
-            match call.proclaim(&office, &value).await {
-                Ok(Some(header)) => Ok(header),
-                Ok(None) => Err(Reply::Unknown("an answer that says too little".to_owned())),
-                Err(status) => Err(failed(&status)),
-            }
+            let call = Call::first(member, id);
+            header_of(call.proclaim(&office, &value).await)
         })
     }
 
-    fn leader(&self, member: MemberIndex, id: OpId, line: String) -> Answering<Option<(Header, KeyValue)>> {
+    fn resign(&self, member: MemberIndex, id: OpId, office: Office) -> Answering<Result<Header, Reply>> {
+        Box::pin(async move { header_of(Call::first(member, id).resign(&office).await) })
+    }
+
+    fn unlock(&self, member: MemberIndex, id: OpId, key: Bytes) -> Answering<Result<Header, Reply>> {
+        Box::pin(async move { header_of(Call::first(member, id).unlock(&key).await) })
+    }
+
+    fn leader(&self, member: MemberIndex, id: OpId, line: String) -> Answering<Lead> {
+        Box::pin(async move { Call::first(member, id).leader(line).await })
+    }
+
+    fn observe(&self, member: MemberIndex, id: OpId, line: String, tell: Sights) -> Answering<()> {
+        let time = self.world.time().clone();
         Box::pin(async move {
-            let call = Call { member, name: format!("{}.0", id.0) };
-            let ask = LeaderRequest { name: line.into() };
-            let answer = ElectionClient::new(channel(member).ok()?).leader(call.named(ask)).await;
-            let answer = answer.ok()?.into_inner();
-            answer::header(answer.header).zip(answer.kv.map(answer::pair))
+            let ask = Call::first(member, id).named(LeaderRequest { name: line.into() });
+            let Ok(channel) = channel(member) else { return };
+            let Ok(leaders) = ElectionClient::new(channel).observe(ask).await else { return };
+            let mut leaders = leaders.into_inner();
+            while let Ok(Some(told)) = leaders.message().await {
+                let Some((header, pair)) = led(told) else { return };
+                if tell.send((time.now(), header, pair)).is_err() {
+                    return;
+                }
+            }
         })
     }
 
@@ -129,6 +147,27 @@ impl Api for Wire {
         })
     }
 
+    fn image(&self, member: MemberIndex, id: OpId) -> Answering<Option<Vec<u8>>> {
+        Box::pin(async move {
+            let ask = Call::first(member, id).named(pb::SnapshotRequest {});
+            let answer = MaintenanceClient::new(channel(member).ok()?).snapshot(ask).await.ok()?;
+            let (mut pieces, mut received) = (answer.into_inner(), Receiving::default());
+            while let Some(piece) = pieces.message().await.ok()? {
+                received.take(&piece.blob, piece.remaining_bytes);
+            }
+            received.whole()
+        })
+    }
+
+    fn defragment(&self, member: MemberIndex, id: OpId) -> Answering<()> {
+        Box::pin(async move {
+            let call = Call { member, name: format!("{} defragment", id.0) };
+            let Ok(channel) = channel(member) else { return };
+            // What it fails for leaves the member as it was.
+            drop(MaintenanceClient::new(channel).defragment(call.named(pb::DefragmentRequest {})).await);
+        })
+    }
+
     fn members(&self) -> u8 {
         u8::try_from(self.world.plan().members.len()).unwrap_or(u8::MAX)
     }
@@ -136,6 +175,20 @@ impl Api for Wire {
     fn member_id(&self, member: MemberIndex) -> MemberId {
         self.world.member_id(member)
     }
+}
+
+/// What came of a call that is answered with a header and nothing else.
+fn header_of(answer: Result<Option<Header>, Status>) -> Result<Header, Reply> {
+    match answer {
+        Ok(Some(header)) => Ok(header),
+        Ok(None) => Err(Reply::Unknown("an answer that says too little".to_owned())),
+        Err(status) => Err(failed(&status)),
+    }
+}
+
+/// Who leads, and as of when.
+fn led(answer: LeaderResponse) -> Option<(Header, KeyValue)> {
+    answer::header(answer.header).zip(answer.kv.map(answer::pair))
 }
 
 /// What came of a call.
@@ -169,6 +222,11 @@ struct Call {
 }
 
 impl Call {
+    /// The only attempt of an operation.
+    fn first(member: MemberIndex, id: OpId) -> Call {
+        Call { member, name: format!("{}.0", id.0) }
+    }
+
     /// The request under the call's name.
     fn named<M>(&self, message: M) -> tonic::Request<M> {
         let mut request = message.into_request();
@@ -224,14 +282,30 @@ impl Call {
         }))
     }
 
+    async fn resign(&self, office: &Office) -> Result<Option<Header>, Status> {
+        let ask = ResignRequest { leader: Some(ask::leader_key(office)) };
+        let mut client = ElectionClient::new(channel(self.member)?);
+        Ok(answer::header(client.resign(self.named(ask)).await?.into_inner().header))
+    }
+
+    async fn unlock(&self, key: &Bytes) -> Result<Option<Header>, Status> {
+        let ask = UnlockRequest { key: ask::bytes(key) };
+        let mut client = LockClient::new(channel(self.member)?);
+        Ok(answer::header(client.unlock(self.named(ask)).await?.into_inner().header))
+    }
+
+    async fn leader(&self, line: String) -> Lead {
+        let ask = LeaderRequest { name: line.into() };
+        let Ok(channel) = channel(self.member) else { return Lead::Unsaid };
+        match ElectionClient::new(channel).leader(self.named(ask)).await {
+            Ok(answer) => led(answer.into_inner()).map_or(Lead::Unsaid, |(header, kv)| Lead::By(header, kv)),
+            Err(status) if status.message() == ApiError::ELECTION_NO_LEADER.text => Lead::Nobody,
+            Err(_) => Lead::Unsaid,
+        }
+    }
+
     async fn proclaim(&self, office: &Office, value: &Bytes) -> Result<Option<Header>, Status> {
-        let leader = LeaderKey {
-            name: office.line.clone().into(),
-            key: ask::bytes(&office.key),
-            rev: office.created.0,
-            lease: office.lease.0,
-        };
-        let ask = ProclaimRequest { leader: Some(leader), value: ask::bytes(value) };
+        let ask = ProclaimRequest { leader: Some(ask::leader_key(office)), value: ask::bytes(value) };
         let mut client = ElectionClient::new(channel(self.member)?);
         Ok(answer::header(client.proclaim(self.named(ask)).await?.into_inner().header))
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{atlas, cluster, focus, guard, links, opening, repair};
+use super::{atlas, cluster, focus, guard, links, opening, repair, upkeep};
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::fault::{Direction, DiskArea, DiskCall, Unseat};
 use crate::plan::{Family, Fault, Focus, MemberIndex, PlannedFault, Target};
@@ -104,7 +104,9 @@ pub(super) fn draw(
         faults.extend(cluster::stories(seed, members, duration_ms));
     }
     let spares = if families.contains(&Family::Cluster) { cluster::spares(seed) } else { 0 };
-    if let Some(opening) = opening::draw(seed, members.saturating_sub(spares), focused) {
+    let founders = members.saturating_sub(spares);
+    faults.extend(upkeep::faults(seed, founders, duration_ms));
+    if let Some(opening) = opening::draw(seed, founders, focused) {
         faults.retain(|planned| planned.at_ms >= opening.until_ms);
         faults.extend(opening.faults);
     }

@@ -14,6 +14,7 @@ mod links;
 mod opening;
 mod repair;
 mod speed;
+mod upkeep;
 mod workload;
 
 use super::dice::{Dice, Purpose};
@@ -40,6 +41,8 @@ pub fn generate(seed: u64) -> Plan {
     let self_repair = repair::is_allowed(seed, members);
     families.extend(self_repair.then_some(repair::FAMILIES).into_iter().flatten());
     let places = members + if families.contains(&Family::Cluster) { cluster::spares(seed) } else { 0 };
+    let faults = faults::draw(seed, places, duration_ms, &families, focus);
+    let operator = upkeep::client(seed, members, duration_ms);
     Plan {
         version: VERSION,
         seed,
@@ -51,10 +54,11 @@ pub fn generate(seed: u64) -> Plan {
         focus,
         client_path: path(seed, 2, DIRECT_CLIENTS_PERMILLE),
         observer_path: path(seed, 3, DIRECT_OBSERVERS_PERMILLE),
-        clients: workload::clients(seed, places, duration_ms),
-        faults: faults::draw(seed, places, duration_ms, &families, focus),
+        clients: workload::clients(seed, places, duration_ms).into_iter().chain(operator).collect(),
         ending: ending::draw(seed, members, &families),
-        families,
+        // With those of what strikes beside what the seed has drawn.
+        families: families.into_iter().chain(faults.iter().map(|fault| fault.fault.family())).collect(),
+        faults,
     }
 }
 

@@ -69,9 +69,10 @@ pub(super) fn clients(seed: u64, members: u8, duration_ms: u64) -> Vec<ClientPla
     let gap_ms = ((duration_ms - FIRST_OP_MS) * count / operations).max(1);
     let keepers = if shape.permille(500) { shape.between(1, 2) } else { 0 };
     let steady = steady(seed, members, duration_ms, count, keepers, gap_ms);
-    let contenders =
-        (count + 1..=count + contenders).map(|id| contend::client(seed, ClientId(id), members, duration_ms));
-    steady.into_iter().chain(contenders).collect()
+    let last = count + contenders;
+    let contenders = (count + 1..=last).map(|id| contend::client(seed, ClientId(id), members, duration_ms));
+    let observer = (last > count).then(|| contend::observer(seed, ClientId(last + 1), members, duration_ms));
+    steady.into_iter().chain(contenders).chain(observer).collect()
 }
 
 /// So many clients, each with an operation every `gap_ms` in the mean; the last `keepers` only keep leases.

@@ -8,26 +8,27 @@ use std::time::Duration;
 
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    Compare, CompareTarget, DeleteRange, Granted, Header, InnerResponse, MemberAsked, Operation, Outcome,
-    Put, PutResponse, Request, Response, Txn, TxnOp, TxnResponse,
+    Compare, CompareTarget, Granted, Header, InnerResponse, LeaseGrant, LeaseRef, MemberAsked, Operation,
+    Outcome, Put, PutResponse, Released, Request, Response, Txn, TxnOp, TxnResponse,
 };
-use quorate_check::types::{OpId, Revision};
+use quorate_check::types::{LeaseId, OpId, Revision};
 
-use super::Attempt;
+use super::{Attempt, is_served_lease};
 use crate::client::api::{Office, Reply, Turn, TurnAsk};
 use crate::client::resolve::{lock_name, value_of};
 use crate::plan::MemberIndex;
-use crate::plan::operation::Keeper;
+use crate::plan::operation::{Keeper, Release};
 
 /// Calls for one turn.
 const CALLS: u8 = 2;
 /// How often a member tries to give a place up; each is an operation of its own.
 const LEAVES: u64 = 4;
 
+/// What a lease lives that a service makes, seconds.
+const SERVED_LEASE_SECS: i64 = 60;
+
 /// A turn that came.
 pub(super) struct Given {
-    /// The key in the line, as it was told.
-    pub(super) key: Bytes,
     /// The revision that created it; 0 when nobody could tell any more.
     pub(super) created: Revision,
     pub(super) granted: Granted,
@@ -36,10 +37,16 @@ pub(super) struct Given {
 impl Attempt<'_, '_> {
     /// Waits for the turn; `None` when it did not come.
     pub(super) async fn turn(&mut self) -> Option<Given> {
-        for call in 0..CALLS {
+        let served_lease = is_served_lease(self.hold);
+        // Who brings no lease stands elsewhere with each call.
+        for call in 0..if served_lease { 1 } else { CALLS } {
             let members = self.session.api.members();
             let member = MemberIndex((self.op.member.0 + call) % members);
             if let Some(turn) = self.call_for_turn(member, call == 0).await {
+                self.key = turn.key.clone();
+                if served_lease {
+                    self.lease = lease_of(&turn.key)?;
+                }
                 return self.given(turn).await;
             }
             if self.session.record.is_over() {
@@ -64,8 +71,20 @@ impl Attempt<'_, '_> {
         // Named after the one before, as what a member does after a call is.
         let leaves: Vec<OpId> = (0..LEAVES).map(|_| self.name()).collect();
         for leave in &leaves {
-            self.sent(member, *leave, self.giving_up());
-            self.session.record.gives_up(*leave, placed);
+            if is_served_lease(self.hold) {
+                self.sent(member, *leave, Request::LeaseRevoke(LeaseRef { id: self.lease }));
+            } else {
+                self.sent(member, *leave, self.giving_up());
+                self.session.record.gives_up(*leave, placed);
+            }
+        }
+        let grant = is_served_lease(self.hold).then(|| self.name());
+        if let Some(grant) = grant {
+            let lease = LeaseGrant { id: self.lease, ttl_secs: SERVED_LEASE_SECS };
+            self.sent(member, grant, Request::LeaseGrant(lease));
+            for operation in leaves.iter().copied().chain([placed, grant]) {
+                self.session.record.on_a_lease_of(operation, placed);
+            }
         }
         let timeout = Duration::from_millis(self.op.timeout_ms / u64::from(CALLS));
         let ask = TurnAsk { line: lock_name(self.hold.lock), lease: self.lease, proclaims, timeout };
@@ -87,6 +106,10 @@ impl Attempt<'_, '_> {
                 (None, Some(unknown(&reason)), Some(unknown(&reason)))
             }
         };
+        if let Some(grant) = grant {
+            // Where it was granted nobody says so but the turn itself.
+            self.ended(grant, outcome.as_ref().map(|_| unknown("not told what was done")));
+        }
         self.ended(placed, outcome);
         for leave in leaves {
             self.ended(leave, left.clone());
@@ -100,7 +123,7 @@ impl Attempt<'_, '_> {
             Some(created) => created,
             None => self.look().await.unwrap_or_default(),
         };
-        Some(Given { key: turn.key, created, granted })
+        Some(Given { created, granted })
     }
 
     /// Proclaims something in the office; its name, if it was sent.
@@ -111,9 +134,7 @@ impl Attempt<'_, '_> {
         let txn =
             Txn { compare: vec![self.fence(created)], success: vec![TxnOp::Put(put)], failure: Vec::new() };
         self.sent(member, name, Request::Txn(txn));
-        let office =
-            Office { line: lock_name(self.hold.lock), key: self.key.clone(), created, lease: self.lease };
-        let call = self.session.api.proclaim(member, name, office, value);
+        let call = self.session.api.proclaim(member, name, self.office(created), value);
         let answer = madsim::time::timeout(Duration::from_millis(self.op.timeout_ms), call).await;
         let outcome = match answer {
             Ok(Ok(header)) => Some(wrote(header)),
@@ -127,15 +148,54 @@ impl Attempt<'_, '_> {
         sent.then_some(name)
     }
 
+    /// Lets the place that was created then go, by the service; when that has said so.
+    pub(super) async fn let_go(&mut self, created: Revision) -> Option<Released> {
+        if self.hold.release == Release::ServedLate && self.hold.keeper == Keeper::ElectionService {
+            // Of a place under the same key before this one, as its holder then would.
+            self.leave(created.previous()).await;
+        }
+        self.leave(created).await
+    }
+
+    /// Has the service give up the place that was created then.
+    async fn leave(&mut self, created: Revision) -> Option<Released> {
+        let (name, member) = (self.name(), self.op.member);
+        let api = self.session.api.clone();
+        let call = if self.hold.keeper == Keeper::ElectionService {
+            let (compare, success) = (vec![self.fence(created)], vec![TxnOp::DeleteRange(self.of_the_key())]);
+            self.sent(member, name, Request::Txn(Txn { compare, success, failure: Vec::new() }));
+            api.resign(member, name, self.office(created))
+        } else {
+            self.sent(member, name, self.deletion());
+            api.unlock(member, name, self.key.clone())
+        };
+        let answer = madsim::time::timeout(Duration::from_millis(self.op.timeout_ms), call).await;
+        let at = self.session.time.now();
+        let (released, outcome) = match answer {
+            // How much there was to delete is not told.
+            Ok(Ok(header)) => {
+                (Some(Released { at, revision: header.revision }), Some(unknown("not told what was done")))
+            }
+            Ok(Err(Reply::NotSent)) => (None, None),
+            Ok(Err(reply)) => (None, Some(unknown(&format!("{reply:?}")))),
+            Err(_) => (None, Some(unknown("no answer in time"))),
+        };
+        self.ended(name, outcome);
+        released
+    }
+
+    fn office(&self, created: Revision) -> Office {
+        Office { line: lock_name(self.hold.lock), key: self.key.clone(), created, lease: self.lease }
+    }
+
     /// Deletes the key that one call has taken, if nobody has written it since. Which revision that was the record knows once
     /// the run is over.
     fn giving_up(&self) -> Request {
         let not_known = Revision(0);
         let untouched = Compare { target: CompareTarget::Mod(not_known), ..self.fence(not_known) };
-        let delete = DeleteRange { key: self.key.clone(), ..DeleteRange::default() };
         Request::Txn(Txn {
             compare: vec![self.fence(not_known), untouched],
-            success: vec![TxnOp::DeleteRange(delete)],
+            success: vec![TxnOp::DeleteRange(self.of_the_key())],
             failure: Vec::new(),
         })
     }
@@ -157,6 +217,13 @@ impl Attempt<'_, '_> {
     fn ended(&self, id: OpId, outcome: Option<Outcome>) {
         self.session.record.ended(id, self.session.time.now(), outcome);
     }
+}
+
+/// The lease that a place is named after.
+fn lease_of(key: &Bytes) -> Option<LeaseId> {
+    let name = std::str::from_utf8(key.as_slice()).ok()?;
+    let (_, lease) = name.rsplit_once('/')?;
+    i64::from_str_radix(lease, 16).ok().map(LeaseId)
 }
 
 fn unknown(reason: &str) -> Outcome {
