@@ -10,6 +10,7 @@
 pub mod ambush;
 pub mod dice;
 pub mod ending;
+mod family;
 pub mod fault;
 mod focus;
 pub mod generate;
@@ -22,7 +23,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use ending::Ending;
-pub use fault::{Family, Fault, PlannedFault, Target};
+pub use family::Family;
+pub use fault::{Fault, PlannedFault, Target};
 pub use focus::Focus;
 pub use knobs::{Knobs, Span};
 pub use operation::{Ask, ClientPlan, PlannedOp};

@@ -6,8 +6,8 @@ use super::atlas::place;
 use super::faults::direction;
 use crate::plan::dice::{Dice, Purpose};
 use crate::plan::ending::{Breakage, Broken, Ending};
-use crate::plan::fault::{Direction, Family};
-use crate::plan::{MemberIndex, Target};
+use crate::plan::fault::Direction;
+use crate::plan::{Family, MemberIndex, Target};
 
 /// Keys these draws among those of shape.
 const ENDING: u64 = 4;
