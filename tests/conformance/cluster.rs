@@ -73,7 +73,8 @@ async fn a_member_is_reached_elsewhere() {
 async fn a_member_is_removed_for_good() {
     let served = Served::start().await;
     let id = learner(&served, 9).await.member.unwrap().id;
-    let remove = async |id| served.cluster().member_remove(pb::MemberRemoveRequest { id }).await;
+    let remove =
+        async |id| soon("the removal", served.cluster().member_remove(pb::MemberRemoveRequest { id })).await;
     let left = remove(id).await.unwrap().into_inner();
     assert_eq!(left.header.unwrap().member_id, served.id());
     assert_eq!(left.members.iter().map(|member| member.id).collect::<Vec<_>>(), [served.id()]);

@@ -68,16 +68,18 @@ async fn an_office_is_won_spoken_from_and_given_up() {
 async fn an_observer_hears_of_every_leader() {
     let served = Served::start().await;
     leases(&served).await;
-    let mut election_of = election(&served);
-    let observing = election_of.observe(LeaderRequest { name: bytes("chair") });
-    let mut seen = soon("the stream", observing).await.unwrap().into_inner();
+    // The reference says nothing at all before there is a leader.
+    let mut elections = election(&served);
+    let observing =
+        tokio::spawn(async move { elections.observe(LeaderRequest { name: bytes("chair") }).await });
+    let first = campaign(&served, 0x15, "one").await;
+    let mut seen = soon("the stream", observing).await.unwrap().unwrap().into_inner();
     let mut next = async || {
         let answer = soon("a leader", seen.message()).await.unwrap().unwrap();
         served.revision(answer.header);
         let pair = answer.kv.unwrap();
         (pair.key, pair.value)
     };
-    let first = campaign(&served, 0x15, "one").await;
     assert_eq!(next().await, (bytes("chair/15"), bytes("one")));
     let request = ProclaimRequest { leader: Some(first.clone()), value: bytes("two") };
     election(&served).proclaim(request).await.unwrap();

@@ -17,10 +17,18 @@ struct Stream {
 }
 
 impl Stream {
-    async fn open(served: &Served) -> Stream {
+    /// A stream that begins with a watch, and the answer to that: the reference says nothing at all before it has something
+    /// to say.
+    async fn open(served: &Served, first: pb::WatchCreateRequest) -> (Stream, pb::WatchResponse) {
         let (requests, receiver) = mpsc::channel(16);
-        let responses = served.watch().watch(ReceiverStream::new(receiver)).await.unwrap().into_inner();
-        Stream { requests, responses }
+        let first = pb::WatchRequest { request_union: Some(RequestUnion::CreateRequest(first)) };
+        requests.send(first).await.unwrap();
+        let mut watch = served.watch();
+        let opened = soon("the stream", watch.watch(ReceiverStream::new(receiver))).await;
+        let mut stream = Stream { requests, responses: opened.unwrap().into_inner() };
+        let created = stream.next().await;
+        assert!(created.created && created.events.is_empty(), "{created:?}");
+        (stream, created)
     }
 
     async fn ask(&mut self, request: RequestUnion) -> pb::WatchResponse {
@@ -98,15 +106,14 @@ async fn a_watch_tells_what_happens_in_its_range_from_its_revision_on() {
             vec![(Put, key("a"), 4, None)],
         ),
     ] {
-        let mut stream = Stream::open(&served).await;
-        let created = stream.create(request.clone()).await;
+        let (mut stream, created) = Stream::open(&served, request.clone()).await;
         served.revision(created.header);
         assert_eq!(stream.events(want.len()).await, want, "{request:?}");
     }
     // From now on, and from a revision that is still to come.
-    let (mut now, mut later) = (Stream::open(&served).await, Stream::open(&served).await);
-    now.create(of("a")).await;
-    later.create(pb::WatchCreateRequest { start_revision: 7, ..of("a") }).await;
+    let (mut now, _) = Stream::open(&served, of("a")).await;
+    let to_come = pb::WatchCreateRequest { start_revision: 7, ..of("a") };
+    let (mut later, _) = Stream::open(&served, to_come).await;
     served.put("a", "3").await;
     served.put("a", "4").await;
     assert_eq!(now.events(2).await, [(Put, key("a"), 6, None), (Put, key("a"), 7, None)]);
@@ -121,8 +128,8 @@ async fn watches_share_a_stream_under_ids_of_their_own_until_they_are_canceled()
     for _ in 0..3 {
         served.put("a", "v").await;
     }
-    let mut stream = Stream::open(&served).await;
-    assert_eq!(stream.create(of("a")).await.watch_id, 0, "ids are chosen from 0 on");
+    let (mut stream, created) = Stream::open(&served, of("a")).await;
+    assert_eq!(created.watch_id, 0, "ids are chosen from 0 on");
     assert_eq!(stream.create(pb::WatchCreateRequest { watch_id: 9, ..of("b") }).await.watch_id, 9);
     let twice = stream.create(pb::WatchCreateRequest { watch_id: 9, ..of("b") }).await;
     assert!(twice.canceled && twice.watch_id == -1, "{twice:?}");
@@ -150,8 +157,8 @@ async fn watches_share_a_stream_under_ids_of_their_own_until_they_are_canceled()
 #[tokio::test]
 async fn an_idle_watcher_that_wants_to_hears_how_far_it_has_come() {
     let served = Served::with(&["--experimental-watch-progress-notify-interval=200ms"]).await;
-    let mut stream = Stream::open(&served).await;
-    stream.create(pb::WatchCreateRequest { progress_notify: true, ..of("a") }).await;
+    let wanting = pb::WatchCreateRequest { progress_notify: true, ..of("a") };
+    let (mut stream, _) = Stream::open(&served, wanting).await;
     let written = served.put("elsewhere", "v").await;
     // One may be told of the moment before the write.
     let told = loop {

@@ -220,7 +220,11 @@ impl Plan {
                 return Err(format!("operation {} is there twice", op.id));
             }
         }
+        let mut ids = BTreeSet::new();
         for fault in &self.faults {
+            if !ids.insert(fault.id) {
+                return Err(format!("fault {} is there twice", fault.id));
+            }
             if let Some(Target::Member(index)) = fault.fault.target()
                 && usize::from(index.0) >= members
             {

@@ -93,6 +93,8 @@ pub fn plain_knobs() -> Vec<Way> {
             plan.knobs = serde_json::from_value(knobs).unwrap_or(plan.knobs);
         })
     }));
+    // Not even mentioned where it is plain.
+    ways.push(way(|plan| plan.knobs.self_repair = Knobs::default().self_repair));
     ways
 }
 

@@ -22,7 +22,7 @@ const IMAGES: u64 = 1_000;
 /// Its name among the clients, behind all others.
 const OPERATOR: ClientId = ClientId(90);
 /// Names of faults begin here: other families never get so far.
-const FIRST_ID: u64 = 6_000;
+const FIRST_ID: u64 = 7_000;
 /// Names that belong to one rewrite.
 const IDS_PER_REWRITE: u64 = 10;
 /// How long an ambush waits for a member that was called, milliseconds.
