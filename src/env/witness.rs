@@ -73,6 +73,12 @@ pub enum Observation {
         /// The last entry that stays; `None` when none does.
         after: Option<LogId>,
     },
+    /// A member that starts has taken the state of a peer, which contradicts its own log behind this entry: what stands there
+    /// was never committed, and is taken off.
+    Contradicted {
+        /// The last entry that stays; `None` when none does.
+        after: Option<LogId>,
+    },
     /// Everything up to this entry was forgotten.
     Purged {
         /// The last entry forgotten.

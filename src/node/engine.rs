@@ -226,6 +226,7 @@ impl Opening<'_> {
                 let what = format!("entry {at} of a peer is not the one that this log knows as committed");
                 return Err(StartError::Corrupt { dir: self.dir.to_owned(), what });
             }
+            Witness::of(self.peers.own()).tell(|| Observation::Contradicted { after: last });
             wal.append(vec![WalRecord::TruncateAfter(last)], Box::new(drop));
         } else if ends_before {
             recovered.entries.clear();

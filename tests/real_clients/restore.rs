@@ -270,7 +270,10 @@ fn a_directory_whose_log_is_damaged_is_not_taken_over() {
     std::fs::write(&wal, &damaged).unwrap();
     let (code, line) = refusal(&restore(folder, &from, &ours, &["--from-data-dir"]));
     assert_eq!(code, Some(1), "{line}");
-    assert!(line.contains("damaged at offset") && line.contains("its checksum is wrong: take an image"), "{line}");
+    assert!(
+        line.contains("damaged at offset") && line.contains("its checksum is wrong: take an image"),
+        "{line}"
+    );
     assert!(!ours.data.exists(), "nothing is left of it");
     // The last write, cut off by the end of the file: it was never acknowledged.
     let used = sound.iter().rposition(|byte| *byte != 0).unwrap();

@@ -157,6 +157,9 @@ impl Heard {
             Observation::Durable { upto } => raft::Observation::Durable { upto: log_id(upto) },
             Observation::Acknowledged { upto } => raft::Observation::Acknowledged { upto: log_id(upto) },
             Observation::Truncated { after } => raft::Observation::Truncated { after: after.map(log_id) },
+            Observation::Contradicted { after } => {
+                raft::Observation::Contradicted { after: after.map(log_id) }
+            }
             Observation::Purged { upto } => raft::Observation::Purged { upto: log_id(upto) },
             Observation::Voted(vote) => raft::Observation::Voted(ballot(vote)),
             Observation::Committed { upto } => raft::Observation::Committed { upto: log_id(upto) },

@@ -58,7 +58,7 @@ impl CommittedNeverLost {
             })
         });
         let taken = match seen {
-            Observation::Truncated { after } => {
+            Observation::Truncated { after } | Observation::Contradicted { after } => {
                 let from = after.map_or(LogIndex(0), |after| after.index.next());
                 self.taken_off(ground, committed, member, from)
             }
@@ -137,7 +137,7 @@ impl CommittedNeverLost {
                 }
                 None
             }
-            Observation::Truncated { after } => {
+            Observation::Truncated { after } | Observation::Contradicted { after } => {
                 let from = after.map_or(LogIndex(0), |after| after.index.next());
                 drop(promised.durable.split_off(&from));
                 None

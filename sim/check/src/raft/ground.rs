@@ -70,7 +70,7 @@ impl Ground {
             Observation::Appended { entry, digest } => {
                 log.entries.insert(entry.index, Held { term: entry.term, digest: *digest });
             }
-            Observation::Truncated { after } => {
+            Observation::Truncated { after } | Observation::Contradicted { after } => {
                 let from = after.map_or(LogIndex(0), |after| after.index.next());
                 drop(log.entries.split_off(&from));
             }

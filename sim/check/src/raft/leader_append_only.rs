@@ -2,7 +2,8 @@
 //!
 //! Source: the paper, figure 3 ("Leader Append-Only", section 5.3); the dissertation, section 3.5.
 //!
-//! Forgetting entries that a snapshot holds is no deletion in this sense. A leader is a member whose newest durable
+//! Forgetting entries that a snapshot holds is no deletion in this sense, nor is a log that gives way to the state of a peer
+//! while its member starts: that one does not lead. A leader is a member whose newest durable
 //! vote is a won one for itself; one that has been deposed without knowing it is still held to the rule.
 
 use crate::raft::ground::Ground;

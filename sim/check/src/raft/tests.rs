@@ -348,3 +348,16 @@ fn who_was_replaced_is_gone_for_good() {
     let old = (B, Observation::Replaced { entry: id(1, 9), gone: NEXT, by: C });
     assert_eq!(judge(&story(vec![started(), back(), old])), broken);
 }
+
+#[test]
+fn a_start_takes_off_what_a_peers_state_contradicts() {
+    let mut story = with((A, append(1, 2)), vec![(A, append(1, 2)), (A, durable(1, 2))]);
+    let found = (A, recovered(None, Some(ballot(1, A, true)), &[(1, 0), (1, 1), (1, 2)]));
+    let place = story.iter().position(|seen| *seen == found).expect("the story has this place");
+    let left = (A, recovered(None, Some(ballot(1, A, true)), &[(1, 0), (1, 1)]));
+    story.splice(place..=place, vec![left]);
+    assert_eq!(first(&story), Some(Oracle::CommittedNeverLost), "entry 2 of term 1 was said to be durable");
+    // A led, and does not any more: B has committed another entry in that place.
+    story.insert(place, (A, Observation::Contradicted { after: Some(id(1, 1)) }));
+    assert_eq!(judge(&story), []);
+}
