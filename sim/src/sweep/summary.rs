@@ -18,10 +18,12 @@ const SEEDS_FOR_MEDIANS: usize = 200;
 /// From so many seeds on a sweep that never reached some mark does not pass, the rare ones aside.
 const SEEDS_FOR_MARKS: usize = 200;
 /// Marks that one seed in a hundred reaches, or fewer; the next rarest comes up some ten times in 200 seeds.
-const RARE: [&str; 3] = [
+const RARE: [&str; 5] = [
     "a removed segment came back",
     "a replication stream asked for purged entries",
     "a snapshot replaced the state under a range",
+    "a start found another's log beside the note",
+    "an engine was rebuilt from the log",
 ];
 /// From so many seeds on the rare ones are due too.
 const SEEDS_FOR_RARE_MARKS: usize = 1_000;
