@@ -47,7 +47,7 @@ corpus: sim-check
 embed: sim-check
 	$(SIM_CARGO) build --quiet --package quorate-sim --example embed --profile sim --locked $(SIM_FLAGS)
 	@for seed in 1 2 3 4 5; do ./target/sim/sim/examples/embed $$seed || exit 1; done
-	@log=target/sim/embed.log; for seed in 1 2 3 4 5 6 7 8 9 10 11 12; do \
+	@log=target/sim/embed.log; for seed in $$(seq 1 60); do \
 		./target/sim/sim/examples/embed $$seed wal-ack-before-sync >$$log 2>&1 && continue; \
 		grep -qE 'was handed out twice| counted, |the cluster itself is in order|the cluster comes back' $$log && exit 0; \
 		cat $$log; echo "the test failed over something else than the planted bug"; exit 1; \

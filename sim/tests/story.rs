@@ -107,7 +107,7 @@ fn a_read_of_the_hosts_clock_is_caught_by_running_a_seed_twice() {
 
 #[test]
 fn a_replay_stops_at_its_moment_and_shows_what_came_last() {
-    let (code, said) = sim(&["replay", &by_hand(), "--until", "1.52s"]);
+    let (code, said) = sim(&["replay", &by_hand(), "--until", "1.506s"]);
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("fault power/one") && said.contains("open faults: power/one"), "{said}");
     let (code, said) = sim(&["replay", &by_hand(), "--until", "3"]);
