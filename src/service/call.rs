@@ -97,6 +97,14 @@ impl Calls {
         check: impl FnOnce(&State, &Caller) -> Result<T, CommandError>,
     ) -> Result<T, Status> {
         self.member.know_client(who).await.map_err(ApiError::from)?;
+        self.said_here(who, check)
+    }
+
+    fn said_here<T>(
+        &self,
+        who: &Credential,
+        check: impl FnOnce(&State, &Caller) -> Result<T, CommandError>,
+    ) -> Result<T, Status> {
         let said = self.member.admit_here(who, check).map_err(ApiError::from)?;
         Ok(said.map_err(ApiError::from)?)
     }
@@ -108,11 +116,11 @@ impl Calls {
     /// As [`Calls::admit_here`].
     pub async fn admit_known(&self, who: &Credential) -> Result<(), Status> {
         self.member.await_session(who).await;
-        let known = self.member.admit_here(who, |state, caller| state.auth().check_known(caller));
-        Ok(known.map_err(ApiError::from)?.map_err(ApiError::from)?)
+        self.said_here(who, |state, caller| state.auth().check_known(caller))
     }
 
-    /// Refuses whoever may not do everything. Asked of this member's state alone: its care must not need a quorum.
+    /// Refuses whoever may not do everything. Asked of this member's state alone, once that covers its joining: its care
+    /// must not need a quorum.
     ///
     /// # Errors
     /// As [`Calls::admit_here`].

@@ -5,7 +5,7 @@ use quorate::pb::v3electionpb::election_client::ElectionClient;
 use quorate::pb::v3electionpb::{CampaignRequest, LeaderKey, LeaderRequest, ProclaimRequest, ResignRequest};
 use tonic::transport::Channel;
 
-use crate::server::{Served, bytes, refused, soon};
+use crate::server::{Served, bytes, refused, soon, until_there};
 
 fn election(served: &Served) -> ElectionClient<Channel> {
     ElectionClient::new(served.channel.clone())
@@ -48,12 +48,7 @@ async fn an_office_is_won_spoken_from_and_given_up() {
     assert_eq!(look().await.unwrap().into_inner().kv.unwrap().value, bytes("two"));
 
     let (second, ()) = tokio::join!(campaign(&served, 0x16, "three"), async {
-        soon("the second in the line", async {
-            while served.get("chair/16").await.is_none() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        until_there(&served, "chair/16").await;
         let request = ResignRequest { leader: Some(first.clone()) };
         let gone = election(&served).resign(request).await.unwrap().into_inner();
         assert_eq!(served.revision(gone.header), 5);

@@ -4,7 +4,7 @@ use quorate::pb::etcdserverpb as pb;
 use quorate::pb::v3lockpb::lock_client::LockClient;
 use quorate::pb::v3lockpb::{LockRequest, LockResponse, UnlockRequest};
 
-use crate::server::{Served, bytes, soon};
+use crate::server::{Served, bytes, soon, until_there};
 
 /// Covers Lock/Lock, Lock/Unlock; LockRequest: name, lease; LockResponse: header, key; UnlockRequest: key;
 /// UnlockResponse: header.
@@ -24,12 +24,7 @@ async fn a_lock_is_held_under_a_key_until_that_is_given_back() {
     assert_eq!(served.get("jobs/15").await, Some(bytes("")));
     let (second, ()) = tokio::join!(lock(0x16), async {
         // The second waits in line, below its own lease, until the first is given back.
-        soon("the second in the line", async {
-            while served.get("jobs/16").await.is_none() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        until_there(&served, "jobs/16").await;
         let request = UnlockRequest { key: held.key.clone() };
         let given = LockClient::new(served.channel.clone()).unlock(request).await.unwrap().into_inner();
         assert_eq!(served.revision(given.header), 4);

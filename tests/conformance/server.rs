@@ -132,6 +132,16 @@ impl Served {
     }
 }
 
+/// Waits until a key is there.
+pub async fn until_there(served: &Served, key: &str) {
+    soon(key, async {
+        while served.get(key).await.is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 async fn connect(cluster: &Cluster, number: usize) -> Channel {
     let url = format!("http://{}", cluster.endpoints()[number]);
     Endpoint::from_shared(url).unwrap().connect().await.unwrap()

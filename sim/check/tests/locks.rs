@@ -8,12 +8,14 @@
     reason = "test code: numbers are small, and a panic is a failed test"
 )]
 
+#[path = "common/judged.rs"]
+mod judged;
+
 use quorate_check::bytes::Bytes;
 use quorate_check::history::*;
 use quorate_check::model::Model;
 use quorate_check::types::*;
 use quorate_check::verdict::{Class, Oracle};
-use quorate_check::{Options, judge};
 
 /// A store that answers one request at a time, a second each.
 #[derive(Default)]
@@ -120,12 +122,7 @@ fn story() -> Store {
 }
 
 fn judged(history: &History) -> (Class, Vec<(Oracle, String)>) {
-    // Through the file form and back, so that the story also proves the recording.
-    let mut file = Vec::new();
-    history.write(&mut file).unwrap();
-    let read = History::read(file.as_slice()).unwrap();
-    assert_eq!(read, *history);
-    let verdict = judge(&read, &Options::default());
+    let verdict = judged::judged(history);
     let found = verdict.violations.into_iter().map(|violation| (violation.oracle, violation.sentence));
     (verdict.class, found.collect())
 }

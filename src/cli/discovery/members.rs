@@ -13,9 +13,10 @@ use std::net::IpAddr;
 use futures_util::future::join_all;
 
 use crate::cli::discovery::resolver::{LookupError, Resolver, Target};
+use crate::cli::discovery::{Answers, NoRecords, ask};
+use crate::config::Url;
 use crate::config::discovery::{Service, SrvDomain};
 use crate::config::url::UrlError;
-use crate::config::{Scheme, Url};
 
 /// The first members.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +37,8 @@ pub enum MembersError {
     #[error(transparent)]
     Url(#[from] UrlError),
     /// There are no records.
-    #[error("there are no SRV records {secure} or {plain}")]
-    NoRecords {
-        /// What was asked for, with TLS.
-        secure: String,
-        /// What was asked for, without.
-        plain: String,
-    },
+    #[error(transparent)]
+    NoRecords(#[from] NoRecords),
     /// A record has one URL, and this member has another number of them.
     #[error("a record is one peer URL, but --initial-advertise-peer-urls has {0}")]
     OwnUrls(usize),
@@ -86,12 +82,10 @@ pub async fn first_members(
     domain: &SrvDomain,
     own: &Url,
 ) -> Result<FirstMembers, MembersError> {
-    let [secure, plain] =
-        [Scheme::Https, Scheme::Http].map(|scheme| domain.question(Service::Server, scheme));
-    let (found_secure, found_plain) = tokio::join!(resolver.srv(&secure), resolver.srv(&plain));
-    let urls = urls(&found_secure?, &found_plain?)?;
+    let Answers { secure, plain, none } = ask(resolver, domain, Service::Server).await;
+    let urls = urls(&secure?, &plain?)?;
     if urls.is_empty() {
-        return Err(MembersError::NoRecords { secure, plain });
+        return Err(none.into());
     }
     let written_so: Vec<&Url> = urls.iter().filter(|url| is_written_as(url, own)).collect();
     if !written_so.is_empty() {

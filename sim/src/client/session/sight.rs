@@ -77,14 +77,15 @@ impl Session {
     /// Observes an election for so long; where a stream ends before, the next member is asked for another.
     pub(super) async fn observe(&mut self, op: &PlannedOp, lock: u16, for_: Duration) {
         let until = self.time.now().0 + u64::try_from(for_.as_nanos()).unwrap_or(u64::MAX);
-        for nth in 0_u8.. {
+        for nth in 0_u64.. {
             let asked = self.time.now();
             let left = Duration::from_nanos(until.saturating_sub(asked.0));
             if left.is_zero() || self.record.is_over() {
                 return;
             }
             self.streams += 1;
-            let member = MemberIndex((op.member.0 + nth % self.api.members()) % self.api.members());
+            let place = (u64::from(op.member.0) + nth) % u64::from(self.api.members());
+            let member = MemberIndex(u8::try_from(place).unwrap_or(op.member.0));
             let (tell, mut told) = unbounded_channel();
             let call = self.api.observe(member, op.id, lock_name(lock), tell);
             // Whether it broke or nobody listens any more, what it told was told.
