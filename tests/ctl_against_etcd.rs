@@ -193,8 +193,8 @@ struct Name {
     word: &'static str,
     /// As a command takes it.
     given: String,
-    /// As commands print it.
-    printed: Vec<String>,
+    /// As commands print it, and what the transcript has instead.
+    printed: Vec<(String, String)>,
 }
 
 impl<'a> Transcript<'a> {
@@ -204,6 +204,11 @@ impl<'a> Transcript<'a> {
 
     /// From here on `word` means this.
     fn name(&mut self, word: &'static str, given: String, printed: Vec<String>) {
+        let printed = printed.into_iter().map(|printed| (printed, word.to_owned())).collect();
+        self.name_as(word, given, printed);
+    }
+
+    fn name_as(&mut self, word: &'static str, given: String, printed: Vec<(String, String)>) {
         self.names.retain(|name| name.word != word);
         self.names.push(Name { word, given, printed });
     }
@@ -216,12 +221,12 @@ impl<'a> Transcript<'a> {
         );
     }
 
+    /// Where its id stands in a column it is filled up with spaces; elsewhere the space before it is the sentence's.
     fn name_member(&mut self, id: u64) {
-        self.name(
-            "<member>",
-            format!("{id:x}"),
-            vec![format!("{id:16x}"), format!("{id:x}"), id.to_string()],
-        );
+        let word = "<member>";
+        let in_column = (format!("Member {id:16x} "), format!("Member {word} "));
+        let printed = [format!("{id:x}"), id.to_string()].map(|printed| (printed, word.to_owned()));
+        self.name_as(word, format!("{id:x}"), [in_column].into_iter().chain(printed).collect());
     }
 
     fn given(&self, word: &str) -> &str {
@@ -304,7 +309,7 @@ impl<'a> Transcript<'a> {
         let seen = without_times(&later_spelling(seen));
         let text = format!("$ {args}\n{seen}\n");
         self.text.push_str(&self.names.iter().fold(text, |text, name| {
-            name.printed.iter().fold(text, |text, printed| text.replace(printed, name.word))
+            name.printed.iter().fold(text, |text, (printed, instead)| text.replace(printed, instead))
         }));
     }
 }
@@ -530,6 +535,22 @@ fn assert_same(theirs: &str, ours: &str) {
         report.push_str(&format!("--- etcdctl\n{theirs}\n--- quorate ctl\n{ours}\n\n"));
     }
     panic!("the outputs differ ({} and {} steps):\n{report}", their_steps.len(), our_steps.len());
+}
+
+#[test]
+fn an_id_with_fewer_digits_reads_as_any_other() {
+    let client = Client { program: PathBuf::new(), first: &[], endpoint: String::new() };
+    let read = |id: u64| {
+        let mut t = Transcript::new(&client);
+        t.name_member(id);
+        t.note(&["move-leader", &format!("{id:x}")], &format!("transferred from 3a to {id:x}\n"));
+        t.note(&["member", "remove"], &format!("Member {id:16x} removed from cluster 12\n"));
+        t.text
+    };
+    let want = "$ \"move-leader\" \"<member>\"\ntransferred from 3a to <member>\n\n\
+                $ \"member\" \"remove\"\nMember <member> removed from cluster 12\n\n";
+    assert_eq!(read(0xabc_def0_1234_5678), want);
+    assert_eq!(read(0xfabc_def0_1234_5678), want);
 }
 
 /// A second member joins, votes, leads, and goes.
