@@ -38,6 +38,8 @@ const REQUESTS: &[&str] = &[
     "keep-alive",
     "time-to-live",
     "lease list",
+    "alarm",
+    "downgrade",
 ];
 
 /// Finders whose sentences end, after a colon, in what every member looked like.

@@ -148,6 +148,8 @@ pub enum Observation {
         revision: Revision,
         /// The leases that it ends because their time is up; empty for every other command.
         expired: Vec<LeaseId>,
+        /// What it makes of an alarm: whether it raises it, which, and of which member; none for every other command.
+        alarm: Option<(bool, AlarmKind, MemberId)>,
         /// Whether the machine refused it.
         refused: bool,
         /// Whether it did so for want of a right.

@@ -234,6 +234,7 @@ impl Replica {
                 id: *id,
                 revision: answer.revision,
                 expired: expired_by(batch, id.sequence),
+                alarm: alarm_by(batch, id.sequence),
                 refused: answer.result.is_err(),
                 denied: answer.result.as_ref().is_err_and(|refused| refused.is_denial()),
             });
@@ -425,20 +426,32 @@ impl Previous for Replica {
     }
 }
 
+/// The command of a batch's request.
+fn command_of(batch: &Batch, sequence: u64) -> Option<&Command> {
+    let request = batch.requests.iter().find(|request| request.sequence == sequence)?;
+    Some(&request.command)
+}
+
 /// The leases that a request of a batch ends because their time is up.
 fn expired_by(batch: &Batch, sequence: u64) -> Vec<LeaseId> {
-    let request = batch.requests.iter().find(|request| request.sequence == sequence);
-    match request.map(|request| &request.command) {
+    match command_of(batch, sequence) {
         Some(Command::LeaseExpire { ids }) => ids.clone(),
         _ => Vec::new(),
     }
 }
 
+/// What a request of a batch makes of an alarm: whether it raises it, which, and of which member.
+fn alarm_by(batch: &Batch, sequence: u64) -> Option<(bool, AlarmKind, MemberId)> {
+    match command_of(batch, sequence)? {
+        Command::Alarm { raise, member, kind } => Some((*raise, *kind, *member)),
+        _ => None,
+    }
+}
+
 /// The member that a command of a batch replaces, and the one that comes in its place.
 fn replaced_by(batch: &Batch, sequence: u64) -> Option<(MemberId, MemberId)> {
-    let request = batch.requests.iter().find(|request| request.sequence == sequence);
-    match request.map(|request| &request.command) {
-        Some(Command::ChangeMembers(MemberChange::Replace { member, by, .. })) => Some((*member, *by)),
+    match command_of(batch, sequence)? {
+        Command::ChangeMembers(MemberChange::Replace { member, by, .. }) => Some((*member, *by)),
         _ => None,
     }
 }

@@ -88,6 +88,13 @@ pub const KEY_NOT_FOUND: &str = "etcdserver: key not found";
 /// The store is full.
 pub const NO_SPACE: &str = "etcdserver: mvcc: database space exceeded";
 
+/// An alarm says that members differ.
+pub const CORRUPT: &str = "etcdserver: corrupt cluster";
+/// The cluster is prepared for a lower version already.
+pub const DOWNGRADE_IN_PROGRESS: &str = "etcdserver: cluster has a downgrade job in progress";
+/// The cluster is prepared for no lower version.
+pub const NO_DOWNGRADE: &str = "etcdserver: no inflight downgrade job";
+
 /// The texts that are refusals. (`NO_SPACE` is judged apart.)
 const REFUSALS: &[&str] = &[
     "etcdserver: key is not provided",
@@ -135,14 +142,14 @@ const REFUSALS: &[&str] = &[
     "etcdserver: not leader",
     "etcdserver: not capable",
     "etcdserver: unhealthy cluster",
-    "etcdserver: corrupt cluster",
+    CORRUPT,
     "etcdserver: rpc not supported for learner",
     "etcdserver: bad leader transferee",
     "etcdserver: wrong downgrade target version format",
     "etcdserver: invalid downgrade target version",
     "etcdserver: cluster version not found during downgrade",
-    "etcdserver: cluster has a downgrade job in progress",
-    "etcdserver: no inflight downgrade job",
+    DOWNGRADE_IN_PROGRESS,
+    NO_DOWNGRADE,
 ];
 
 /// What an error with this code and text says about its request.

@@ -44,7 +44,9 @@ fn is_of_now(request: &Request) -> bool {
         | Request::LeaseGrant(_)
         | Request::LeaseRevoke(_)
         | Request::LeaseTimeToLive(_)
-        | Request::LeaseLeases => true,
+        | Request::LeaseLeases
+        | Request::Alarm(_)
+        | Request::Downgrade(_) => true,
         Request::LeaseKeepAlive(_) | Request::Status | Request::HashKv(_) => false,
     }
 }

@@ -140,6 +140,30 @@ pub(super) fn request(request: &Request) -> String {
         Request::Status => "status".to_owned(),
         Request::HashKv(hash) if hash.revision.0 == 0 => "hash".to_owned(),
         Request::HashKv(hash) => format!("hash at rev {}", hash.revision),
+        Request::Alarm(asked) => alarm(asked),
+        Request::Downgrade(asked) => downgrade(asked),
+    }
+}
+
+fn alarm(asked: &Alarm) -> String {
+    let kind = asked.kind.map_or("every".to_owned(), |kind| format!("{kind:?}"));
+    match asked.action {
+        AlarmAction::List => format!("list alarms of {kind} kind"),
+        AlarmAction::Raise => format!("raise {kind} of member {}", asked.member),
+        AlarmAction::Clear if asked.member.0 == 0 => format!("clear {kind} of all members"),
+        AlarmAction::Clear => format!("clear {kind} of member {}", asked.member),
+    }
+}
+
+fn raised(alarm: &Raised) -> String {
+    format!("{:?} of member {}", alarm.kind, alarm.member)
+}
+
+fn downgrade(asked: &Downgrade) -> String {
+    match asked.action {
+        DowngradeAction::Validate => format!("could it be prepared for version {}", asked.version),
+        DowngradeAction::Enable => format!("prepare for version {}", asked.version),
+        DowngradeAction::Cancel => "be prepared for a lower version no longer".to_owned(),
     }
 }
 
@@ -168,6 +192,9 @@ fn response(response: &Response) -> String {
         }
         Response::Status(status) => format!("applied {}", status.raft_applied_index),
         Response::HashKv(hash) => format!("hash {:08x} at rev {}", hash.hash, hash.hash_revision),
+        Response::Alarm(told) if told.alarms.is_empty() => "no alarms".to_owned(),
+        Response::Alarm(told) => listed(&told.alarms, raised),
+        Response::Downgrade(told) => format!("version {}", told.version),
     }
 }
 

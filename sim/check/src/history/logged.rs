@@ -2,6 +2,7 @@
 //!
 //! Recorded once a command, by whichever member applies it first. A history of real processes has none.
 
+use crate::history::upkeep::AlarmChange;
 use crate::types::{LeaseId, LogId, OpId, Revision, is_default};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,9 @@ pub struct Logged {
     /// The leases that it ends because their time is up.
     #[serde(default, skip_serializing_if = "is_default")]
     pub expired: Vec<LeaseId>,
+    /// What it makes of an alarm, if it is about one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub alarm: Option<AlarmChange>,
     /// Whether the machine refused it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub refused: bool,

@@ -9,6 +9,7 @@ mod operation;
 mod request;
 mod response;
 mod rights;
+mod upkeep;
 mod watch;
 
 pub use image::{Image, ImageLease};
@@ -25,6 +26,9 @@ pub use response::{
     RangeResponse, Response, StatusResponse, TxnResponse,
 };
 pub use rights::{AskedBy, Asker, RightsAre, RightsChange};
+pub use upkeep::{
+    Alarm, AlarmAction, AlarmChange, AlarmKind, AlarmResponse, Downgrade, DowngradeAction, DowngradeResponse, Raised,
+};
 pub use watch::{Watch, WatchCreate, WatchEnd, WatchReceived};
 
 use crate::types::{MemberId, Nanos, Revision, is_default};

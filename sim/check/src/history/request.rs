@@ -1,6 +1,7 @@
 //! What clients ask: one struct per call, with the wire's own fields.
 
 use crate::bytes::Bytes;
+use crate::history::upkeep::{Alarm, Downgrade};
 use crate::types::{LeaseId, Revision, is_default};
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,10 @@ pub enum Request {
     Status,
     /// Asks a member for the hash of its key space.
     HashKv(HashKv),
+    /// Lists, raises or clears alarms.
+    Alarm(Alarm),
+    /// Asks about a lower version, or prepares for one.
+    Downgrade(Downgrade),
 }
 
 /// Arguments of a put.
@@ -306,6 +311,8 @@ impl Request {
             Request::LeaseLeases => "lease list",
             Request::Status => "status",
             Request::HashKv(_) => "hash",
+            Request::Alarm(_) => "alarm",
+            Request::Downgrade(_) => "downgrade",
         }
     }
 
@@ -329,7 +336,9 @@ impl Request {
             | Request::DeleteRange(_)
             | Request::Compact(_)
             | Request::LeaseGrant(_)
-            | Request::LeaseRevoke(_) => true,
+            | Request::LeaseRevoke(_)
+            | Request::Alarm(_)
+            | Request::Downgrade(_) => true,
             Request::Range(range) => !range.serializable,
             Request::Txn(txn) => !txn.is_serializable(),
             _ => false,

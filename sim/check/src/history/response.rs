@@ -1,6 +1,7 @@
 //! What members answer: the wire's own fields, headers included.
 
 use crate::bytes::Bytes;
+use crate::history::upkeep::{AlarmResponse, DowngradeResponse};
 use crate::types::{ClusterId, LeaseId, MemberId, Revision, Term, is_default};
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +100,10 @@ pub enum Response {
     Status(StatusResponse),
     /// To a hash question.
     HashKv(HashKvResponse),
+    /// To a call about alarms.
+    Alarm(AlarmResponse),
+    /// To a call about a lower version.
+    Downgrade(DowngradeResponse),
 }
 
 /// Answer to a put.

@@ -16,8 +16,9 @@ mod modes;
 mod real_time;
 mod replay;
 mod told;
+mod upkeep;
 
-use crate::history::{History, Logged, Operation, Request};
+use crate::history::{AlarmAction, DowngradeAction, History, Logged, Operation, Request};
 use crate::options::Options;
 use crate::revision_order::Replayed;
 use crate::types::{OpId, Revision};
@@ -41,13 +42,14 @@ pub fn check(history: &History, black: &Replayed<'_>, options: &Options) -> Vec<
     violations.extend(unlogged(history, &commands));
     // Revisions that no command made are not known to the log's replay.
     if history.jumps.is_empty() {
-        let mut replayed = replay::run(history, &commands);
+        let mut replayed = replay::run(&commands);
         if let Some(violation) = replayed.violation.take() {
             violations.push(violation);
         } else {
             violations.extend(told::check(history, &replayed));
             violations.extend(modes::check(history, black, &replayed.changes));
             violations.extend(image::check(history, &commands));
+            violations.extend(upkeep::check(history, &commands, &replayed.stages));
         }
     }
     violations.truncate(options.violations_max);
@@ -106,6 +108,9 @@ fn must_be_logged(request: &Request) -> bool {
         | Request::Compact(_)
         | Request::LeaseGrant(_)
         | Request::LeaseRevoke(_) => true,
+        // Of no kind in particular nothing is raised.
+        Request::Alarm(ask) => ask.action != AlarmAction::List && ask.kind.is_some(),
+        Request::Downgrade(ask) => ask.action != DowngradeAction::Validate,
         _ => false,
     }
 }

@@ -1,15 +1,14 @@
 //! The replay of the log: each command through the model, with exactly the leases and the compaction it met.
 //!
 //! It stops at the first command that does not fit, because all that follows would rest on a wrong state.
-//!
-//! What a raised alarm refuses is not modelled: a refusal without another reason is believed where the history shows
-//! that the store was full.
 
+use super::upkeep::{self, Stages, Upkeep};
 use super::{Command, say};
 use crate::error_table::{
-    COMPACTED, FUTURE_REVISION, KEY_NOT_FOUND, LEASE_EXISTS, LEASE_NOT_FOUND, NO_SPACE,
+    COMPACTED, CORRUPT, DOWNGRADE_IN_PROGRESS, FUTURE_REVISION, KEY_NOT_FOUND, LEASE_EXISTS, LEASE_NOT_FOUND,
+    NO_DOWNGRADE, NO_SPACE,
 };
-use crate::history::{Event, History, Operation, Request, Response};
+use crate::history::{Event, Logged, Operation, Request, Response};
 use crate::model::{Expected, Model, Refusal};
 use crate::types::{LeaseId, OpId, Revision};
 use crate::verdict::Violation;
@@ -38,6 +37,8 @@ pub struct Replayed {
     pub changes: BTreeMap<Revision, Change>,
     /// What stood at each.
     pub model: Model,
+    /// The cluster's upkeep, as it stood over time.
+    pub stages: Stages,
     /// The first command that did not fit.
     pub violation: Option<Violation>,
 }
@@ -47,23 +48,38 @@ struct Replay {
     changes: BTreeMap<Revision, Change>,
     /// A lease of unknown id may have been granted: what is refused for want of a lease is not judged any more.
     unknown_lease: bool,
-    /// The store was full at some time.
-    was_full: bool,
+    upkeep: Upkeep,
 }
 
 /// Replays the commands.
-pub fn run(history: &History, commands: &[Command<'_>]) -> Replayed {
-    let was_full = history.operations.iter().any(|operation| operation.refusal() == Some(NO_SPACE));
-    let mut replay =
-        Replay { model: Model::exact(), changes: BTreeMap::new(), unknown_lease: false, was_full };
-    let violation = commands.iter().find_map(|command| replay.step(command));
-    Replayed { changes: replay.changes, model: replay.model, violation }
+pub fn run(commands: &[Command<'_>]) -> Replayed {
+    let (model, changes, upkeep) = (Model::exact(), BTreeMap::new(), Upkeep::default());
+    let mut stages: Stages = vec![(0, upkeep.clone())];
+    let mut replay = Replay { model, changes, unknown_lease: false, upkeep };
+    let violation = commands.iter().enumerate().find_map(|(place, command)| {
+        let violation = replay.step(command);
+        if stages.last().is_none_or(|(_, last)| *last != replay.upkeep) {
+            stages.push((place + 1, replay.upkeep.clone()));
+        }
+        violation
+    });
+    Replayed { changes: replay.changes, model: replay.model, stages, violation }
 }
 
 impl Replay {
     fn step(&mut self, command: &Command<'_>) -> Option<Violation> {
-        for lease in &command.logged.expired {
-            self.expire(*lease);
+        let Logged { expired, refused, alarm, .. } = command.logged;
+        let put_off = self.upkeep.is_corrupt();
+        if !expired.is_empty() && *refused != put_off {
+            let what = if put_off { "though an alarm puts that off" } else { "and nothing spoke against it" };
+            let ends = if put_off { "ends" } else { "does not end" };
+            let sentence =
+                format!("entry {} {ends} leases whose time is up, {what}", command.logged.entry);
+            return Some(super::broken(sentence).at(super::at_least_one(command.logged.revision)));
+        }
+        if !refused {
+            expired.iter().for_each(|lease| self.expire(*lease));
+            alarm.iter().for_each(|change| self.upkeep.change(*change));
         }
         let found = command.operation.and_then(|operation| self.operation(command, operation));
         let revision = self.model.revision();
@@ -95,8 +111,10 @@ impl Replay {
     }
 
     fn operation(&mut self, command: &Command<'_>, operation: &Operation) -> Option<Violation> {
-        let before = self.model.revision();
-        let outcome = self.carry_out(operation);
+        let outcome = match self.upkeep.stops(&operation.request) {
+            Some(why) => Err(why),
+            None => self.carry_out(command, operation),
+        };
         let refused = command.logged.refused;
         let (expected, events) = match (outcome, refused) {
             (Err(Refusal::NotModelled), _) => {
@@ -112,10 +130,6 @@ impl Replay {
                 ));
             }
             (Ok(_), true) => {
-                self.model.undo_to(before);
-                if self.was_full {
-                    return None;
-                }
                 return Some(say(command, operation, "was refused, though nothing spoke against it"));
             }
             (Err(why), true) => return refusal_fits(command, operation, why),
@@ -141,7 +155,11 @@ impl Replay {
 
     /// Carries a request out, or says why it must be refused: what it must answer, where that is known, and what it
     /// changes.
-    fn carry_out(&mut self, operation: &Operation) -> Result<(Option<Expected>, Vec<Event>), Refusal> {
+    fn carry_out(
+        &mut self,
+        command: &Command<'_>,
+        operation: &Operation,
+    ) -> Result<(Option<Expected>, Vec<Event>), Refusal> {
         let next = self.model.revision().next();
         match &operation.request {
             Request::Compact(compact) => self.model.compact(compact.revision).map(|()| (None, Vec::new())),
@@ -166,6 +184,12 @@ impl Replay {
                 let applied = self.model.apply(&operation.request, next)?;
                 Ok((Some(applied.expected), applied.events))
             }
+            // The alarm itself has changed already, as those do that no operation asked for.
+            Request::Alarm(ask) => match command.logged.alarm {
+                Some(change) if upkeep::is_asked_by(change, ask) => Ok((None, Vec::new())),
+                _ => Err(Refusal::NotModelled),
+            },
+            Request::Downgrade(ask) => self.upkeep.prepare(ask).map(|()| (None, Vec::new())),
             _ => Err(Refusal::NotModelled),
         }
     }
@@ -183,9 +207,15 @@ fn refusal_fits(command: &Command<'_>, operation: &Operation, why: Refusal) -> O
         Refusal::KeyNotFound => KEY_NOT_FOUND,
         Refusal::FutureRevision => FUTURE_REVISION,
         Refusal::Compacted => COMPACTED,
+        Refusal::NoSpace => NO_SPACE,
+        Refusal::Corrupt => CORRUPT,
+        Refusal::DowngradeInProgress => DOWNGRADE_IN_PROGRESS,
+        Refusal::NoDowngrade => NO_DOWNGRADE,
         Refusal::NotModelled => return None,
     };
-    let fits = told == expected || told == NO_SPACE || matches!(operation.request, Request::Txn(_));
+    // An alarm comes before every other reason.
+    let by_alarm = matches!(why, Refusal::NoSpace | Refusal::Corrupt);
+    let fits = told == expected || (matches!(operation.request, Request::Txn(_)) && !by_alarm);
     (!fits).then(|| {
         say(command, operation, format_args!("was refused with \"{told}\" instead of \"{expected}\""))
     })

@@ -61,6 +61,18 @@ pub enum Refusal {
     /// A revision that is compacted.
     #[error("required revision has been compacted")]
     Compacted,
+    /// The alarm about space is raised.
+    #[error("database space exceeded")]
+    NoSpace,
+    /// The alarm about members that differ is raised.
+    #[error("corrupt cluster")]
+    Corrupt,
+    /// The cluster is prepared for a lower version already.
+    #[error("downgrade in progress")]
+    DowngradeInProgress,
+    /// The cluster is prepared for no lower version.
+    #[error("no downgrade in progress")]
+    NoDowngrade,
     /// The request never changes keys and has no answer in the model.
     #[error("not a request of the key space")]
     NotModelled,

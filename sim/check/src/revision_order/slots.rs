@@ -223,6 +223,8 @@ pub fn kinds_match(request: &Request, response: &Response) -> bool {
             | (Request::LeaseLeases, Response::LeaseLeases(_))
             | (Request::Status, Response::Status(_))
             | (Request::HashKv(_), Response::HashKv(_))
+            | (Request::Alarm(_), Response::Alarm(_))
+            | (Request::Downgrade(_), Response::Downgrade(_))
     )
 }
 

@@ -215,7 +215,7 @@ impl Store {
                 revision: self.model.revision(),
                 expired,
                 refused,
-                denied: false,
+                ..Logged::default()
             });
         }
     }
