@@ -48,6 +48,8 @@ pub enum Area {
     Turn,
     /// Transactions.
     Txn,
+    /// Alarms that operators raise and clear, and the preparation for a lower version.
+    Upkeep,
     /// The write-ahead log.
     Wal,
     /// Watches.
@@ -75,6 +77,7 @@ impl std::fmt::Display for Area {
             Area::Snapshot => "snapshot",
             Area::Turn => "turns",
             Area::Txn => "transaction",
+            Area::Upkeep => "upkeep",
             Area::Wal => "log",
             Area::Watch => "watch",
         })

@@ -143,6 +143,11 @@ fn the_swarm_covers_every_family_and_every_kind_and_leaves_each_out_too() {
             Ask::MakeRoom {} => "make room",
             Ask::Image {} => "image",
             Ask::Defragment {} => "defragment",
+            Ask::ListAlarms { .. } => "list alarms",
+            Ask::RaiseAlarm { .. } => "raise alarm",
+            Ask::ClearAlarm { .. } => "clear alarm",
+            Ask::ClearAlarms { .. } => "clear alarms",
+            Ask::Downgrade { .. } => "downgrade",
             Ask::Hold(_) => "hold",
             Ask::Lead { .. } => "lead",
             Ask::Observe { .. } => "observe",
@@ -151,7 +156,7 @@ fn the_swarm_covers_every_family_and_every_kind_and_leaves_each_out_too() {
     assert_eq!(drawn.into_iter().collect::<Vec<_>>(), Family::ALL);
     assert_eq!(left_out.into_iter().collect::<Vec<_>>(), Family::ALL);
     assert_eq!(kinds.len(), 53, "{kinds:?}");
-    assert_eq!(calls.len(), 19, "{calls:?}");
+    assert_eq!(calls.len(), 24, "{calls:?}");
 }
 
 #[test]

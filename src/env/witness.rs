@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::machine::command::AlarmKind;
 use crate::types::{LeaseId, LogId, MemberId, RequestId, Revision, Term};
 
 /// Tells of one member.

@@ -57,7 +57,9 @@ impl Alarms {
 
     /// Clears an alarm, of member 0 all of the kind; answers those that were active.
     pub(crate) fn clear(&mut self, kind: AlarmKind, member: MemberId) -> Vec<(AlarmKind, MemberId)> {
-        let meant = |alarm: &(AlarmKind, MemberId)| alarm.0 == kind && (member.0 == 0 || alarm.1 == member);
+        // The planted bug clears the alarms of all members for that of one.
+        let all = member.0 == 0 || crate::mutant!("alarm-cleared-for-everybody");
+        let meant = |alarm: &(AlarmKind, MemberId)| alarm.0 == kind && (all || alarm.1 == member);
         let cleared: Vec<_> = self.active.iter().copied().filter(meant).collect();
         self.active.retain(|alarm| !meant(alarm));
         cleared
@@ -90,7 +92,10 @@ impl Alarms {
             | Command::Downgrade(_)
             | Command::Noop => false,
         };
-        if touches_keys && self.is_active(AlarmKind::Corrupt) {
+        // The planted bug takes a lease that has no keys yet for none of the key space's matters.
+        let passes =
+            matches!(command, Command::LeaseGrant { .. }) && crate::mutant!("alarm-leases-still-granted");
+        if touches_keys && self.is_active(AlarmKind::Corrupt) && !passes {
             return Err(CommandError::Corrupt);
         }
         if quota::cost(command) > 0 && self.is_active(AlarmKind::NoSpace) {

@@ -58,6 +58,10 @@ impl State {
         change: DowngradeChange,
     ) -> Result<Reply, CommandError> {
         let (old, new) = match (self.downgrade(), change) {
+            // The planted bug leaves it to those who ask whether another is prepared.
+            (Some(other), DowngradeChange::Enable(target)) if crate::mutant!("downgrade-prepared-twice") => {
+                (Some(other), Some(target))
+            }
             (Some(_), DowngradeChange::Enable(_)) => return Err(CommandError::DowngradeInProgress),
             (None, DowngradeChange::Cancel) => return Err(CommandError::NoDowngrade),
             (None, DowngradeChange::Enable(target)) => (None, Some(target)),

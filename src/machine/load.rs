@@ -131,7 +131,10 @@ impl State {
                 }
                 MemberKey::Removed(id) => self.members.restore_removed(id),
                 MemberKey::Downgrade => {
-                    self.members.set_downgrade(Some(decode_level(value).map_err(bad_value)?));
+                    let target = decode_level(value).map_err(bad_value)?;
+                    if !crate::mutant!("downgrade-forgotten-at-restart") {
+                        self.members.set_downgrade(Some(target));
+                    }
                 }
             },
             Bucket::Dedupe => {

@@ -42,18 +42,30 @@ pub enum DowngradeError {
 }
 
 impl Member {
-    /// Whether the cluster could be prepared for this version: its own level, and the one it would go down to.
+    /// Whether the cluster could be prepared for this version: its own level, and the one it would go down to. Whoever may
+    /// not do everything is refused, by a state that knows every change that was acknowledged before.
     ///
     /// # Errors
     /// See [`DowngradeError`].
-    pub async fn check_downgrade(&self, version: &str) -> Result<(ApiLevel, ApiLevel), DowngradeError> {
+    pub async fn check_downgrade(
+        &self,
+        who: &Credential,
+        version: &str,
+    ) -> Result<(ApiLevel, ApiLevel), DowngradeError> {
+        // The planted bug believes a state that may lag behind.
+        if !crate::mutant!("downgrade-judged-from-behind") {
+            self.linearizable().await?;
+        }
+        let prepared = self.admit_here(who, |state, caller| {
+            state.auth().check_root(caller)?;
+            Ok(state.downgrade())
+        })??;
         let target: ApiLevel = version.parse()?;
-        self.linearizable().await?;
         let level = self.cluster_level().await?;
         if level.below() != Some(target) {
             return Err(DowngradeError::NotTheNext);
         }
-        if self.replica.state().downgrade().is_some() {
+        if prepared.is_some() {
             return Err(CommandError::DowngradeInProgress.into());
         }
         Ok((level, target))
@@ -68,7 +80,7 @@ impl Member {
         who: &Credential,
         version: &str,
     ) -> Result<ApiLevel, DowngradeError> {
-        let (level, target) = self.check_downgrade(version).await?;
+        let (level, target) = self.check_downgrade(who, version).await?;
         let enable = Command::Downgrade(DowngradeChange::Enable(target));
         self.propose_for(who, enable).await?.result?;
         Ok(level)

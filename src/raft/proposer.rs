@@ -134,7 +134,8 @@ impl Proposer {
             return Err(ProposeError::TooManyRequests);
         }
         let (sequence, answer) = self.inner.pending.open();
-        if command.is_a_clients() {
+        // An alarm may be a client's as well as a member's own.
+        if command.is_a_clients() || caller != Caller::Member {
             let (member, incarnation) = (self.inner.member, self.inner.incarnation);
             let id = RequestId { member, incarnation, sequence };
             Witness::of(member).tell(|| Observation::Proposed { id });

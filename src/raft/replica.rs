@@ -14,7 +14,7 @@ use openraft::Membership;
 
 use crate::config::limits;
 use crate::env::{Clock, Env, Observation, Witness};
-use crate::machine::command::{Batch, Command, KeyValue, Member, MemberChange};
+use crate::machine::command::{AlarmKind, Batch, Command, KeyValue, Member, MemberChange};
 use crate::machine::effects::{Effects, Event, Records, RecordsError, SessionChange};
 use crate::machine::lease::{Lease, parse_lease_key};
 use crate::machine::mvcc::record::record_key;

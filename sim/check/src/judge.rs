@@ -1,7 +1,7 @@
 //! Runs every oracle over a history.
 
 use crate::error_table::NO_SPACE;
-use crate::history::{History, Outcome};
+use crate::history::{AlarmAction, AlarmKind, History, Operation, Outcome, Request};
 use crate::lease::{self, LeaseBook};
 use crate::options::Options;
 use crate::revision_order::{self, Cause, Replayed};
@@ -29,9 +29,13 @@ pub fn judge(history: &History, options: &Options) -> Verdict {
     Verdict::new(violations, count(history, &replayed))
 }
 
-/// The first operation that was refused for space, where there is no quota.
+/// The first operation that was refused for space, where there is no quota and nobody says that there is no space.
 fn without_a_quota(history: &History, options: &Options) -> Option<Violation> {
-    if options.has_quota {
+    let says_so = |operation: &Operation| {
+        let Request::Alarm(ask) = &operation.request else { return false };
+        (ask.action, ask.kind) == (AlarmAction::Raise, Some(AlarmKind::NoSpace))
+    };
+    if options.has_quota || history.operations.iter().any(says_so) {
         return None;
     }
     let refused = history.operations.iter().find(|operation| operation.refusal() == Some(NO_SPACE))?;

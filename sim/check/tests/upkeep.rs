@@ -93,9 +93,8 @@ impl Story {
         let verdict = judge(&self.history, &Options::default());
         assert_eq!(verdict.class, Class::Safety, "{verdict}");
         let mut violations = verdict.violations.iter();
-        let said = violations.any(|violation| {
-            violation.oracle == Oracle::LogOrder && violation.sentence.contains(words)
-        });
+        let said = violations
+            .any(|violation| violation.oracle == Oracle::LogOrder && violation.sentence.contains(words));
         assert!(said, "nobody said \"{words}\": {verdict}");
     }
 }
@@ -232,10 +231,7 @@ fn one_downgrade_is_prepared_at_a_time() {
     over().refused(downgrade(Cancel), NO_DOWNGRADE).logs(true).passes();
     over().answered(downgrade(Cancel), version("3.7.0")).logs(false).breaks("no downgrade in progress");
     prepared().refused(downgrade(Cancel), NO_DOWNGRADE).logs(true).breaks("nothing spoke against it");
-    let two_down = Story::default().answered(downgrade(Validate), version("3.8.0")).by_itself(
-        None,
-        Vec::new(),
-        false,
-    );
+    let two_down =
+        Story::default().answered(downgrade(Validate), version("3.8.0")).by_itself(None, Vec::new(), false);
     two_down.breaks("was granted from version 3.8.0");
 }

@@ -56,7 +56,10 @@ pub fn call(request: &seen::Request) -> Call {
         seen::Request::LeaseKeepAlive(ask) => Call::KeepAlive(LeaseId(ask.id.0)),
         seen::Request::LeaseTimeToLive(ask) => Call::TimeToLive { id: LeaseId(ask.id.0), keys: ask.keys },
         seen::Request::LeaseLeases => Call::Leases,
-        seen::Request::Status | seen::Request::HashKv(_) => Call::Unsupported,
+        seen::Request::Status
+        | seen::Request::HashKv(_)
+        | seen::Request::Alarm(_)
+        | seen::Request::Downgrade(_) => Call::Unsupported,
     }
 }
 

@@ -28,7 +28,7 @@ mod wire;
 #[cfg(madsim)]
 pub use api::{Api, Reply};
 pub use memory::Memory;
-pub use resolve::{key_name, resolve, value_of};
+pub use resolve::{every_alarm, key_name, resolve, value_of};
 #[cfg(madsim)]
 pub use session::{Session, Whom};
 #[cfg(madsim)]

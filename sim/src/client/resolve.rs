@@ -3,18 +3,21 @@
 //! A pure function of the operation and the client's memory. Lease ids and values follow from the names of the
 //! operations that made them, so a plan without that operation still names the same lease and the same value.
 
+use quorate::config::API_LEVEL;
+use quorate::types::ApiLevel;
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    Compact, Compare, CompareTarget, DeleteRange, HashKv, LeaseGrant, LeaseRef, LeaseTimeToLive, Put, Range,
-    Request, SortOrder, SortTarget, Txn, TxnOp,
+    Alarm, AlarmAction, AlarmKind, Compact, Compare, CompareTarget, DeleteRange, Downgrade, HashKv,
+    LeaseGrant, LeaseRef, LeaseTimeToLive, Put, Range, Request, SortOrder, SortTarget, Txn, TxnOp,
 };
-use quorate_check::types::{LeaseId, OpId, Revision};
+use quorate_check::types::{LeaseId, MemberId, OpId, Revision};
 
 use super::memory::Memory;
 use crate::plan::operation::{
-    Against, Ask, CompareAsk, DeleteAsk, Keys, PlannedOp, PutAsk, RangeAsk, RevisionAt, StepAsk, TxnAsk,
-    op_parts,
+    Against, AlarmAsk, Ask, CompareAsk, DeleteAsk, Keys, PlannedOp, PutAsk, RangeAsk, RevisionAt, StepAsk,
+    TxnAsk, op_parts,
 };
+use crate::plan::{NOBODY, founder_id};
 
 /// The key of a number. Two digits keep the order of names the order of numbers.
 pub fn key_name(number: u16) -> Bytes {
@@ -61,8 +64,34 @@ pub fn resolve(op: &PlannedOp, memory: &Memory) -> Option<Request> {
         }
         Ask::Hold(hold) => Request::LeaseGrant(LeaseGrant { id: lease_id(op.id), ttl_secs: hold.ttl_secs }),
         Ask::Lead { lock, .. } => Request::Range(holder_of(*lock)),
+        Ask::ListAlarms { kind } => Request::Alarm(Alarm { kind: *kind, ..Alarm::default() }),
+        Ask::RaiseAlarm { alarm } => Request::Alarm(of_alarm(AlarmAction::Raise, *alarm)),
+        Ask::ClearAlarm { alarm } => Request::Alarm(of_alarm(AlarmAction::Clear, *alarm)),
+        Ask::ClearAlarms { kind } => Request::Alarm(every_alarm(*kind)),
+        Ask::Downgrade { action, levels } => {
+            Request::Downgrade(Downgrade { action: *action, version: version_below(*levels) })
+        }
         Ask::Observe { .. } | Ask::Image {} | Ask::Defragment {} => return None,
     })
+}
+
+fn of_alarm(action: AlarmAction, alarm: AlarmAsk) -> Alarm {
+    let (kind, member) = match alarm {
+        AlarmAsk::NoSpace(index) => (AlarmKind::NoSpace, founder_id(index)),
+        AlarmAsk::Corrupt => (AlarmKind::Corrupt, NOBODY),
+    };
+    Alarm { action, kind: Some(kind), member }
+}
+
+/// The version so many levels below the product's own.
+fn version_below(levels: u32) -> String {
+    let ApiLevel { major, minor } = API_LEVEL;
+    ApiLevel { major, minor: minor.saturating_sub(levels) }.to_string()
+}
+
+/// Clears every alarm of a kind.
+pub fn every_alarm(kind: AlarmKind) -> Alarm {
+    Alarm { action: AlarmAction::Clear, kind: Some(kind), member: MemberId(0) }
 }
 
 /// What all keys of a lock begin with.

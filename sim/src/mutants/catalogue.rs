@@ -8,6 +8,21 @@ use super::{Area, Mutant};
 /// All of them, by name.
 pub const CATALOGUE: &[Mutant] = &[
     Mutant {
+        area: Area::Upkeep,
+        name: "alarm-cleared-for-everybody",
+        breaks: "who clears the alarm of one member clears those of all",
+    },
+    Mutant {
+        area: Area::Upkeep,
+        name: "alarm-leases-still-granted",
+        breaks: "leases are granted while members are said to differ",
+    },
+    Mutant {
+        area: Area::Upkeep,
+        name: "alarms-listed-from-behind",
+        breaks: "alarms are listed as they stood on a member that may lag behind",
+    },
+    Mutant {
         area: Area::Auth,
         name: "auth-compares-unchecked",
         breaks: "what a transaction compares need not be readable to the user, who so learns of it",
@@ -130,6 +145,21 @@ pub const CATALOGUE: &[Mutant] = &[
         name: "discover-answered-from-behind",
         breaks: "a newcomer is told the member list of a member that lags, and takes the id of the member before it \
                  at its address",
+    },
+    Mutant {
+        area: Area::Upkeep,
+        name: "downgrade-forgotten-at-restart",
+        breaks: "a member that restarts forgets that the cluster is prepared for a lower version",
+    },
+    Mutant {
+        area: Area::Upkeep,
+        name: "downgrade-judged-from-behind",
+        breaks: "whether a lower version is possible is said by a member that may lag behind",
+    },
+    Mutant {
+        area: Area::Upkeep,
+        name: "downgrade-prepared-twice",
+        breaks: "a lower version is prepared for while one is prepared",
     },
     Mutant {
         area: Area::Turn,

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use quorate_check::bytes::Bytes;
 use quorate_check::history::{
-    Compare, CompareResult, CompareTarget, Event, EventKind, KeyValue, Operation, Outcome, Range, Request,
-    Response, Txn, TxnOp, WatchCreate, WatchReceived,
+    Alarm, AlarmAction, Compare, CompareResult, CompareTarget, Downgrade, DowngradeAction, Event, EventKind,
+    KeyValue, Operation, Outcome, Raised, Range, Request, Response, Txn, TxnOp, WatchCreate, WatchReceived,
 };
 use quorate_check::types::{LeaseId, Revision};
 

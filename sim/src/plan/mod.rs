@@ -20,6 +20,7 @@ pub mod operation;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use quorate_check::types::MemberId;
 use serde::{Deserialize, Serialize};
 
 pub use ending::Ending;
@@ -41,6 +42,17 @@ impl std::fmt::Display for MemberIndex {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "m{}", u32::from(self.0) + 1)
     }
+}
+
+/// The first founder's id; the others follow.
+const FIRST_MEMBER: u64 = 0xA1;
+/// A member that there never is, and that operators say differs from the others: what members find themselves is of
+/// somebody.
+pub const NOBODY: MemberId = MemberId(0xAFFF);
+
+/// The id of a founder.
+pub fn founder_id(index: MemberIndex) -> MemberId {
+    MemberId(FIRST_MEMBER + u64::from(index.0))
 }
 
 /// Everything a run will do.

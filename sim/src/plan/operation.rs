@@ -1,6 +1,6 @@
 //! What clients will ask, in symbols: nothing here depends on what a run has answered so far.
 
-use quorate_check::history::{CompareResult, SortOrder, SortTarget};
+use quorate_check::history::{AlarmKind, CompareResult, DowngradeAction, SortOrder, SortTarget};
 use quorate_check::types::{ClientId, OpId};
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +96,34 @@ pub enum Ask {
     Image {},
     /// Have one member write its state anew.
     Defragment {},
+    /// Ask which alarms are raised.
+    ListAlarms {
+        /// Of this kind, or of every.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kind: Option<AlarmKind>,
+    },
+    /// Raise an alarm.
+    RaiseAlarm {
+        /// Which.
+        alarm: AlarmAsk,
+    },
+    /// Clear an alarm.
+    ClearAlarm {
+        /// Which.
+        alarm: AlarmAsk,
+    },
+    /// Clear every alarm of a kind.
+    ClearAlarms {
+        /// Which.
+        kind: AlarmKind,
+    },
+    /// Ask about a lower version, or prepare for it.
+    Downgrade {
+        /// What is asked.
+        action: DowngradeAction,
+        /// How many levels below the members' own it is: only the next one down is possible.
+        levels: u32,
+    },
     /// Hold a lock, or lead.
     Hold(HoldAsk),
     /// Look who leads.
@@ -113,6 +141,16 @@ pub enum Ask {
         /// For how long, milliseconds.
         for_ms: u64,
     },
+}
+
+/// An alarm that an operator raises or clears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum AlarmAsk {
+    /// This member has no space left.
+    NoSpace(MemberIndex),
+    /// Members differ. It is of no member: an alarm that says so of one is false unless it was made to.
+    Corrupt,
 }
 
 /// Who keeps the line that somebody stands in. All stand in the same.

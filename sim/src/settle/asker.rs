@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use madsim::runtime::NodeHandle;
 use quorate_check::bytes::Bytes;
-use quorate_check::history::{DeleteRange, Put, Range, Request, Response};
+use quorate_check::history::{AlarmKind, DeleteRange, Put, Range, Request, Response};
 use quorate_check::types::{ClientId, LeaseId, Nanos, OpId};
 
 use super::{LOOK_INTERVAL, nanos};
-use crate::client::{Session, Ways, Whom, value_of};
+use crate::client::{Session, Ways, Whom, every_alarm, value_of};
 use crate::plan::MemberIndex;
-use crate::plan::operation::{OPS_PER_CLIENT, op_id};
+use crate::plan::operation::{AlarmAsk, Ask, OPS_PER_CLIENT, op_id};
 use crate::world::World;
 
 /// How long one attempt may take.
@@ -32,7 +32,7 @@ pub(super) struct Asker {
 /// What is demanded of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Demand {
-    /// Write one key; delete it where there is no space left.
+    /// Write one key; delete it where there is no space left, and clear the alarm where members are said to differ.
     Write,
     /// Read everything.
     Read,
@@ -71,16 +71,25 @@ impl Asker {
 
     /// Asks these members in turn until there is an answer; false when none came until `deadline`.
     pub(super) async fn get(&mut self, demand: Demand, members: &[MemberIndex], deadline: Nanos) -> bool {
-        let request = |asker: &Asker, id, round| match demand {
-            Demand::Read => everything(),
+        // Where operators say that members differ.
+        let differs = self
+            .world
+            .plan()
+            .operations()
+            .any(|(_, planned)| planned.ask == Ask::RaiseAlarm { alarm: AlarmAsk::Corrupt });
+        let ways = if differs { 3 } else { 2 };
+        let request = |asker: &Asker, id, round: usize| match (demand, round.checked_rem(ways)) {
+            (Demand::Read, _) => everything(),
             // Where the quota is used up a deletion is a write that is still allowed.
-            Demand::Write if round % 2 == 1 => asker.delete(),
-            Demand::Write => asker.put(id),
+            (Demand::Write, Some(1)) => asker.delete(),
+            (Demand::Write, Some(2)) => Request::Alarm(every_alarm(AlarmKind::Corrupt)),
+            (Demand::Write, _) => asker.put(id),
         };
         self.until_answered(members, deadline, request).await.is_some()
     }
 
-    /// Asks these members in turn, round after round, what `request` makes of a call's name and the round.
+    /// Asks these members in turn, round after round, what `request` makes of a call's name and the round. An alarm that is
+    /// cleared makes way for what comes next, and is no answer.
     async fn until_answered(
         &mut self,
         members: &[MemberIndex],
@@ -92,6 +101,7 @@ impl Asker {
             let request = request(self, id, attempt / members.len());
             if let Some((_, answer)) =
                 self.session.ask(id, Whom::Only(*member), ATTEMPT_TIMEOUT, request).await
+                && !matches!(answer, Response::Alarm(_))
             {
                 self.answered_by = *member;
                 return Some(answer);

@@ -201,6 +201,11 @@ fn simplify(ask: &mut Ask) {
         | Ask::MakeRoom {}
         | Ask::Image {}
         | Ask::Defragment {}
+        | Ask::ListAlarms { .. }
+        | Ask::RaiseAlarm { .. }
+        | Ask::ClearAlarm { .. }
+        | Ask::ClearAlarms { .. }
+        | Ask::Downgrade { .. }
         | Ask::Lead { .. }
         | Ask::Observe { .. } => {}
         Ask::Stream { range, .. } => *ask = Ask::Range(*range),

@@ -21,9 +21,10 @@ use quorate::storage::engine::{EngineKind, Identity};
 use quorate::storage::wal;
 use quorate::types::{ClusterId, LogId, MemberId, Revision, Term};
 use quorate_check::error_table::Code;
+use quorate_check::history as seen;
 
 use super::tenant::Tenant;
-use crate::plan::{Knobs, MemberIndex, Plan};
+use crate::plan::{self, Knobs, MemberIndex, Plan};
 
 /// A running member.
 pub type Member = Arc<node::Member>;
@@ -38,8 +39,6 @@ pub const DATA_DIR: &str = "/data";
 const DISCOVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The cluster that every simulated member belongs to.
 const CLUSTER: ClusterId = ClusterId(0xC1);
-/// The first member's id; the others follow.
-const FIRST_MEMBER: u64 = 0xA1;
 
 /// What a member says that ends because it was removed.
 pub const REMOVED: &str = "was removed from the cluster";
@@ -63,7 +62,7 @@ pub fn identity(member: MemberId) -> Identity {
 
 /// The id of a founder.
 pub fn founder_id(index: MemberIndex) -> MemberId {
-    MemberId(FIRST_MEMBER + u64::from(index.0))
+    MemberId(plan::founder_id(index).0)
 }
 
 /// The address under which everybody knows a member; the network carries what is sent there to its own.
@@ -313,6 +312,14 @@ pub async fn disarm(member: &Member) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// What an alarm is about, in the history's terms.
+pub fn alarm_kind(kind: command::AlarmKind) -> seen::AlarmKind {
+    match kind {
+        command::AlarmKind::NoSpace => seen::AlarmKind::NoSpace,
+        command::AlarmKind::Corrupt => seen::AlarmKind::Corrupt,
+    }
+}
+
 /// Whether these last words of a member are about a call that its disk refused.
 pub fn names_disk_error(why: &str) -> bool {
     ["(os error 5)", "(os error 28)", "I/O error"].iter().any(|words| why.contains(words))
@@ -368,7 +375,7 @@ pub fn status(member: &Member) -> Status {
         parted: status
             .alarms
             .iter()
-            .find(|(kind, _)| *kind == command::AlarmKind::Corrupt)
+            .find(|(kind, member)| *kind == command::AlarmKind::Corrupt && member.0 != plan::NOBODY.0)
             .map(|(_, member)| *member),
     }
 }

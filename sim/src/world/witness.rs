@@ -14,12 +14,13 @@ use std::sync::{Arc, MutexGuard, Once, PoisonError};
 use quorate::env::{Observation, armed};
 use quorate::types as product;
 use quorate_check::equality::Equality;
-use quorate_check::history::Logged;
+use quorate_check::history::{AlarmChange, Logged};
 use quorate_check::raft::{self, Invariants};
 use quorate_check::types::{Digest, LeaseId, LogId, LogIndex, MemberId, OpId, Revision, Term};
 use quorate_check::verdict::{Class, Violation};
 
 use super::World;
+use super::product::alarm_kind;
 use crate::plan::fault::LogMoment;
 use crate::report::Finding;
 
@@ -175,7 +176,7 @@ impl Heard {
                 self.requests.extend(ASKING.get().map(|operation| (id, operation)));
                 return Vec::new();
             }
-            Observation::Ran { entry, id, revision, expired, refused, denied } => {
+            Observation::Ran { entry, id, revision, expired, alarm, refused, denied } => {
                 let entry = log_id(entry);
                 if self.written < Some(entry.index) {
                     write(Logged {
@@ -184,6 +185,11 @@ impl Heard {
                         operation: self.requests.get(&id).copied(),
                         revision: Revision(revision.0),
                         expired: expired.into_iter().map(|lease| LeaseId(lease.0)).collect(),
+                        alarm: alarm.map(|(raise, kind, member)| AlarmChange {
+                            raise,
+                            kind: alarm_kind(kind),
+                            member: MemberId(member.0),
+                        }),
                         refused,
                         denied,
                     });

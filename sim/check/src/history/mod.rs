@@ -27,7 +27,8 @@ pub use response::{
 };
 pub use rights::{AskedBy, Asker, RightsAre, RightsChange};
 pub use upkeep::{
-    Alarm, AlarmAction, AlarmChange, AlarmKind, AlarmResponse, Downgrade, DowngradeAction, DowngradeResponse, Raised,
+    Alarm, AlarmAction, AlarmChange, AlarmKind, AlarmResponse, Downgrade, DowngradeAction, DowngradeResponse,
+    Raised,
 };
 pub use watch::{Watch, WatchCreate, WatchEnd, WatchReceived};
 

@@ -10,8 +10,8 @@
 use super::{Command, broken};
 use crate::error_table::DOWNGRADE_IN_PROGRESS;
 use crate::history::{
-    Alarm, AlarmAction, AlarmChange, AlarmKind, Downgrade, DowngradeAction, History, Operation, Raised, Request,
-    Response, TxnOp,
+    Alarm, AlarmAction, AlarmChange, AlarmKind, Downgrade, DowngradeAction, History, Operation, Raised,
+    Request, Response, TxnOp,
 };
 use crate::model::Refusal;
 use crate::types::OpId;
@@ -133,7 +133,8 @@ impl Told<'_, '_> {
                     (AlarmAction::Raise, None) => told.alarms.is_empty(),
                     _ => self.was_ever(operation, |stage| stage.is_answered_with(ask, &told.alarms)),
                 };
-                (!fits).then(|| format!("was answered with {:?}, which never stood meanwhile", told.alarms))?
+                (!fits)
+                    .then(|| format!("was answered with {:?}, which never stood meanwhile", told.alarms))?
             }
             (Request::Downgrade(Downgrade { action: DowngradeAction::Cancel, .. }), _) => return None,
             (Request::Downgrade(ask), Some((_, Response::Downgrade(told)))) => {
@@ -162,9 +163,8 @@ impl Told<'_, '_> {
             let earlier = command.operation.filter(|earlier| !earlier.is_unknown());
             earlier.is_some_and(|earlier| earlier.returned < operation.invoked)
         };
-        let after = |command: &Command<'_>| {
-            command.operation.is_some_and(|later| later.invoked > operation.returned)
-        };
+        let after =
+            |command: &Command<'_>| command.operation.is_some_and(|later| later.invoked > operation.returned);
         let low = self.commands.iter().rposition(before).map_or(0, |place| place + 1);
         let high = self.commands.iter().position(after).unwrap_or(self.commands.len());
         let high = self.places.get(&operation.id).map_or(high, |place| high.min(*place));

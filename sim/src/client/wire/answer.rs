@@ -103,6 +103,23 @@ pub(super) fn hash_kv(answer: &pb::HashKvResponse) -> seen::Response {
     })
 }
 
+/// Alarms; nothing where one is of no kind that there is.
+pub(super) fn alarms(told: &[pb::AlarmMember]) -> Option<seen::Response> {
+    let alarms = told.iter().map(|alarm| {
+        let kind = match pb::AlarmType::try_from(alarm.alarm) {
+            Ok(pb::AlarmType::Nospace) => seen::AlarmKind::NoSpace,
+            Ok(pb::AlarmType::Corrupt) => seen::AlarmKind::Corrupt,
+            Ok(pb::AlarmType::None) | Err(_) => return None,
+        };
+        Some(seen::Raised { kind, member: MemberId(alarm.member_id) })
+    });
+    Some(seen::Response::Alarm(seen::AlarmResponse { alarms: alarms.collect::<Option<Vec<_>>>()? }))
+}
+
+pub(super) fn downgrade(version: String) -> seen::Response {
+    seen::Response::Downgrade(seen::DowngradeResponse { version })
+}
+
 /// One response of a watch, as it came at `at`.
 pub fn watched(at: Nanos, answer: pb::WatchResponse) -> Option<seen::WatchReceived> {
     Some(seen::WatchReceived {

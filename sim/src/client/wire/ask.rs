@@ -104,6 +104,31 @@ fn compare(ask: &seen::Compare) -> pb::Compare {
     }
 }
 
+pub(super) fn alarm(ask: &seen::Alarm) -> pb::AlarmRequest {
+    use pb::alarm_request::AlarmAction;
+    let action = match ask.action {
+        seen::AlarmAction::List => AlarmAction::Get,
+        seen::AlarmAction::Raise => AlarmAction::Activate,
+        seen::AlarmAction::Clear => AlarmAction::Deactivate,
+    };
+    let alarm = match ask.kind {
+        None => pb::AlarmType::None,
+        Some(seen::AlarmKind::NoSpace) => pb::AlarmType::Nospace,
+        Some(seen::AlarmKind::Corrupt) => pb::AlarmType::Corrupt,
+    };
+    pb::AlarmRequest { action: action.into(), member_id: ask.member.0, alarm: alarm.into() }
+}
+
+pub(super) fn downgrade(ask: &seen::Downgrade) -> pb::DowngradeRequest {
+    use pb::downgrade_request::DowngradeAction;
+    let action = match ask.action {
+        seen::DowngradeAction::Validate => DowngradeAction::Validate,
+        seen::DowngradeAction::Enable => DowngradeAction::Enable,
+        seen::DowngradeAction::Cancel => DowngradeAction::Cancel,
+    };
+    pb::DowngradeRequest { action: action.into(), version: ask.version.clone() }
+}
+
 /// An office as its holder names it.
 pub(super) fn leader_key(office: &Office) -> LeaderKey {
     LeaderKey {

@@ -243,7 +243,9 @@ impl Call {
             | Request::DeleteRange(_)
             | Request::Txn(_)
             | Request::Compact(_) => self.keys(request).await,
-            Request::Status | Request::HashKv(_) => self.maintenance(request).await,
+            Request::Status | Request::HashKv(_) | Request::Alarm(_) | Request::Downgrade(_) => {
+                self.maintenance(request).await
+            }
             _ => self.lease(request).await,
         }
     }
@@ -399,6 +401,15 @@ impl Call {
                 let ask = pb::HashKvRequest { revision: ask.revision.0 };
                 let answer = client.hash_kv(self.named(ask)).await?.into_inner();
                 with_header(answer.header, answer::hash_kv(&answer))
+            }
+            Request::Alarm(ask) => {
+                let answer = client.alarm(self.named(ask::alarm(ask))).await?.into_inner();
+                let (header, response) = (answer.header, answer::alarms(&answer.alarms));
+                response.and_then(|response| with_header(header, response))
+            }
+            Request::Downgrade(ask) => {
+                let answer = client.downgrade(self.named(ask::downgrade(ask))).await?.into_inner();
+                with_header(answer.header, answer::downgrade(answer.version))
             }
             _ => None,
         })

@@ -42,7 +42,7 @@ pub fn generate(seed: u64) -> Plan {
     families.extend(self_repair.then_some(repair::FAMILIES).into_iter().flatten());
     let places = members + if families.contains(&Family::Cluster) { cluster::spares(seed) } else { 0 };
     let faults = faults::draw(seed, places, duration_ms, &families, focus);
-    let operator = upkeep::client(seed, members, duration_ms);
+    let operators = upkeep::clients(seed, members, duration_ms);
     Plan {
         version: VERSION,
         seed,
@@ -54,7 +54,7 @@ pub fn generate(seed: u64) -> Plan {
         focus,
         client_path: path(seed, 2, DIRECT_CLIENTS_PERMILLE),
         observer_path: path(seed, 3, DIRECT_OBSERVERS_PERMILLE),
-        clients: workload::clients(seed, places, duration_ms).into_iter().chain(operator).collect(),
+        clients: workload::clients(seed, places, duration_ms).into_iter().chain(operators).collect(),
         ending: ending::draw(seed, members, &families),
         // With those of what strikes beside what the seed has drawn.
         families: families.into_iter().chain(faults.iter().map(|fault| fault.fault.family())).collect(),
