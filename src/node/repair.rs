@@ -190,31 +190,29 @@ impl<'r> Repair<'r> {
         }))
     }
 
-    /// Who was given up here, if anybody was, and how far that has come.
+    /// Who was given up here, if anybody was whose place this still is, and how far that has come.
     fn remembered(&self) -> io::Result<Option<Note>> {
         let (disk, config) = (&*self.env.disk, self.config);
         let note = Note::read(disk, &config.data_dir)?;
-        if note.is_none() && !disk.exists(&aside_dir(&config.data_dir, config.member))? {
+        let was_moved = |member| disk.exists(&aside_dir(&config.data_dir, member));
+        if note.is_none() && !was_moved(config.member)? {
             return Ok(None);
         }
-        let kept = identity_of(disk, &wal_dir(&config.data_dir))?.map(|kept| kept.member);
-        Ok(match note {
-            Some(note) if note.stage == Stage::Asking && kept == Some(note.lost.member) => {
-                tracing::warn!(member = %note.lost.member, "the log of a member that was given up is back");
-                Some(Note { stage: Stage::Moving, ..note })
-            }
-            Some(note) if note.stage == Stage::Asking && kept.is_some() => {
+        let moved = |lost, stage| Some(Note { lost, stage });
+        Ok(match (identity_of(disk, &wal_dir(&config.data_dir))?, note) {
+            // What is left of it, whether it was never moved or was put back.
+            (Some(kept), Some(note)) if note.lost == kept => moved(kept, Stage::Moving),
+            (Some(kept), _) if was_moved(kept.member)? => moved(kept, Stage::Moving),
+            (Some(_), None) => None,
+            (Some(_), Some(_)) => {
                 crate::sometimes!("a start found another's log beside the note");
                 // The note goes when its member has started: what was found of the log need not be durable.
                 None
             }
-            Some(note) => Some(note),
-            None if kept.is_none_or(|kept| kept == config.member) => {
-                tracing::warn!(member = %config.member, "what was left of this member was moved aside before");
-                let stage = if kept.is_some() { Stage::Moving } else { Stage::Unsure };
-                Some(Note { lost: Identity { cluster: config.cluster, member: config.member }, stage })
+            (None, Some(note)) => Some(note),
+            (None, None) => {
+                moved(Identity { cluster: config.cluster, member: config.member }, Stage::Unsure)
             }
-            None => None,
         })
     }
 
