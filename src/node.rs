@@ -96,7 +96,9 @@ pub enum StartError {
         advice: String,
     },
     /// An earlier start has given the member up, and this one may not go on with that.
-    #[error("member {member} has lost its log or its place in the cluster, and gave itself up before: {advice}")]
+    #[error(
+        "member {member} has lost its log or its place in the cluster, and gave itself up before: {advice}"
+    )]
     GivenUp {
         /// The member that was given up.
         member: MemberId,

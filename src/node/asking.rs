@@ -184,7 +184,11 @@ mod tests {
     fn the_list_says_who_comes_after_a_lost_member() {
         for stage in [Stage::Moving, Stage::Asking, Stage::Unsure] {
             assert_eq!(of_three(&[(3, "m3", HERE)], stage), Ok(None), "nobody has replaced it");
-            assert_eq!(of_three(&[(3, "m3", "http://d:1")], stage), Ok(None), "the leader says what is wrong");
+            assert_eq!(
+                of_three(&[(3, "m3", "http://d:1")], stage),
+                Ok(None),
+                "the leader says what is wrong"
+            );
             assert_eq!(of_three(&[(9, "", HERE)], stage), Ok(Some(MemberId(9))));
             assert_eq!(of_three(&[], stage), Err(Round::Gone));
         }

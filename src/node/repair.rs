@@ -110,10 +110,8 @@ pub async fn resume(config: MemberConfig, env: &Env) -> Result<MemberConfig, Sta
         return repair.take_back(note, None).await;
     }
     // The operator may have done by hand what the member was not to do.
-    let given_up = |member| StartError::GivenUp {
-        member,
-        advice: advice(member, &config.name, &config.peer_urls),
-    };
+    let given_up =
+        |member| StartError::GivenUp { member, advice: advice(member, &config.name, &config.peer_urls) };
     match repair.asking().place_in_the_list(note).await {
         Ok(Some(place)) => repair.settle(note, place),
         Ok(None) | Err(Round::NotYet(_)) => Err(given_up(note.lost.member)),
@@ -210,9 +208,7 @@ impl<'r> Repair<'r> {
                 None
             }
             (None, Some(note)) => Some(note),
-            (None, None) => {
-                moved(Identity { cluster: config.cluster, member: config.member }, Stage::Unsure)
-            }
+            (None, None) => moved(Identity { cluster: config.cluster, member: config.member }, Stage::Unsure),
         })
     }
 

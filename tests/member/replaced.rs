@@ -16,7 +16,9 @@ use quorate::storage::engine::EngineKind;
 use quorate::types::MemberId;
 
 use crate::cluster::{Place, quick, soon, until};
-use crate::repair::{LOST, cluster_of, flip, is_back, names, repairing, replace, rot_the_log, second_third, stop};
+use crate::repair::{
+    LOST, cluster_of, flip, is_back, names, repairing, replace, rot_the_log, second_third, stop,
+};
 use crate::running::{Elsewhere, Running};
 
 /// Lives through this in a runtime of its own, with which all ends that was started in it.
@@ -109,7 +111,8 @@ async fn a_log_that_is_put_back_before_the_other_one_has_started_is_moved_aside_
 
 /// Two logs were exchanged: that of the one before is where that of the one after it was.
 #[tokio::test]
-async fn a_log_that_is_put_back_in_the_place_of_one_that_has_run_is_refused_in_a_sentence_that_says_what_to_do() {
+async fn a_log_that_is_put_back_in_the_place_of_one_that_has_run_is_refused_in_a_sentence_that_says_what_to_do()
+ {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
     let (others, mut lost) = cluster_of(&place, 3).await;
@@ -134,7 +137,9 @@ async fn a_log_that_is_put_back_in_the_place_of_one_that_has_run_is_refused_in_a
         let StartError::Replaced { member: MemberId(3), by, .. } = &refused else { panic!("{refused}") };
         assert_eq!(*by, next);
         let line = refused.to_string();
-        for want in [&format!("start member {next} on its own data directory")[..], &data.display().to_string()] {
+        for want in
+            [&format!("start member {next} on its own data directory")[..], &data.display().to_string()]
+        {
             assert!(line.contains(want) && !line.contains('\n'), "{want}: {line}");
         }
     }
@@ -148,7 +153,8 @@ async fn a_log_that_is_put_back_in_the_place_of_one_that_has_run_is_refused_in_a
     let found = kept_place(&*Env::real().unwrap().disk, &wal_dir(&data), None).unwrap().unwrap();
     let Found { member, members, joins, .. } = found;
     let seeds = vec![format!("http://{}", place.addresses[0])];
-    let back = Running::start(MemberConfig { member, members, joins, seeds, ..place.config(3) }).await.unwrap();
+    let back =
+        Running::start(MemberConfig { member, members, joins, seeds, ..place.config(3) }).await.unwrap();
     assert_eq!(back.id(), next.0);
     is_back(&back, &others, &[3]).await;
     stop(others.iter().chain([&back])).await;
