@@ -88,6 +88,9 @@ impl Asking<'_> {
                 Err(why) => refused.push(format!("{url}: {why}")),
             }
         }
+        if refused.is_empty() {
+            refused.push("none is named beside this one".to_owned());
+        }
         Err(format!("no member of the cluster answers: {}", refused.join("; ")))
     }
 

@@ -144,7 +144,8 @@ pub async fn begin(config: MemberConfig, env: &Env, why: StartError) -> Result<M
     let note = Note { lost: Identity { cluster: config.cluster, member: config.member }, stage };
     repair.checked(env.disk.create_dir_all(&config.data_dir))?;
     let _held = repair.lock()?;
-    // Before anybody is asked: the next start may find nobody who says so once more, and nothing here that does.
+    // Before anybody is asked: the next start may find nobody who says so once more, and nothing here that does. A log that
+    // is damaged is found so again, even one that does not say whose it is, and may still be put right.
     if matches!(why, StartError::Wiped { .. } | StartError::Removed { .. }) {
         repair.checked(note.write(&*env.disk, &config.data_dir))?;
     }
