@@ -7,7 +7,6 @@
 
 mod asking;
 mod engine;
-mod note;
 pub mod repair;
 
 use std::net::SocketAddr;
@@ -97,7 +96,9 @@ pub enum StartError {
         advice: String,
     },
     /// An earlier start has given the member up, and this one may not go on with that.
-    #[error("member {member} has lost its log and gave itself up at an earlier start: {advice}")]
+    #[error(
+        "member {member} has lost its log or its place in the cluster, and gave itself up before: {advice}"
+    )]
     GivenUp {
         /// The member that was given up.
         member: MemberId,
@@ -138,6 +139,19 @@ pub enum StartError {
     Removed {
         /// This member.
         member: MemberId,
+        /// The data directory.
+        dir: String,
+    },
+    /// Another member has its place, and has run.
+    #[error(
+        "member {member} was replaced by member {by}, which has run since: what is in data directory {dir} is of no use; \
+         start member {by} on its own data directory, or, if that is lost, with --self-repair on an empty one"
+    )]
+    Replaced {
+        /// This member.
+        member: MemberId,
+        /// Who has its place.
+        by: MemberId,
         /// The data directory.
         dir: String,
     },

@@ -112,8 +112,6 @@ pub const UNCAUGHT: &[&str] = &[
     "raft-leader-stays-unanswered",
     "read-confirmed-by-a-voter-that-moved-on",
     "readmission-of-two-at-once",
-    "readmission-without-a-majority",
-    "repair-moves-before-the-note",
     "replication-skips-purged-entries",
     "snapshot-behind-the-log-installed",
     "state-name-taken-for-durable",

@@ -121,6 +121,8 @@ pub enum Observation {
         member: MemberId,
         /// Who comes in its place.
         by: MemberId,
+        /// Everybody in the list from then on who is to vote.
+        to_vote: BTreeSet<MemberId>,
     },
     /// An entry has been applied.
     State {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::machine::command::{Caller, Command, Member as MemberInfo};
 use crate::member::Member;
 use crate::member::config::MemberConfig;
+use crate::storage::lost_member::{Note, Stage};
+use crate::storage::wal::Identity;
 
 /// Keys and records that one step of physical compaction touches; the state is locked for that long.
 const COMPACT_STEP_BUDGET: usize = 200;
@@ -25,6 +27,7 @@ impl Member {
             if self.is_removed() {
                 // Who asked this member for its own removal is still to be answered.
                 self.env.clock.sleep(self.config.knobs.election_timeout).await;
+                self.remember_the_end();
                 let member = self.config.member;
                 return self.replica.fatal(&format!("member {member} was removed from the cluster"));
             }
@@ -57,6 +60,19 @@ impl Member {
         let member = self.config.member;
         let listed = self.replica.state().members().is_removed(member);
         (listed && !self.replica.has_a_say(member)) || self.peers.removed_by().is_some()
+    }
+
+    /// Writes down that the member is gone for good, where its next start may look for another place: one that was replaced
+    /// while its log was away never runs again then, whoever answers that start.
+    fn remember_the_end(&self) {
+        if !self.config.knobs.self_repair {
+            return;
+        }
+        let lost = Identity { cluster: self.config.cluster, member: self.config.member };
+        let note = Note { lost, stage: Stage::Moving };
+        if let Err(error) = note.write(&*self.env.disk, &self.config.data_dir) {
+            tracing::error!(%error, "that the member is gone for good was not written down");
+        }
     }
 
     /// An operator may ask for it at any time. The simulator's does, but not at every turn: it writes all of the state.

@@ -13,6 +13,7 @@ use crate::member::MemberConfig;
 use crate::pb::peer::readmit_response::Outcome;
 use crate::peer::Peers;
 use crate::peer::join::{Place, discovered};
+use crate::storage::lost_member::{Note, Stage};
 use crate::storage::wal::Identity;
 use crate::types::{ClusterId, MemberId};
 
@@ -24,12 +25,14 @@ const READMIT_TIMEOUT: Duration = Duration::from_secs(30);
 const HOPS_MAX: u32 = 2;
 
 /// What one round of asking brought, short of a place.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Round {
     /// To be tried again, and why.
     NotYet(String),
     /// It was taken back before, as this one, has run, and has lost its disk once more.
     Was(MemberId),
+    /// This one has its place, and has run: on another machine, or on a log that is not here any more.
+    Taken(MemberId),
     /// The cluster has no place for it.
     Gone,
 }
@@ -40,8 +43,6 @@ pub struct Asking<'a> {
     pub config: &'a MemberConfig,
     /// The seams.
     pub env: &'a Env,
-    /// Whether it knows its id by its options alone, which name who it was at first: neither a log nor a note is there.
-    pub is_unsure: bool,
 }
 
 impl Asking<'_> {
@@ -57,37 +58,24 @@ impl Asking<'_> {
     ///
     /// # Errors
     /// See [`Round`].
-    pub async fn round(&self, lost: Identity) -> Result<Place, Round> {
+    pub async fn round(&self, note: Note) -> Result<Place, Round> {
+        let lost = note.lost;
         let list = self.list(lost.cluster).await.map_err(Round::NotYet)?;
-        if let Some(member) = self.newcomer(lost, &list) {
-            return Ok(place_of(member, lost, &list));
-        }
-        match list.iter().find(|member| self.is_here(member)) {
-            Some(here) if here.id == lost.member => {}
-            Some(here) if self.is_unsure => return Err(Round::Was(here.id)),
-            // Another machine has its place: who was let go does not take it away again.
-            Some(_) => return Err(Round::Gone),
-            None if list.iter().any(|member| member.id == lost.member) => {}
-            None => return Err(Round::Gone),
-        }
-        let member = self.readmitted(lost, &list).await.map_err(Round::NotYet)?;
+        let member = match successor(&list, &self.config.peer_urls, note)? {
+            Some(newcomer) => newcomer,
+            None => self.readmitted(lost, &list).await.map_err(Round::NotYet)?,
+        };
         Ok(place_of(member, lost, &list))
     }
 
-    /// The place of one that has not started, where the lost member was, if the cluster has such a place by now.
-    pub async fn place_in_the_list(&self, lost: Identity) -> Option<Place> {
-        let list = self.list(lost.cluster).await.ok()?;
-        self.newcomer(lost, &list).map(|member| place_of(member, lost, &list))
-    }
-
-    fn newcomer(&self, lost: Identity, list: &[MemberInfo]) -> Option<MemberId> {
-        let here = list.iter().find(|member| self.is_here(member))?;
-        (here.id != lost.member && here.name.is_empty()).then_some(here.id)
-    }
-
-    fn is_here(&self, member: &MemberInfo) -> bool {
-        let set = |urls: &[String]| urls.iter().cloned().collect::<BTreeSet<String>>();
-        set(&member.peer_urls) == set(&self.config.peer_urls)
+    /// The place of one that has not started, where the lost member was; none as long as nobody has replaced it.
+    ///
+    /// # Errors
+    /// See [`Round`].
+    pub async fn place_in_the_list(&self, note: Note) -> Result<Option<Place>, Round> {
+        let list = self.list(note.lost.cluster).await.map_err(Round::NotYet)?;
+        let newcomer = successor(&list, &self.config.peer_urls, note)?;
+        Ok(newcomer.map(|member| place_of(member, note.lost, &list)))
     }
 
     /// The newest member list, from whoever answers.
@@ -99,6 +87,9 @@ impl Asking<'_> {
                 Ok((answers, _)) => refused.push(format!("{url}: it belongs to cluster {answers}")),
                 Err(why) => refused.push(format!("{url}: {why}")),
             }
+        }
+        if refused.is_empty() {
+            refused.push("none is named beside this one".to_owned());
         }
         Err(format!("no member of the cluster answers: {}", refused.join("; ")))
     }
@@ -143,8 +134,77 @@ impl Asking<'_> {
     }
 }
 
+/// Who is to start where the lost member was, which is reached at `own`, by this list; nobody as long as the lost member
+/// is itself in it.
+///
+/// # Errors
+/// See [`Round`].
+fn successor(list: &[MemberInfo], own: &[String], note: Note) -> Result<Option<MemberId>, Round> {
+    let lost = note.lost.member;
+    let set = |urls: &[String]| urls.iter().cloned().collect::<BTreeSet<String>>();
+    match list.iter().find(|member| set(&member.peer_urls) == set(own)) {
+        Some(here) if here.id == lost => Ok(None),
+        Some(here) if here.name.is_empty() => Ok(Some(here.id)),
+        Some(here) if note.stage == Stage::Unsure => Err(Round::Was(here.id)),
+        // Who was let go does not take its place away from whoever came after it.
+        Some(here) => Err(Round::Taken(here.id)),
+        None if list.iter().any(|member| member.id == lost) => Ok(None),
+        None => Err(Round::Gone),
+    }
+}
+
 /// The place of a newcomer among the members of a list, without the one that was there before.
 fn place_of(member: MemberId, lost: Identity, list: &[MemberInfo]) -> Place {
     let members = list.iter().filter(|member| member.id != lost.member).cloned().collect();
     Place { cluster: lost.cluster, member, members, joins: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: &str = "http://c:1";
+    const CLUSTER: ClusterId = ClusterId(7);
+
+    fn list(members: &[(u64, &str, &str)]) -> Vec<MemberInfo> {
+        let member = |(id, name, url): &(u64, &str, &str)| MemberInfo {
+            id: MemberId(*id),
+            name: (*name).to_owned(),
+            peer_urls: vec![(*url).to_owned()],
+            ..MemberInfo::default()
+        };
+        members.iter().map(member).collect()
+    }
+
+    /// What becomes of member 3 at `HERE`, beside members 1 and 2.
+    fn of_three(others: &[(u64, &str, &str)], stage: Stage) -> Result<Option<MemberId>, Round> {
+        let founders = [(1, "m1", "http://a:1"), (2, "m2", "http://b:1")];
+        let note = Note { lost: Identity { cluster: CLUSTER, member: MemberId(3) }, stage };
+        successor(&list(&[&founders, others].concat()), &[HERE.to_owned()], note)
+    }
+
+    #[test]
+    fn the_list_says_who_comes_after_a_lost_member() {
+        for stage in [Stage::Moving, Stage::Asking, Stage::Unsure] {
+            assert_eq!(of_three(&[(3, "m3", HERE)], stage), Ok(None), "nobody has replaced it");
+            assert_eq!(
+                of_three(&[(3, "m3", "http://d:1")], stage),
+                Ok(None),
+                "the leader says what is wrong"
+            );
+            assert_eq!(of_three(&[(9, "", HERE)], stage), Ok(Some(MemberId(9))));
+            assert_eq!(of_three(&[], stage), Err(Round::Gone));
+        }
+    }
+
+    /// A peer that lags still says that member 3 has run, though it was taken back as 9 since: the newest list names 9, and
+    /// whether that one is here depends on how its id is known.
+    #[test]
+    fn who_has_the_place_and_has_run_is_who_it_was_only_where_options_alone_say_so() {
+        let ninth = [(9, "m3", HERE)];
+        assert_eq!(of_three(&ninth, Stage::Unsure), Err(Round::Was(MemberId(9))));
+        for stage in [Stage::Moving, Stage::Asking] {
+            assert_eq!(of_three(&ninth, stage), Err(Round::Taken(MemberId(9))), "a log or a note names 3");
+        }
+    }
 }

@@ -4,9 +4,10 @@
 //! It forgot what it voted and what it acknowledged, so under its old id it could vote twice. Where the operator allows
 //! it, it gives the old id up by itself. In this order, each step durable before the next:
 //!
-//! 1. Where not even a log is left, a note says who it was ([`Note`]): a member that does not know that it has run takes
-//!    itself for a founder when nobody tells it otherwise. A log that is left speaks for itself, and is not touched: as
-//!    long as nobody has agreed, its owner may still put it right.
+//! 1. Where not even a log is left, or the cluster says that the member is gone, a note says who it was ([`Note`]): a member
+//!    that does not know that it has run takes itself for a founder when nobody tells it otherwise. A log that is left and
+//!    still its member's speaks for itself, and is not touched: as long as nobody has agreed, its owner may still put it
+//!    right.
 //! 2. The leader is asked to replace it ([`Asking`]): its id goes for good and another comes into its place, by one change.
 //! 3. The note is written, and what is left of log and state is moved into a folder beside them. Nothing is deleted.
 //! 4. It starts as that other one, the way of every newcomer. When its log is there, the note goes.
@@ -14,19 +15,23 @@
 //! Whatever ends the process in between, the next start goes on: the note says how far it has come, and the member list
 //! whether it has been replaced.
 //!
+//! An owner may put the lost log back when another already has its place. It is moved away once more: by the folder that it
+//! was moved into before, by the note, or, where neither is there, by the one that the member writes when it hears as it
+//! runs that it is gone (`member`).
+//!
 //! What it does not do: it never lets the old member start on what is left, and it never judges whether the cluster can
 //! spare it; the leader does (`raft::readmission`).
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::env::{Env, Lock};
 use crate::member::MemberConfig;
 use crate::node::asking::{Asking, Round};
-use crate::node::note::{Note, Stage};
 use crate::node::{StartError, wal_dir};
 use crate::peer::join::Place;
+use crate::storage::lost_member::{Note, Stage, aside_dir};
 use crate::storage::wal::{Identity, identity_of};
 use crate::types::MemberId;
 
@@ -34,8 +39,6 @@ use crate::types::MemberId;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause before it asks again.
 const PAUSE: Duration = Duration::from_millis(500);
-/// What is left of a lost member lies in a folder of this name and its id.
-const ASIDE_PREFIX: &str = "damaged-";
 /// Held while a directory is repaired: there may be no log whose lock could be held.
 const LOCK_NAME: &str = "repair.lock";
 /// What is said in place of [`advice`] where nobody could take the member back.
@@ -72,6 +75,11 @@ pub fn place_is_empty(env: &Env, data_dir: &Path, lost: Identity) -> io::Result<
     Note { lost, stage: Stage::Asking }.write(&*env.disk, data_dir)
 }
 
+/// What is wrong where only the data directory says so.
+fn given_up(member: MemberId) -> String {
+    format!("member {member} has lost its log or its place in the cluster")
+}
+
 /// What an operator may do about a lost log, in words: the member has no other way.
 pub fn advice(member: MemberId, name: &str, peer_urls: &[String]) -> String {
     format!(
@@ -88,14 +96,8 @@ pub fn advice(member: MemberId, name: &str, peer_urls: &[String]) -> String {
 /// # Errors
 /// See [`StartError`].
 pub async fn resume(config: MemberConfig, env: &Env) -> Result<MemberConfig, StartError> {
-    let repair = Repair { config: &config, env, is_unsure: false };
-    let Some(note) = repair.checked(Note::read(&*env.disk, &config.data_dir))? else { return Ok(config) };
-    let kept = repair.checked(identity_of(&*env.disk, &wal_dir(&config.data_dir)))?;
-    if note.stage == Stage::Asking && kept.is_some_and(|kept| kept.member != note.lost.member) {
-        crate::sometimes!("a start found another's log beside the note");
-        // The note goes when its member has started: what was found of the log need not be durable.
-        return Ok(config);
-    }
+    let repair = Repair { config: &config, env };
+    let Some(note) = repair.checked(repair.remembered())? else { return Ok(config) };
     // The planted bug starts whom the options name.
     if crate::mutant!("repair-note-passed-over") {
         return Ok(config);
@@ -105,15 +107,18 @@ pub async fn resume(config: MemberConfig, env: &Env) -> Result<MemberConfig, Sta
     // Written again: what a start finds need not be durable.
     repair.checked(note.write(&*env.disk, &config.data_dir))?;
     if config.knobs.self_repair {
-        return repair.take_back(note.lost, note.stage, None).await;
+        return repair.take_back(note, None).await;
     }
     // The operator may have done by hand what the member was not to do.
-    let given_up = || StartError::GivenUp {
-        member: note.lost.member,
-        advice: advice(note.lost.member, &config.name, &config.peer_urls),
-    };
-    let place = repair.asking().place_in_the_list(note.lost).await.ok_or_else(given_up)?;
-    repair.settle(note.lost, note.stage, place)
+    let given_up =
+        |member| StartError::GivenUp { member, advice: advice(member, &config.name, &config.peer_urls) };
+    match repair.asking().place_in_the_list(note).await {
+        Ok(Some(place)) => repair.settle(note, place),
+        Ok(None) | Err(Round::NotYet(_)) => Err(given_up(note.lost.member)),
+        Err(Round::Was(member)) => Err(given_up(member)),
+        Err(Round::Taken(by)) => Err(repair.replaced(note.lost.member, by)),
+        Err(Round::Gone) => Err(repair.removed(note.lost.member)),
+    }
 }
 
 /// Gives the member up that lost its log for this reason, and answers who starts in its place.
@@ -122,7 +127,8 @@ pub async fn resume(config: MemberConfig, env: &Env) -> Result<MemberConfig, Sta
 /// See [`StartError`]; without leave to do so, nothing was touched.
 pub async fn begin(config: MemberConfig, env: &Env, why: StartError) -> Result<MemberConfig, StartError> {
     let has_log = identity_of(&*env.disk, &wal_dir(&config.data_dir)).is_ok_and(|log| log.is_some());
-    let repair = Repair { config: &config, env, is_unsure: !has_log };
+    let stage = if has_log { Stage::Moving } else { Stage::Unsure };
+    let repair = Repair { config: &config, env };
     // Who was removed has nothing left to be removed from.
     if !config.knobs.self_repair && matches!(why, StartError::Removed { .. }) {
         return Err(why);
@@ -135,13 +141,15 @@ pub async fn begin(config: MemberConfig, env: &Env, why: StartError) -> Result<M
         return Err(StartError::LogLost { why: Box::new(why), advice });
     }
     tracing::error!(%why, member = %config.member, "the member gives itself up, to be taken back as another");
-    let lost = Identity { cluster: config.cluster, member: config.member };
+    let note = Note { lost: Identity { cluster: config.cluster, member: config.member }, stage };
     repair.checked(env.disk.create_dir_all(&config.data_dir))?;
     let _held = repair.lock()?;
-    if matches!(why, StartError::Wiped { .. }) {
-        repair.checked(disk_is_lost(env, &config.data_dir, lost))?;
+    // Before anybody is asked: the next start may find nobody who says so once more, and nothing here that does. A log that
+    // is damaged is found so again, even one that does not say whose it is, and may still be put right.
+    if matches!(why, StartError::Wiped { .. } | StartError::Removed { .. }) {
+        repair.checked(note.write(&*env.disk, &config.data_dir))?;
     }
-    repair.take_back(lost, Stage::Moving, Some(why)).await
+    repair.take_back(note, Some(why)).await
 }
 
 /// The log of the new member is there: the old one is history.
@@ -149,7 +157,7 @@ pub async fn begin(config: MemberConfig, env: &Env, why: StartError) -> Result<M
 /// # Errors
 /// When the disk fails.
 pub fn finish(config: &MemberConfig, env: &Env) -> Result<(), StartError> {
-    let repair = Repair { config, env, is_unsure: false };
+    let repair = Repair { config, env };
     if repair.checked(Note::read(&*env.disk, &config.data_dir))?.is_none() {
         return Ok(());
     }
@@ -162,13 +170,11 @@ pub fn finish(config: &MemberConfig, env: &Env) -> Result<(), StartError> {
 struct Repair<'r> {
     config: &'r MemberConfig,
     env: &'r Env,
-    /// See [`Asking::is_unsure`].
-    is_unsure: bool,
 }
 
 impl<'r> Repair<'r> {
     fn asking(&self) -> Asking<'r> {
-        Asking { config: self.config, env: self.env, is_unsure: self.is_unsure }
+        Asking { config: self.config, env: self.env }
     }
 
     fn checked<T>(&self, result: io::Result<T>) -> Result<T, StartError> {
@@ -183,37 +189,62 @@ impl<'r> Repair<'r> {
         }))
     }
 
+    /// Who was given up here, if anybody was whose place this still is, and how far that has come.
+    fn remembered(&self) -> io::Result<Option<Note>> {
+        let (disk, config) = (&*self.env.disk, self.config);
+        let note = Note::read(disk, &config.data_dir)?;
+        let was_moved = |member| disk.exists(&aside_dir(&config.data_dir, member));
+        if note.is_none() && !was_moved(config.member)? {
+            return Ok(None);
+        }
+        let moved = |lost, stage| Some(Note { lost, stage });
+        Ok(match (identity_of(disk, &wal_dir(&config.data_dir))?, note) {
+            // What is left of it, whether it was never moved or was put back.
+            (Some(kept), Some(note)) if note.lost == kept => moved(kept, Stage::Moving),
+            (Some(kept), _) if was_moved(kept.member)? => moved(kept, Stage::Moving),
+            (Some(_), None) => None,
+            (Some(_), Some(_)) => {
+                crate::sometimes!("a start found another's log beside the note");
+                // The note goes when its member has started: what was found of the log need not be durable.
+                None
+            }
+            (None, Some(note)) => Some(note),
+            (None, None) => moved(Identity { cluster: config.cluster, member: config.member }, Stage::Unsure),
+        })
+    }
+
+    fn removed(&self, member: MemberId) -> StartError {
+        StartError::Removed { member, dir: self.config.data_dir.display().to_string() }
+    }
+
+    fn replaced(&self, member: MemberId, by: MemberId) -> StartError {
+        StartError::Replaced { member, by, dir: self.config.data_dir.display().to_string() }
+    }
+
     /// Asks for another place until there is one, and moves into it. `why` is what is wrong with the log, when that is
     /// still to be told.
-    async fn take_back(
-        &self,
-        mut lost: Identity,
-        stage: Stage,
-        why: Option<StartError>,
-    ) -> Result<MemberConfig, StartError> {
+    async fn take_back(&self, mut note: Note, why: Option<StartError>) -> Result<MemberConfig, StartError> {
         let clock = &*self.env.clock;
         let deadline = clock.monotonic() + PATIENCE;
         loop {
-            let said = match self.asking().round(lost).await {
-                Ok(place) => return self.settle(lost, stage, place),
-                Err(Round::Gone) => {
-                    let dir = self.config.data_dir.display().to_string();
-                    return Err(StartError::Removed { member: lost.member, dir });
-                }
+            let said = match self.asking().round(note).await {
+                Ok(place) => return self.settle(note, place),
+                Err(Round::Gone) => return Err(self.removed(note.lost.member)),
+                Err(Round::Taken(by)) => return Err(self.replaced(note.lost.member, by)),
                 Err(Round::Was(member)) => {
-                    lost.member = member;
+                    note = Note { lost: Identity { member, ..note.lost }, stage: Stage::Moving };
                     // Before anybody is asked as that one: a start that goes on from here must know as whom.
                     if self.checked(Note::read(&*self.env.disk, &self.config.data_dir))?.is_some() {
-                        self.checked(disk_is_lost(self.env, &self.config.data_dir, lost))?;
+                        self.checked(note.write(&*self.env.disk, &self.config.data_dir))?;
                     }
                     format!("it was taken back before, as {member}")
                 }
                 Err(Round::NotYet(said)) => said,
             };
-            tracing::info!(member = %lost.member, said, "not taken back yet");
+            tracing::info!(member = %note.lost.member, said, "not taken back yet");
             if clock.monotonic() >= deadline {
                 let why = why.map(|why| why.to_string());
-                let why = why.unwrap_or_else(|| format!("member {} has lost its log", lost.member));
+                let why = why.unwrap_or_else(|| given_up(note.lost.member));
                 return Err(StartError::NotReadmitted { why, said });
             }
             clock.sleep(PAUSE).await;
@@ -221,13 +252,10 @@ impl<'r> Repair<'r> {
     }
 
     /// Leaves the place of the lost member, durably, for that of the one that comes after it.
-    fn settle(&self, lost: Identity, stage: Stage, place: Place) -> Result<MemberConfig, StartError> {
+    fn settle(&self, Note { lost, stage }: Note, place: Place) -> Result<MemberConfig, StartError> {
         let dir = &self.config.data_dir;
-        if stage == Stage::Moving {
-            // The planted bug leaves the note for later.
-            if !crate::mutant!("repair-moves-before-the-note") {
-                self.checked(disk_is_lost(self.env, dir, lost))?;
-            }
+        if stage != Stage::Asking {
+            self.checked(disk_is_lost(self.env, dir, lost))?;
             self.checked(self.move_aside(lost.member))?;
         }
         self.checked(place_is_empty(self.env, dir, lost))?;
@@ -238,11 +266,11 @@ impl<'r> Repair<'r> {
     /// Moves what is left of a member beside it.
     fn move_aside(&self, member: MemberId) -> io::Result<()> {
         let (disk, dir) = (&*self.env.disk, &self.config.data_dir);
-        let aside = dir.join(format!("{ASIDE_PREFIX}{member}"));
+        let aside = aside_dir(dir, member);
         disk.create_dir_all(&aside)?;
         disk.sync_dir(dir)?;
         for name in ["wal", "state"] {
-            let (from, to): (PathBuf, PathBuf) = (dir.join(name), aside.join(name));
+            let (from, to) = (dir.join(name), aside.join(name));
             if !disk.exists(&from)? {
                 continue;
             }

@@ -119,9 +119,7 @@ impl View<'_> {
         // Enough to let it go, for which it still counts, and to go on without it.
         let needed = (voters.len() / 2 + 1).max(others.len() / 2 + 1);
         let heard = others.iter().filter(|other| self.hears(**other)).count();
-        // The planted bug does not count who is left.
-        let too_few = heard < needed && !crate::mutant!("readmission-without-a-majority");
-        too_few.then_some(Hindrance::Unhealthy { heard, needed })
+        (heard < needed).then_some(Hindrance::Unhealthy { heard, needed })
     }
 }
 

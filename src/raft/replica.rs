@@ -17,6 +17,7 @@ use crate::env::{Clock, Env, Observation, Witness};
 use crate::machine::command::{AlarmKind, Batch, Command, KeyValue, Member, MemberChange};
 use crate::machine::effects::{Effects, Event, Records, RecordsError, SessionChange};
 use crate::machine::lease::{Lease, parse_lease_key};
+use crate::machine::members::Members;
 use crate::machine::mvcc::record::record_key;
 use crate::machine::overlay::Overlay;
 use crate::machine::persist::{Bucket, Write};
@@ -193,7 +194,7 @@ impl Replica {
                             self.remember_compaction(at, &state);
                         }
                         overlay.absorb(&effects.writes).inspect_err(mark)?;
-                        self.tell_of(at, &batch, &effects);
+                        self.tell_of(at, &batch, &effects, state.members());
                         leases.extend(effects.writes.iter().filter_map(lease_change));
                         self.follow_sessions(at, effects.sessions);
                         writes.extend(effects.writes);
@@ -227,7 +228,7 @@ impl Replica {
     }
 
     /// Tells what became of each command of a batch.
-    fn tell_of(&self, entry: LogId, batch: &Batch, effects: &Effects) {
+    fn tell_of(&self, entry: LogId, batch: &Batch, effects: &Effects, list: &Members) {
         for (id, answer) in &effects.answers {
             Witness::of(self.member).tell(|| Observation::Ran {
                 entry,
@@ -239,7 +240,13 @@ impl Replica {
                 denied: answer.result.as_ref().is_err_and(|refused| refused.is_denial()),
             });
             if let Some((member, by)) = replaced_by(batch, id.sequence).filter(|_| answer.result.is_ok()) {
-                Witness::of(self.member).tell(|| Observation::Replaced { entry, member, by });
+                let voters = || list.iter().filter(|listed| !listed.is_learner).map(|listed| listed.id);
+                Witness::of(self.member).tell(|| Observation::Replaced {
+                    entry,
+                    member,
+                    by,
+                    to_vote: voters().collect(),
+                });
             }
         }
     }

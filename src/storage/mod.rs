@@ -7,6 +7,7 @@ pub mod data_dir;
 pub mod defragment;
 pub mod engine;
 pub mod full_snapshot;
+pub mod lost_member;
 pub mod snapshot_file;
 pub mod state_dir;
 pub mod store;

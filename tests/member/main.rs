@@ -1,7 +1,8 @@
 //! Real members in one process, through the same start as production: what watches deliver, how leases live, and
 //! what clients of the API are told (`api`, at a member's limits `limits`, of its state `maintenance`), how clusters change
 //! (`membership`), what each engine brings back after an end of any kind (`restarts`), what starts on a restored image
-//! (`restored`), what becomes of members whose disks have lost something (`repair`), and those who wait for locks (`turns`).
+//! (`restored`), what becomes of members whose disks have lost something (`repair`),
+//! or whose places are others' by now (`replaced`), and those who wait for locks (`turns`).
 
 #![cfg(not(madsim))]
 #![allow(
@@ -25,6 +26,7 @@ mod membership;
 mod raw;
 mod refusal;
 mod repair;
+mod replaced;
 mod restarts;
 mod restored;
 mod running;

@@ -25,14 +25,14 @@ const PAGE: usize = 4096;
 const RECORDS: &[u8] = b"QBAT\x01";
 /// Where its records begin.
 const BATCH_HEADER: usize = 80;
-const LOST: Identity = Identity { cluster: ClusterId(7), member: MemberId(3) };
+pub const LOST: Identity = Identity { cluster: ClusterId(7), member: MemberId(3) };
 
 /// What members allow that have themselves taken back.
-fn repairing(config: MemberConfig) -> MemberConfig {
+pub fn repairing(config: MemberConfig) -> MemberConfig {
     MemberConfig { knobs: Knobs { self_repair: true, ..config.knobs.clone() }, ..config }
 }
 
-fn flip(file: &Path, places: impl Iterator<Item = usize>) {
+pub fn flip(file: &Path, places: impl Iterator<Item = usize>) {
     let mut bytes = fs::read(file).unwrap();
     places.for_each(|at| bytes[at] ^= 1);
     fs::write(file, bytes).unwrap();
@@ -40,7 +40,7 @@ fn flip(file: &Path, places: impl Iterator<Item = usize>) {
 
 /// Flips a bit of the first record in the first segment, which was committed long ago. Answers the file, and where the
 /// record begins.
-fn rot_the_log(place: &Place, number: usize) -> (PathBuf, usize) {
+pub fn rot_the_log(place: &Place, number: usize) -> (PathBuf, usize) {
     let file = wal_dir(&place.data_dir(number)).join("0000000000000001.wal");
     let bytes = fs::read(&file).unwrap();
     let batch = (0..bytes.len()).step_by(PAGE).find(|at| bytes[*at..].starts_with(RECORDS)).unwrap();
@@ -55,7 +55,7 @@ fn rot_the_engine(place: &Place, number: usize) {
     flip(&file, (1..pages).map(|page| page * PAGE + 77));
 }
 
-fn names(dir: &Path) -> Vec<String> {
+pub fn names(dir: &Path) -> Vec<String> {
     let mut names: Vec<String> =
         fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -63,7 +63,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 /// Members 1 and 2 here, and the others elsewhere, all of whom have said their names.
-async fn cluster_of(place: &Place, count: usize) -> (Vec<Running>, Vec<Elsewhere>) {
+pub async fn cluster_of(place: &Place, count: usize) -> (Vec<Running>, Vec<Elsewhere>) {
     let elsewhere = (3..=count).map(|number| Elsewhere::start(place.config(number))).collect();
     let mut running = Vec::new();
     for number in 1..=2 {
@@ -79,7 +79,7 @@ async fn cluster_of(place: &Place, count: usize) -> (Vec<Running>, Vec<Elsewhere
 }
 
 /// Waits until a member votes as somebody new, has all that the others have, and its old id is nowhere.
-async fn is_back(back: &Running, others: &[Running], gone: &[u64]) {
+pub async fn is_back(back: &Running, others: &[Running], gone: &[u64]) {
     back.votes().await;
     back.put("written by who came back").await.unwrap();
     let revision = back.member.revision();
@@ -95,10 +95,45 @@ async fn is_back(back: &Running, others: &[Running], gone: &[u64]) {
     assert!(gone.iter().all(|id| voters.iter().all(|set| !set.contains(&MemberId(*id)))), "{voters:?}");
 }
 
-async fn stop(members: impl IntoIterator<Item = &Running>) {
+pub async fn stop(members: impl IntoIterator<Item = &Running>) {
     for running in members {
         running.member.stop().await;
     }
+}
+
+/// Has member 3, which is away, replaced by another, as it would itself; answers who that is.
+pub async fn replace(place: &Place, witness: &Running) -> MemberId {
+    let peers = Peers::new(Env::real().unwrap().clock, Dialer::default(), ClusterId(7), MemberId(3));
+    let urls = |number: usize| vec![format!("http://{}", place.addresses[number - 1])];
+    let leader = || witness.member.status().raft.leader.filter(|leader| *leader != MemberId(3));
+    let leader = until("another leader", leader).await;
+    peers.learn(leader, &urls(usize::try_from(leader.0).unwrap()));
+    soon("a yes", async {
+        loop {
+            let answer = peers.readmit(leader, Duration::from_secs(20), urls(3)).await.unwrap();
+            if answer.member != 0 {
+                return MemberId(answer.member);
+            }
+            // It was there a moment ago.
+            assert_eq!(answer.why, "member 3 answers: it has not lost its log");
+        }
+    })
+    .await
+}
+
+/// Waits until the cluster knows who has the place of member 3 by now, and that one votes.
+pub async fn second_third(witness: &Running) -> MemberId {
+    let second = until("the new member", || {
+        let state = witness.member.replica().state();
+        state.members().iter().find(|member| member.id.0 > 9 && !member.name.is_empty()).map(|m| m.id)
+    })
+    .await;
+    until("its vote", || {
+        let sets = witness.member.voters();
+        (sets.len() == 1 && sets[0].contains(&second)).then_some(())
+    })
+    .await;
+    second
 }
 
 #[tokio::test]
@@ -180,16 +215,7 @@ async fn a_lost_disk_is_refused_or_repaired_and_may_be_lost_once_more() {
     assert!(!wal_dir(&place.data_dir(3)).exists(), "a log would pass for that of a member that had started");
 
     let back = Elsewhere::start(repairing(place.config(3)));
-    let second = until("the new member", || {
-        let state = others[0].member.replica().state();
-        state.members().iter().find(|member| member.id.0 > 3 && !member.name.is_empty()).map(|m| m.id.0)
-    })
-    .await;
-    until("its vote", || {
-        let sets = others[0].member.voters();
-        (sets.len() == 1 && sets[0].contains(&MemberId(second))).then_some(())
-    })
-    .await;
+    let second = second_third(&others[0]).await.0;
     back.end();
     place.unlocked(3).await;
     fs::remove_dir_all(place.data_dir(3)).unwrap();
@@ -262,7 +288,8 @@ async fn whoever_is_alone_or_was_let_go_is_not_taken_back() {
     .await;
     next.end();
     let refused = Running::start(repairing(place.config(3))).await.err().unwrap();
-    assert!(matches!(refused, StartError::Removed { member: MemberId(3), .. }), "{refused}");
+    let StartError::Replaced { member: MemberId(3), by, .. } = refused else { panic!("{refused}") };
+    assert_eq!(by, MemberId(added));
     assert!(others[0].member.replica().state().members().get(MemberId(added)).is_some());
     stop(&others).await;
 }
@@ -309,29 +336,13 @@ async fn a_repair_goes_on_wherever_it_was_broken_off() {
     assert_eq!(fs::read(&file).unwrap(), before);
 
     // It was taken back, and its process ended before it heard so.
-    let peers = Peers::new(env.clock.clone(), Dialer::default(), ClusterId(7), MemberId(3));
-    let urls = |number: usize| vec![format!("http://{}", place.addresses[number - 1])];
-    let leader = || others[0].member.status().raft.leader.filter(|leader| *leader != MemberId(3));
-    let leader = until("another leader", leader).await;
-    peers.learn(leader, &urls(usize::try_from(leader.0).unwrap()));
-    let answer = soon("a yes", async {
-        loop {
-            let answer = peers.readmit(leader, Duration::from_secs(20), urls(3)).await.unwrap();
-            if answer.member != 0 {
-                return answer;
-            }
-            // It was there a moment ago.
-            assert_eq!(answer.why, "member 3 answers: it has not lost its log");
-        }
-    })
-    .await;
+    let next = replace(&place, &others[0]).await;
 
     // The note is there, and one of two folders is moved. Nobody needs leave for the rest: its place is there.
     repair::disk_is_lost(&env, &data, LOST).unwrap();
     fs::create_dir(data.join("damaged-3")).unwrap();
     fs::rename(data.join("wal"), data.join("damaged-3/wal")).unwrap();
     let back = Elsewhere::start(place.config(3));
-    let next = MemberId(answer.member);
     until("the new member's name", || {
         let state = others[0].member.replica().state();
         state.members().get(next).filter(|member| !member.name.is_empty()).map(drop)
@@ -349,7 +360,7 @@ async fn a_repair_goes_on_wherever_it_was_broken_off() {
     let found = kept_place(&*env.disk, &wal_dir(&data), None).unwrap().unwrap();
     let Found { member, members, joins, .. } = found;
     assert_eq!(member, next);
-    let seeds = urls(1);
+    let seeds = vec![format!("http://{}", place.addresses[0])];
     let back =
         Running::start(MemberConfig { member, members, joins, seeds, ..place.config(3) }).await.unwrap();
     is_back(&back, &others, &[3]).await;
@@ -568,4 +579,12 @@ async fn who_was_given_up_never_starts_again_without_leave_to_go_on() {
     let line = refused.to_string();
     assert!(line.contains("quorate ctl member remove 3;") && !line.contains('\n'), "{line}");
     assert_eq!(names(&place.data_dir(3)), ["lost-member", "repair.lock"]);
+
+    // What was moved aside tells as much as the note.
+    let dir = tempfile::tempdir().unwrap();
+    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
+    fs::create_dir_all(place.data_dir(3).join("damaged-3")).unwrap();
+    let refused = Running::start(place.config(3)).await.err().unwrap();
+    assert!(matches!(refused, StartError::GivenUp { member: MemberId(3), .. }), "{refused}");
+    assert!(!wal_dir(&place.data_dir(3)).exists());
 }

@@ -84,6 +84,8 @@ pub enum Oracle {
     AcknowledgedDurable,
     /// Who was replaced never acts again, and no id is given twice.
     GoneForGood,
+    /// Who is put in another's place has its vote before the next one is.
+    OneByOne,
     /// Equal states at equal log entries.
     Equality,
     /// Every logged command against the log's own order.
@@ -116,6 +118,7 @@ impl fmt::Display for Oracle {
             Oracle::CommittedNeverLost => "committed-never-lost",
             Oracle::AcknowledgedDurable => "acknowledged-durable",
             Oracle::GoneForGood => "gone-for-good",
+            Oracle::OneByOne => "one-by-one",
             Oracle::Equality => "equality",
             Oracle::LogOrder => "log-order",
             Oracle::Lock => "lock",

@@ -413,19 +413,8 @@ pub const CATALOGUE: &[Mutant] = &[
     Mutant {
         area: Area::Repair,
         name: "readmission-of-two-at-once",
-        breaks: "a member that lost its log is taken back while another that was has no vote yet, so a cluster that lost one of \
-                 three goes on with two, and then with one",
-    },
-    Mutant {
-        area: Area::Repair,
-        name: "readmission-without-a-majority",
-        breaks: "a member is taken back without a look at whether those who are left answer",
-    },
-    Mutant {
-        area: Area::Repair,
-        name: "repair-moves-before-the-note",
-        breaks: "what is left of a lost member is moved away before it is written down that it is lost, so a start in the midst \
-                 finds half of it",
+        breaks: "a member that lost its log is taken back while another that was has no vote yet, so the voters grow fewer by \
+                 as many as lose their logs",
     },
     Mutant {
         area: Area::Repair,

@@ -150,10 +150,11 @@ impl Heard {
                     .map(|set| set.into_iter().map(|voter| MemberId(voter.0)).collect())
                     .collect(),
             },
-            Observation::Replaced { entry, member, by } => raft::Observation::Replaced {
+            Observation::Replaced { entry, member, by, to_vote } => raft::Observation::Replaced {
                 entry: log_id(entry),
                 gone: MemberId(member.0),
                 by: MemberId(by.0),
+                to_vote: to_vote.into_iter().map(|member| MemberId(member.0)).collect(),
             },
             Observation::Durable { upto } => raft::Observation::Durable { upto: log_id(upto) },
             Observation::Acknowledged { upto } => raft::Observation::Acknowledged { upto: log_id(upto) },

@@ -44,7 +44,7 @@ impl GoneForGood {
             Observation::Voted(_) => self.acts(member, "voted"),
             Observation::Appended { .. } => self.acts(member, "wrote to its log"),
             Observation::Acknowledged { .. } => self.acts(member, "acknowledged entries"),
-            Observation::Replaced { entry, gone, by } => self.replaced(*entry, *gone, *by),
+            Observation::Replaced { entry, gone, by, .. } => self.replaced(*entry, *gone, *by),
             Observation::Configured { entry, voters } => self.configured(*entry, voters),
             _ => None,
         }

@@ -20,6 +20,7 @@ mod leader_append_only;
 mod leader_completeness;
 mod log_matching;
 mod observation;
+mod one_by_one;
 mod state_machine_safety;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use gone_for_good::GoneForGood;
 use ground::Ground;
 use leader_completeness::LeaderCompleteness;
 use log_matching::LogMatching;
+use one_by_one::OneByOne;
 use state_machine_safety::StateMachineSafety;
 
 /// All invariants together, over all members of one cluster.
@@ -50,6 +52,7 @@ pub struct Invariants {
     committed_never_lost: CommittedNeverLost,
     acknowledged_durable: AcknowledgedDurable,
     gone_for_good: GoneForGood,
+    one_by_one: OneByOne,
     observations: u64,
 }
 
@@ -68,6 +71,7 @@ impl Invariants {
             self.committed_never_lost.check(ground, &self.committed, &news, member, seen),
             self.acknowledged_durable.check(member, seen),
             self.gone_for_good.check(member, seen),
+            self.one_by_one.check(seen),
         ];
         self.committed.take(news);
         self.ground.take(member, seen);

@@ -86,6 +86,8 @@ pub enum Observation {
         gone: MemberId,
         /// Who comes in its place.
         by: MemberId,
+        /// Everybody in the list from then on who is to vote.
+        to_vote: BTreeSet<MemberId>,
     },
     /// An entry is given to the machine.
     Applied {

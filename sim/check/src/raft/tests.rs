@@ -3,6 +3,7 @@
 use super::*;
 use crate::types::{Digest, LogId, LogIndex, Term};
 use crate::verdict::Oracle;
+use std::collections::BTreeSet;
 
 const A: MemberId = MemberId(0xa1);
 const B: MemberId = MemberId(0xa2);
@@ -321,14 +322,15 @@ fn who_was_replaced_is_gone_for_good() {
             },
         )
     };
-    let replaced = |at: LogId, by| (B, Observation::Replaced { entry: at, gone: A, by });
+    let to_vote = BTreeSet::new;
+    let replaced = |at: LogId, by| (B, Observation::Replaced { entry: at, gone: A, by, to_vote: to_vote() });
     let story = |rest: Story| -> Story {
         let begin = vec![
             configured(1, 0, &[A, B, C]),
             (A, vote(1, B)),
             replaced(id(1, 3), NEXT),
             // Whoever lags applies it later.
-            (C, Observation::Replaced { entry: id(1, 3), gone: A, by: NEXT }),
+            (C, Observation::Replaced { entry: id(1, 3), gone: A, by: NEXT, to_vote: to_vote() }),
             configured(1, 4, &[B, C]),
         ];
         begin.into_iter().chain(rest).collect()
@@ -345,8 +347,35 @@ fn who_was_replaced_is_gone_for_good() {
     assert_eq!(judge(&story(vec![configured(1, 7, &[A, B, C])])), broken);
     assert_eq!(judge(&story(vec![(C, configured(1, 0, &[A, B, C]).1)])), [], "it lags");
     assert_eq!(judge(&story(vec![replaced(id(1, 9), MemberId(0xb2))])), broken);
-    let old = (B, Observation::Replaced { entry: id(1, 9), gone: NEXT, by: C });
+    let old = (B, Observation::Replaced { entry: id(1, 9), gone: NEXT, by: C, to_vote: to_vote() });
     assert_eq!(judge(&story(vec![started(), back(), old])), broken);
+}
+
+#[test]
+fn who_is_put_in_a_voters_place_votes_before_the_next_is_put_in_anothers() {
+    const NEXT: MemberId = MemberId(0xb1);
+    const LATER: MemberId = MemberId(0xb2);
+    let configured = |index, voters: &[MemberId]| {
+        let voters = vec![voters.iter().copied().collect()];
+        (B, Observation::Configured { entry: id(1, index), voters })
+    };
+    let replaced = |index, gone, by, to_vote: &[MemberId]| {
+        let to_vote = to_vote.iter().copied().collect();
+        (B, Observation::Replaced { entry: id(1, index), gone, by, to_vote })
+    };
+    let story = |voters: &[MemberId], rest: Story| -> Story {
+        let begin = vec![configured(0, voters), replaced(3, A, NEXT, &[NEXT, B, C])];
+        begin.into_iter().chain(rest).collect()
+    };
+    let (second, broken) = (|| replaced(7, C, LATER, &[NEXT, B, LATER]), vec![Oracle::OneByOne]);
+    assert_eq!(judge(&story(&[A, B, C], vec![second()])), broken);
+    assert_eq!(judge(&story(&[A, B, C], vec![configured(4, &[B, C]), second()])), broken);
+    assert_eq!(judge(&story(&[A, B, C], vec![configured(5, &[NEXT, B, C]), second()])), []);
+    assert_eq!(judge(&story(&[B, C], vec![second()])), [], "a learner's heir is promised no vote");
+    // Operators may let it go before it votes, and it may lose its log itself; another tells of both later.
+    assert_eq!(judge(&story(&[A, B, C], vec![replaced(7, C, LATER, &[B, LATER])])), []);
+    let again = replaced(7, NEXT, LATER, &[B, C, LATER]);
+    assert_eq!(judge(&story(&[A, B, C], vec![again.clone(), (C, again.1)])), []);
 }
 
 #[test]

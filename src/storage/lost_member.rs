@@ -1,11 +1,13 @@
-//! What a data directory remembers of a member that has lost its log: who it was, and that it is never to be again.
+//! What a data directory remembers of a member that has lost its log, or its place in the cluster: who it was, and that it
+//! is never to be again.
 //!
-//! The note is durable before anything of the lost log is moved, and stands until the log of another member is there. Its
+//! The note is durable before anything of the lost log is moved, and stands until the log of another member is there. What
+//! is moved goes into a folder that has the member's id in its name, and outlives the note: it says the same. The note's
 //! 40 bytes, big-endian: magic (8), format version (4), stage (4), cluster (8), member (8), four zero bytes, CRC-32C of
 //! all before (4).
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::env::{Disk, OpenMode};
 use crate::storage::wal::Identity;
@@ -14,20 +16,30 @@ use crate::types::{ClusterId, MemberId};
 /// The note's name in the data directory.
 pub const FILE_NAME: &str = "lost-member";
 const NEW_FILE_NAME: &str = "lost-member.new";
+/// What is left of a member that was given up lies in a folder of this name and its id.
+const ASIDE_PREFIX: &str = "damaged-";
 const MAGIC: [u8; 8] = *b"QRTELOST";
 const FORMAT_VERSION: u32 = 1;
 const BYTES: usize = 40;
 
-/// How far a member has come that has lost its log.
+/// Where what is left of a member goes that was given up.
+pub fn aside_dir(data_dir: &Path, member: MemberId) -> PathBuf {
+    data_dir.join(format!("{ASIDE_PREFIX}{member}"))
+}
+
+/// How far a member has come that was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// What is left of it is still in its place, or on its way out of it.
     Moving,
     /// Its place is empty: what is found there is another member's.
     Asking,
+    /// As [`Stage::Moving`], and only its options say who it was, which name who it was at first: it may have been taken
+    /// back since, and have run as another.
+    Unsure,
 }
 
-/// A member that has lost its log.
+/// A member that was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Who it was.
@@ -93,6 +105,7 @@ impl Note {
         let stage: u32 = match self.stage {
             Stage::Moving => 1,
             Stage::Asking => 2,
+            Stage::Unsure => 3,
         };
         let mut bytes = Vec::with_capacity(BYTES);
         bytes.extend_from_slice(&MAGIC);
@@ -121,6 +134,7 @@ impl Note {
         let stage = match u32::from_be_bytes(*stage) {
             1 => Stage::Moving,
             2 => Stage::Asking,
+            3 => Stage::Unsure,
             _ => return None,
         };
         let (cluster, member) = (u64::from_be_bytes(*cluster), u64::from_be_bytes(*member));
@@ -140,7 +154,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("data");
         assert_eq!(Note::read(&RealDisk, &dir).unwrap(), None, "there is not even a folder");
-        for stage in [Stage::Moving, Stage::Asking] {
+        for stage in [Stage::Moving, Stage::Asking, Stage::Unsure] {
             let note = Note { lost: LOST, stage };
             note.write(&RealDisk, &dir).unwrap();
             assert_eq!(Note::read(&RealDisk, &dir).unwrap(), Some(note));
