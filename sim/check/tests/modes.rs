@@ -228,6 +228,26 @@ fn readers_are_told_what_the_log_made() {
 }
 
 #[test]
+fn who_is_granted_a_lock_holds_it_by_the_log() {
+    // Either of two writes of unknown fate may have made the key; by the answers alone nothing can be said.
+    let granted = |key: &str, logged: u64| {
+        let two = Story::default().lost(1, 2, put("l/a", "1", 0)).lost(1, 2, put("l/b", "1", 0));
+        let mut story = two.ok(5, 6, put("z", "2", 0), 3, written()).log(logged, 2, false).log(3, 3, false);
+        story.0.contenders.push(Contender {
+            client: ClientId(1),
+            prefix: "l/".into(),
+            key: key.into(),
+            granted: Some(Granted { at: Nanos(7 * SEC), revision: Revision(3) }),
+            ..Contender::default()
+        });
+        story
+    };
+    granted("l/b", 2).passes();
+    granted("l/a", 2).breaks(Class::Safety, Oracle::LogOrder, "where by the log l/b holds");
+    granted("l/a", 1).passes();
+}
+
+#[test]
 fn the_modes_may_not_disagree() {
     // A condition holds that only the second write made true, but the log names the first.
     let condition = Compare {
