@@ -470,32 +470,53 @@ fn log_of(place: &Place, number: usize, identity: Identity) -> (Wal, Recovered) 
     Wal::open(env.disk, &dir, identity, WalOptions::default(), env.entropy).unwrap()
 }
 
-/// A leader of a later term gave it an entry and was heard of no more. That its log ends before the peer's state, and in a
-/// later term than that, must not keep it from going on.
+/// It was elected, took an entry, and its process ended before it had given that to anybody: the others, who went on in a
+/// later term, have another one there. That its log ends before their state must not keep it from going on.
+///
+/// The election is made up of what it leaves on the disks, so that no clock decides it. It has to be one that could have
+/// been: by the vote of somebody whose log does not reach further, in a term in which nobody else can have led. A term
+/// that its leader or a majority knows nothing of can never come, and the core may wait for ever where one did.
 #[tokio::test]
 async fn a_log_that_ends_before_the_state_of_a_peer_is_forgotten_with_all_that_only_it_holds() {
     let dir = tempfile::tempdir().unwrap();
     let place = Place::new(dir.path(), 3, EngineKind::Redb, purging());
-    let (others, mut rotten) = cluster_of(&place, 3).await;
+    let elsewhere = [2, 3].map(|number| Elsewhere::start(place.config(number)));
+    let first = Running::start(place.config(1)).await.unwrap();
+    first.knows_names(3).await;
     for key in 0..120 {
-        others[0].put(&format!("key-{key}")).await.unwrap();
+        first.put(&format!("key-{key}")).await.unwrap();
     }
-    rotten.remove(0).end();
-    place.unlocked(3).await;
-    let (mut log, recovered) = log_of(&place, 3, LOST);
+    elsewhere.into_iter().for_each(Elsewhere::end);
+    // Both are away before either log is read: without them nobody can have been elected since.
+    let mut logs = Vec::new();
+    for (number, member) in [(2, MemberId(2)), (3, MemberId(3))] {
+        place.unlocked(number).await;
+        logs.push((number, member, log_of(&place, number, Identity { member, ..LOST })));
+    }
+    let voted = logs.iter().filter_map(|(_, _, (_, recovered))| recovered.vote).map(|vote| vote.term.0).max();
+    let term = Term(voted.unwrap() + 1);
+    logs.sort_by_key(|(_, _, (_, recovered))| recovered.reach().last);
+    let (number, leader, (mut log, recovered)) = logs.pop().unwrap();
+    let (voter, _, (mut voters, _)) = logs.pop().unwrap();
+    let vote = Vote { term, voted_for: Some(leader), committed: false };
+    voters.commit(&[WalRecord::Vote(vote)], None).unwrap();
     assert!(recovered.purged.is_some());
-    let last = recovered.reach().last.unwrap();
-    let term = Term(recovered.vote.unwrap().term.0 + 1);
-    let log_id = LogId { term, index: LogIndex(last.index.0 + 1) };
-    let vote = Vote { term, voted_for: Some(MemberId(1)), committed: true };
+    let log_id = LogId { term, index: LogIndex(recovered.reach().last.unwrap().index.0 + 1) };
     let entry = Entry { log_id, payload: recovered.entries.last().unwrap().payload.clone() };
+    let vote = Vote { committed: true, ..vote };
     log.commit(&[WalRecord::Vote(vote), WalRecord::Entry(entry)], None).unwrap();
-    drop(log);
+    drop((log, voters));
+
+    let others = [first, Running::start(place.config(voter)).await.unwrap()];
+    until("a later term", || (others[0].member.status().raft.term > term).then_some(())).await;
+    others[0].votes().await;
     for key in 0..60 {
         others[0].put(&format!("after-{key}")).await.unwrap();
     }
-    rot_the_engine(&place, 3);
-    let back = Running::start(place.config(3)).await.unwrap();
+    let revision = others[0].member.revision();
+    until("one state", || (others[1].member.revision() == revision).then_some(())).await;
+    rot_the_engine(&place, number);
+    let back = Running::start(place.config(number)).await.unwrap();
     is_back(&back, &others, &[]).await;
     assert_eq!(back.told.0.lock().unwrap().as_slice(), <[String; 0]>::default());
     stop(others.iter().chain([&back])).await;
