@@ -116,6 +116,7 @@ impl State {
         command: &Command,
     ) -> Outcome {
         if let Err(refused) = self.alarms.check(command) {
+            crate::sometimes!("an alarm stopped a command");
             return Ok(Err(refused));
         }
         match command {

@@ -62,7 +62,10 @@ impl State {
             (Some(other), DowngradeChange::Enable(target)) if crate::mutant!("downgrade-prepared-twice") => {
                 (Some(other), Some(target))
             }
-            (Some(_), DowngradeChange::Enable(_)) => return Err(CommandError::DowngradeInProgress),
+            (Some(_), DowngradeChange::Enable(_)) => {
+                crate::sometimes!("a downgrade was prepared for while another was asked for");
+                return Err(CommandError::DowngradeInProgress);
+            }
             (None, DowngradeChange::Cancel) => return Err(CommandError::NoDowngrade),
             (None, DowngradeChange::Enable(target)) => (None, Some(target)),
             (Some(target), DowngradeChange::Cancel) => (Some(target), None),
