@@ -1,8 +1,10 @@
-//! The programs in the one binary: the server, the client `ctl`, `util` for files, and the local cluster `dev`.
+//! The programs in the one binary: the server, the client `ctl`, `util` for files, the load generator `bench`, and the local
+//! cluster `dev`.
 //!
 //! Called through a link named `etcd`, `etcdctl` or `etcdutl` the binary is that program, so that it can be dropped in.
 //! Programs may read files and the environment; what they learn goes down as plain values. Plain build only.
 
+mod bench;
 pub mod ctl;
 mod dev;
 mod discovery;
@@ -22,6 +24,7 @@ pub fn main() -> ExitCode {
         .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
         .collect();
     let code = match program(&args) {
+        Program::Bench(args) => bench::run(args, &env),
         Program::Ctl(args) => ctl::run(args, &env),
         Program::Dev(args) => dev::run(args),
         Program::Serve(args) => serve::run(&args, &env),
@@ -33,6 +36,8 @@ pub fn main() -> ExitCode {
 /// What the binary was called to be.
 #[derive(Debug, PartialEq, Eq)]
 enum Program {
+    /// The load generator; arguments with the program's name.
+    Bench(Vec<String>),
     /// The client; arguments with the program's name.
     Ctl(Vec<String>),
     /// The local cluster; arguments with the program's name.
@@ -51,6 +56,7 @@ fn program(args: &[String]) -> Program {
         ("etcdctl", _) => Program::Ctl(args.to_vec()),
         ("etcdutl", _) => Program::Util(args.to_vec()),
         ("etcd", rest) => Program::Serve(rest.to_vec()),
+        (_, [word, rest @ ..]) if word == "bench" => Program::Bench(named("quorate bench", rest)),
         (_, [word, rest @ ..]) if word == "ctl" => Program::Ctl(named("quorate ctl", rest)),
         (_, [word, rest @ ..]) if word == "dev" => Program::Dev(named("quorate dev", rest)),
         (_, [word, rest @ ..]) if word == "util" => Program::Util(named("quorate util", rest)),
@@ -73,6 +79,7 @@ mod tests {
         for (args, want) in [
             (&["quorate"][..], Program::Serve(words(&[]))),
             (&["/bin/quorate", "--name=a"], Program::Serve(words(&["--name=a"]))),
+            (&["quorate", "bench", "put"], Program::Bench(words(&["quorate bench", "put"]))),
             (&["quorate", "ctl", "get", "a"], Program::Ctl(words(&["quorate ctl", "get", "a"]))),
             (&["/usr/bin/etcdctl", "get", "a"], Program::Ctl(words(&["/usr/bin/etcdctl", "get", "a"]))),
             (&["./etcd", "--name=a"], Program::Serve(words(&["--name=a"]))),

@@ -105,7 +105,11 @@ fn version() -> String {
     format!("etcdctl version: {API_VERSION}\nAPI version: {level}\n")
 }
 
-fn target(global: &Global, endpoints: Vec<String>) -> Result<Target, CtlError> {
+/// How the cluster is reached that these options name.
+///
+/// # Errors
+/// Options that do not stand together.
+pub(super) fn target(global: &Global, endpoints: Vec<String>) -> Result<Target, CtlError> {
     let time = |name: &str, text: &str| -> Result<Duration, CtlError> {
         duration::parse(text).map_err(|why| {
             CtlError::new(Exit::Error, format!("invalid argument {text:?} for \"--{name}\" flag: {why}"))
