@@ -8,6 +8,7 @@
     reason = "a test that meets the unexpected fails"
 )]
 
+mod bench;
 mod discovery;
 mod log;
 mod namespace;

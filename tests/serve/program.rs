@@ -119,6 +119,11 @@ impl Program {
         &self.stderr.said
     }
 
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name, as in `TERM`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
