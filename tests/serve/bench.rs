@@ -39,6 +39,8 @@ fn a_load_is_carried_out_counted_and_paid_for() {
         &["range", "--page=10", "--keys-only"],
         &["range", "--page=10", "--count-only"],
         &["mixed", "--reads=50"],
+        &["keep-alive"],
+        &["watch", "--watchers=5"],
         &["put", "--threads=2"],
     ] {
         let told = measured(dir.path(), ports[0], &[work, &[&pids]].concat());
@@ -51,6 +53,11 @@ fn a_load_is_carried_out_counted_and_paid_for() {
             ["range"] => assert_eq!(keys_read, operations, "{told}"),
             ["range", .., "--count-only"] => assert_eq!(keys_read, 0, "{told}"),
             ["range", ..] => assert_eq!(keys_read, 10 * operations, "{told}"),
+            // Each of the five is told of every write; of the last ones perhaps behind the end.
+            ["watch", ..] => {
+                let writes = told["writes"].as_u64().unwrap();
+                assert!(writes > 0 && operations <= 5 * (writes + 4) && operations >= writes, "{told}");
+            }
             _ => {}
         }
     }
@@ -62,7 +69,8 @@ fn a_load_is_carried_out_counted_and_paid_for() {
     let (done, late) = (paced["operations"].as_u64().unwrap(), paced["unanswered"].as_u64().unwrap());
     assert!((29..=31).contains(&(done + late)), "due 100 times a second for 0.3 s: {paced}");
     let said = bench(dir.path(), ports[0], &["range", &pids]).printed();
-    for words in ["range, linearizable: 4 clients", "rate  ", "p99.9 ", "us of CPU an operation", "generator"]
+    for words in
+        ["range, linearizable: 4 clients", "rate  ", "p99.9 ", "us of CPU for each operation", "generator"]
     {
         assert!(said.contains(words), "{words:?} is missing:\n{said}");
     }

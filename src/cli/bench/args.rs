@@ -1,6 +1,6 @@
 //! The grammar of `quorate bench`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -77,6 +77,14 @@ pub enum Work {
     },
     /// Read
     Range(RangeWork),
+    /// Renew a lease of the client's own, over one stream
+    KeepAlive,
+    /// Write keys drawn at random, and count how each write reaches those who watch all keys
+    Watch {
+        /// Watchers, each with a stream of its own, dealt out to the connections in turn
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        watchers: u32,
+    },
     /// Read or write a key drawn at random
     Mixed {
         /// Reads, in a hundred
@@ -132,6 +140,8 @@ pub struct Shape {
     pub pids: Vec<u32>,
     /// Nothing is said meanwhile.
     pub quiet: bool,
+    /// Since when times within the load count.
+    pub epoch: Instant,
 }
 
 impl LoadOptions {
@@ -170,6 +180,7 @@ impl LoadOptions {
             seed: self.seed,
             pids: self.pids.clone(),
             quiet: self.quiet,
+            epoch: Instant::now(),
         })
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::args::{Shape, Work};
 use super::process::Costs;
 use super::tally::{Tally, to_f64};
+use super::watcher::Watcher;
 use super::work::Worker;
 use crate::cli::ctl::client::{Client, Target};
 use crate::cli::ctl::error::{CtlError, Exit};
@@ -148,31 +149,61 @@ fn on_a_thread(
 ) -> Result<Tally, CtlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let connected = runtime.map_err(CtlError::from).and_then(|runtime| {
-        let own = share(shape.connections, shape.threads, thread);
-        let clients = runtime.block_on(connect(target, shape, thread, own))?;
-        Ok((runtime, clients))
+        let parties = runtime.block_on(gather(target, shape, work, thread, shared))?;
+        Ok((runtime, parties))
     });
     // All come to the gate, whatever they bring: nobody waits for who has failed.
     shared.gate.wait();
     shared.gate.wait();
-    let (runtime, connections) = connected?;
+    let (runtime, Parties { workers, watchers }) = connected?;
     let times = shared.times.get().copied();
     let times = times.ok_or_else(|| CtlError::new(Exit::Error, "the load has no times"))?;
     runtime.block_on(async {
-        let mut asking = Vec::new();
-        let clients = share(shape.clients, shape.threads, thread);
-        for (nth, connection) in (0..clients).zip(connections.iter().cycle()) {
-            // Numbered over all threads: no two draw alike.
-            let number = u64::from(nth) * u64::from(shape.threads) + u64::from(thread);
-            let worker = Worker::new(connection.clone(), work, shape, number, shared.filled.clone());
-            asking.push(client(worker, shape, number, times, &shared.done));
-        }
+        let asking = workers.into_iter().map(|(number, worker)| {
+            // Where writes are watched it is their way to the watchers that is measured.
+            let measured = !matches!(work, Work::Watch { .. });
+            client(worker, shape, number, times, measured, &shared.done)
+        });
+        let watching =
+            watchers.into_iter().map(|watcher| watcher.follow(shape.epoch, times.from, times.until));
+        let (asked, watched) =
+            tokio::join!(futures_util::future::join_all(asking), futures_util::future::join_all(watching));
         let mut whole = Tally::default();
-        for part in futures_util::future::join_all(asking).await {
-            whole.add(&part);
-        }
+        asked.iter().chain(&watched).for_each(|part| whole.add(part));
         Ok(whole)
     })
+}
+
+/// Who acts on a thread.
+struct Parties {
+    /// Clients, each with its number among those of all threads.
+    workers: Vec<(u64, Worker)>,
+    watchers: Vec<Watcher>,
+}
+
+async fn gather(
+    target: &Target,
+    shape: &Shape,
+    work: Work,
+    thread: u32,
+    shared: &Shared,
+) -> Result<Parties, CtlError> {
+    let connections = connect(target, shape, thread, share(shape.connections, shape.threads, thread)).await?;
+    let (mut workers, mut watchers) = (Vec::new(), Vec::new());
+    let clients = share(shape.clients, shape.threads, thread);
+    for (nth, connection) in (0..clients).zip(connections.iter().cycle()) {
+        // Numbered over all threads: no two draw alike.
+        let number = u64::from(nth) * u64::from(shape.threads) + u64::from(thread);
+        let mut worker = Worker::new(connection.clone(), work, shape, number, shared.filled.clone());
+        worker.prepare().await?;
+        workers.push((number, worker));
+    }
+    if let Work::Watch { watchers: all } = work {
+        for (_, connection) in (0..share(all, shape.threads, thread)).zip(connections.iter().cycle()) {
+            watchers.push(Watcher::open(connection).await?);
+        }
+    }
+    Ok(Parties { workers, watchers })
 }
 
 async fn connect(target: &Target, shape: &Shape, thread: u32, own: u32) -> Result<Vec<Client>, CtlError> {
@@ -187,7 +218,14 @@ async fn connect(target: &Target, shape: &Shape, thread: u32, own: u32) -> Resul
 }
 
 /// One client, until its time is over.
-async fn client(mut worker: Worker, shape: &Shape, number: u64, times: Times, done: &AtomicU64) -> Tally {
+async fn client(
+    mut worker: Worker,
+    shape: &Shape,
+    number: u64,
+    times: Times,
+    measured: bool,
+    done: &AtomicU64,
+) -> Tally {
     let mut tally = Tally::default();
     let mut schedule = shape.rate.map(|rate| Schedule::new(rate, shape.clients, number, times.begin));
     loop {
@@ -203,17 +241,18 @@ async fn client(mut worker: Worker, shape: &Shape, number: u64, times: Times, do
         }
         let counts = due >= times.from;
         let answer = match times.until {
-            None => Some(worker.perform().await),
-            Some(until) => tokio::time::timeout_at(until.into(), worker.perform()).await.ok(),
+            None => Some(worker.perform(due).await),
+            Some(until) => tokio::time::timeout_at(until.into(), worker.perform(due)).await.ok(),
         };
         match answer {
             Some(Ok(None)) => return tally,
             Some(Ok(Some(keys))) => {
                 done.fetch_add(1, Ordering::Relaxed);
-                if counts {
+                if counts && measured {
                     tally.latencies.record(due.elapsed());
                     tally.keys_read += keys;
                 }
+                tally.writes += u64::from(counts && !measured);
             }
             Some(Err(status)) if counts => tally.fail(&status),
             Some(Err(_)) => {}

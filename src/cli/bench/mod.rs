@@ -1,7 +1,7 @@
 //! `quorate bench`: a load generator for any server of the etcd v3 API.
 //!
-//! [`args`] is the grammar, [`work`] what one operation is, [`load`] who asks it when, [`tally`] what came of it,
-//! [`process`] what it cost the servers, [`report`] what is printed. Endpoints and security are those of `quorate ctl`.
+//! [`args`] is the grammar, [`work`] what one operation is, [`watcher`] who is told of them, [`load`] who asks when, [`tally`] what
+//! came of it, [`process`] what it cost the servers, [`report`] what is printed. Endpoints and security are those of `quorate ctl`.
 //!
 //! What is measured: operations that began and ended between the end of the warm-up and the end of the run. In a closed
 //! loop each client asks the next thing when the last was answered. In an open loop (`--rate`) each operation has a time at
@@ -13,6 +13,7 @@ mod load;
 mod process;
 mod report;
 mod tally;
+mod watcher;
 mod work;
 
 use std::process::id as own_pid;

@@ -81,7 +81,11 @@ impl Report<'_> {
             // Writing into a string cannot fail.
             let _ = writeln!(text, "{words}");
         };
-        line(format!("rate       {:.0}/s, {} operations", tally.rate(), tally.latencies.count()));
+        let unit = self.unit();
+        line(format!("rate       {:.0}/s, {} {unit}s", tally.rate(), tally.latencies.count()));
+        if tally.writes > 0 {
+            line(format!("writes     {}", tally.writes));
+        }
         if tally.keys_read > 0 {
             line(format!("keys read  {}", tally.keys_read));
         }
@@ -109,7 +113,13 @@ impl Report<'_> {
 
     fn cost(&self, cost: Cost) -> String {
         let each = self.tally.micros_each(cost.cpu);
-        format!("{each:.1} us of CPU an operation, {} MiB resident", cost.resident_bytes >> 20)
+        let (unit, mebibytes) = (self.unit(), cost.resident_bytes >> 20);
+        format!("{each:.1} us of CPU for each {unit}, {mebibytes} MiB resident")
+    }
+
+    /// What is counted.
+    fn unit(&self) -> &'static str {
+        if matches!(self.line.work, Work::Watch { .. }) { "event" } else { "operation" }
     }
 
     fn together(&self) -> Cost {
@@ -150,6 +160,7 @@ impl Report<'_> {
             "measured_us": micros(tally.measured),
             "operations": tally.latencies.count(),
             "operations_per_second": tally.rate(),
+            "writes": tally.writes,
             "keys_read": tally.keys_read,
             "latency_us": latencies,
             "unanswered": tally.unanswered,
@@ -173,6 +184,8 @@ fn work_words(work: &Work) -> String {
     match work {
         Work::Fill => "fill".to_owned(),
         Work::Put => "put".to_owned(),
+        Work::KeepAlive => "keep-alive".to_owned(),
+        Work::Watch { watchers } => format!("watch, {watchers} watchers"),
         Work::TxnPut { ops } => format!("txn-put of {ops}"),
         Work::Range(range) => {
             let what = match range {

@@ -66,6 +66,8 @@ pub struct Tally {
     pub errors: BTreeMap<String, u64>,
     /// In an open loop: those that were due and have not been answered by the end.
     pub unanswered: u64,
+    /// Where writes are watched: those that were answered. The latencies are then those of events.
+    pub writes: u64,
     /// Keys that reads brought.
     pub keys_read: u64,
     /// How long was measured.
@@ -88,6 +90,7 @@ impl Tally {
             *self.errors.entry(error.clone()).or_default() += count;
         }
         self.unanswered += other.unanswered;
+        self.writes += other.writes;
         self.keys_read += other.keys_read;
     }
 
