@@ -120,6 +120,7 @@ impl Program {
     }
 
     /// The process's id.
+    #[allow(dead_code, reason = "not every suite that shares this file asks for it")]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
