@@ -121,6 +121,15 @@ pub async fn replace(place: &Place, witness: &Running) -> MemberId {
     .await
 }
 
+/// A cluster of three members whose third has served and is away, its folder free; and the two others.
+pub async fn without_the_third(dir: &Path) -> (Place, Vec<Running>) {
+    let place = Place::new(dir, 3, EngineKind::Redb, quick());
+    let (others, mut elsewhere) = cluster_of(&place, 3).await;
+    elsewhere.remove(0).end();
+    place.unlocked(3).await;
+    (place, others)
+}
+
 /// Waits until the cluster knows who has the place of member 3 by now, and that one votes.
 pub async fn second_third(witness: &Running) -> MemberId {
     let second = until("the new member", || {
@@ -139,10 +148,7 @@ pub async fn second_third(witness: &Running) -> MemberId {
 #[tokio::test]
 async fn a_rotten_log_is_refused_with_the_commands_to_run_and_repaired_where_that_is_allowed() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
-    let (others, mut lost) = cluster_of(&place, 3).await;
-    lost.remove(0).end();
-    place.unlocked(3).await;
+    let (place, others) = without_the_third(dir.path()).await;
     let (file, at) = rot_the_log(&place, 3);
     let damaged = fs::read(&file).unwrap();
 
@@ -178,10 +184,7 @@ async fn a_rotten_log_is_refused_with_the_commands_to_run_and_repaired_where_tha
 #[tokio::test]
 async fn a_log_without_a_whole_header_is_refused_untouched_and_repaired_where_that_is_allowed() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
-    let (others, mut lost) = cluster_of(&place, 3).await;
-    lost.remove(0).end();
-    place.unlocked(3).await;
+    let (place, others) = without_the_third(dir.path()).await;
     let log = wal_dir(&place.data_dir(3));
     let segments = names(&log).into_iter().filter(|name| name.ends_with(".wal"));
     segments.for_each(|name| flip(&log.join(name), [9, PAGE + 9].into_iter()));
@@ -202,10 +205,7 @@ async fn a_log_without_a_whole_header_is_refused_untouched_and_repaired_where_th
 #[tokio::test]
 async fn a_lost_disk_is_refused_or_repaired_and_may_be_lost_once_more() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
-    let (others, mut lost) = cluster_of(&place, 3).await;
-    lost.remove(0).end();
-    place.unlocked(3).await;
+    let (place, others) = without_the_third(dir.path()).await;
     fs::remove_dir_all(place.data_dir(3)).unwrap();
 
     let refused = Running::start(place.config(3)).await.err().unwrap();
@@ -269,10 +269,7 @@ async fn whoever_is_alone_or_was_let_go_is_not_taken_back() {
 
     // A member that operators have removed stays removed.
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
-    let (others, mut lost) = cluster_of(&place, 3).await;
-    lost.remove(0).end();
-    place.unlocked(3).await;
+    let (place, others) = without_the_third(dir.path()).await;
     rot_the_log(&place, 3);
     others[0].remove(3).await.unwrap();
     let refused = Running::start(repairing(place.config(3))).await.err().unwrap();
@@ -315,10 +312,7 @@ async fn who_answers_is_not_replaced_by_one_that_says_to_be_it() {
 #[tokio::test]
 async fn a_repair_goes_on_wherever_it_was_broken_off() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
-    let (others, mut lost) = cluster_of(&place, 3).await;
-    lost.remove(0).end();
-    place.unlocked(3).await;
+    let (place, others) = without_the_third(dir.path()).await;
     let (file, _) = rot_the_log(&place, 3);
     let data = place.data_dir(3);
     let env = Env::real().unwrap();

@@ -18,6 +18,7 @@ use quorate::types::MemberId;
 use crate::cluster::{Place, quick, soon, until};
 use crate::repair::{
     LOST, cluster_of, flip, is_back, names, repairing, replace, rot_the_log, second_third, stop,
+    without_the_third,
 };
 use crate::running::{Elsewhere, Running};
 
@@ -55,11 +56,8 @@ const MOVED: [&str; 4] = ["damaged-3", "repair.lock", "state", "wal"];
 #[tokio::test]
 async fn a_log_that_is_whole_again_when_another_has_the_place_leads_to_that_other_one() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
-    let (others, mut lost) = cluster_of(&place, 3).await;
-    lost.remove(0).end();
+    let (place, others) = without_the_third(dir.path()).await;
     let next = replace(&place, &others[0]).await;
-    place.unlocked(3).await;
 
     // Nothing on its disk says so: it runs until it hears it, and then it is written down.
     let third = Elsewhere::start(repairing(place.config(3)));
@@ -86,11 +84,8 @@ async fn a_log_that_is_whole_again_when_another_has_the_place_leads_to_that_othe
 #[tokio::test]
 async fn a_log_that_is_put_back_before_the_other_one_has_started_is_moved_aside_once_more() {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
-    let (others, mut lost) = cluster_of(&place, 3).await;
-    lost.remove(0).end();
+    let (place, others) = without_the_third(dir.path()).await;
     let next = replace(&place, &others[0]).await;
-    place.unlocked(3).await;
     let data = place.data_dir(3);
     repair::place_is_empty(&Env::real().unwrap(), &data, LOST).unwrap();
     fs::create_dir(data.join("damaged-3")).unwrap();
@@ -114,10 +109,7 @@ async fn a_log_that_is_put_back_before_the_other_one_has_started_is_moved_aside_
 async fn a_log_that_is_put_back_in_the_place_of_one_that_has_run_is_refused_in_a_sentence_that_says_what_to_do()
  {
     let dir = tempfile::tempdir().unwrap();
-    let place = Place::new(dir.path(), 3, EngineKind::Redb, quick());
-    let (others, mut lost) = cluster_of(&place, 3).await;
-    lost.remove(0).end();
-    place.unlocked(3).await;
+    let (place, others) = without_the_third(dir.path()).await;
     let (file, at) = rot_the_log(&place, 3);
     let back = Elsewhere::start(repairing(place.config(3)));
     let next = second_third(&others[0]).await;

@@ -27,6 +27,8 @@ pub(super) struct Asker {
     asked: u64,
     /// Who answered last.
     answered_by: MemberIndex,
+    /// Whether operators say that members differ, sooner or later.
+    differs: bool,
 }
 
 /// What is demanded of a member.
@@ -41,7 +43,9 @@ pub(super) enum Demand {
 impl Asker {
     pub(super) fn new(world: &World, ways: &Ways, client: ClientId) -> Asker {
         let session = Session::new(client, ways.api(), world.record().clone(), world.time().clone());
+        let differ = Ask::RaiseAlarm { alarm: AlarmAsk::Corrupt };
         Asker {
+            differs: world.plan().operations().any(|(_, planned)| planned.ask == differ),
             world: world.clone(),
             host: ways.host(client),
             session,
@@ -71,13 +75,7 @@ impl Asker {
 
     /// Asks these members in turn until there is an answer; false when none came until `deadline`.
     pub(super) async fn get(&mut self, demand: Demand, members: &[MemberIndex], deadline: Nanos) -> bool {
-        // Where operators say that members differ.
-        let differs = self
-            .world
-            .plan()
-            .operations()
-            .any(|(_, planned)| planned.ask == Ask::RaiseAlarm { alarm: AlarmAsk::Corrupt });
-        let ways = if differs { 3 } else { 2 };
+        let ways = if self.differs { 3 } else { 2 };
         let request = |asker: &Asker, id, round: usize| match (demand, round.checked_rem(ways)) {
             (Demand::Read, _) => everything(),
             // Where the quota is used up a deletion is a write that is still allowed.

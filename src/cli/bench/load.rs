@@ -17,7 +17,7 @@ use crate::cli::ctl::error::{CtlError, Exit};
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 /// Characters of the bar that shows it.
-const BAR: usize = 30;
+const BAR: u64 = 30;
 
 /// When what happens.
 #[derive(Clone, Copy, Debug)]
@@ -76,14 +76,11 @@ pub fn run(target: &Target, shape: &Shape, work: &Work) -> Result<Tally, CtlErro
         // Set once, here.
         let _first = shared.times.set(times);
         shared.gate.wait();
-        let (mut costs, ended) = watch_over(times, shape, &shared);
+        let (costs, ended) = watch_over(times, shape, &shared);
         let mut tally = Tally::default();
         for part in parts {
             let part = part.join().map_err(|_| CtlError::new(Exit::Error, "a thread of the load died"))?;
             tally.add(&part?);
-        }
-        if times.until.is_none() {
-            costs.end();
         }
         tally.costs = costs;
         tally.measured = ended.saturating_duration_since(times.from);
@@ -126,9 +123,9 @@ fn tell(times: Times, shape: &Shape, shared: &Shared, now: Instant) {
         Some(until) => passed.as_secs_f64() / (until - times.begin).as_secs_f64(),
         None => to_f64(done) / to_f64(shape.keys),
     };
-    let full = (0..BAR).filter(|mark| to_f64(u64::try_from(*mark).unwrap_or(0)) < share * to_f64(30)).count();
+    let full = (0..BAR).filter(|mark| to_f64(*mark) < share * to_f64(BAR)).count();
     let rate = to_f64(done) / passed.as_secs_f64().max(0.001);
-    let bar = format!("{}{}", "#".repeat(full), ".".repeat(BAR - full));
+    let bar = format!("{:.<width$}", "#".repeat(full), width = usize::try_from(BAR).unwrap_or(0));
     eprint!("\r[{bar}] {:.0} s, {done} operations, {rate:.0}/s\x1b[K", passed.as_secs_f64());
     // Where nobody can be told, nothing is lost.
     let _ = std::io::stderr().flush();
@@ -259,7 +256,7 @@ async fn client(
             None => {
                 // What was due in time and has not been answered by the end has taken at least that long.
                 tally.unanswered += u64::from(counts && schedule.is_some());
-                if let (Some(schedule), Some(until)) = (&mut schedule, times.until) {
+                if let (Some(schedule), Some(until)) = (&schedule, times.until) {
                     tally.unanswered += schedule.due_before(until);
                 }
                 return tally;
@@ -291,13 +288,10 @@ impl Schedule {
         due
     }
 
-    /// How many more were due before this.
-    fn due_before(&mut self, end: Instant) -> u64 {
-        let mut more = 0;
-        while self.next() < end {
-            more += 1;
-        }
-        more
+    /// How many more are due before this.
+    fn due_before(&self, end: Instant) -> u64 {
+        let all = end.saturating_duration_since(self.first).as_nanos().div_ceil(self.every.as_nanos().max(1));
+        u64::try_from(all).unwrap_or(u64::MAX).saturating_sub(u64::from(self.nth))
     }
 }
 
@@ -325,5 +319,16 @@ mod tests {
         assert_eq!(due, (0..8).map(|nth| Duration::from_millis(10 * nth)).collect::<Vec<_>>());
         let mut schedule = Schedule::new(100, 1, 0, begin);
         assert_eq!(schedule.due_before(begin + Duration::from_millis(45)), 5);
+        assert_eq!(
+            schedule.due_before(begin + Duration::from_millis(40)),
+            4,
+            "what is due then is due too late"
+        );
+        schedule.next();
+        assert_eq!(schedule.due_before(begin + Duration::from_millis(45)), 4);
+        assert_eq!(schedule.due_before(begin), 0);
+        // More than anybody would count one by one.
+        let often = Schedule::new(1_000_000_000, 1, 0, begin);
+        assert_eq!(often.due_before(begin + Duration::from_secs(10)), 10_000_000_000);
     }
 }

@@ -17,7 +17,6 @@ mod watcher;
 mod work;
 
 use std::process::id as own_pid;
-use std::time::Duration;
 
 use clap::Parser as _;
 
@@ -25,7 +24,6 @@ use crate::cli::ctl::args::with_environment;
 use crate::cli::ctl::error::{CtlError, Exit};
 use crate::cli::ctl::{discover, emit, exit_of, exit_of_words, target};
 use args::CommandLine;
-use process::Cost;
 use report::Report;
 
 /// Runs the load; `args` begins with the program's name. Returns the process exit code.
@@ -43,17 +41,14 @@ fn bench(line: &CommandLine) -> Result<(), CtlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let endpoints = runtime.block_on(discover::endpoints(&line.global))?;
     let target = target(&line.global, endpoints)?;
-    let pids = line.load.pids.clone();
     // Whoever is measured has to be there before the load is.
-    for pid in &pids {
+    for pid in &shape.pids {
         process::look(*pid).map_err(|why| CtlError::bad_args(format!("--pids: process {pid}: {why}")))?;
     }
     let tally = load::run(&target, &shape, &line.work)?;
-    let mut servers = Vec::new();
-    for pid in &pids {
-        servers.push((*pid, tally.costs.of(*pid).map_err(|why| gone(*pid, &why))?));
-    }
-    let own = tally.costs.of(own_pid()).unwrap_or(Cost { cpu: Duration::ZERO, resident_bytes: 0 });
+    let cost = |pid: u32| tally.costs.of(pid).map_err(|why| gone(pid, &why));
+    let servers = shape.pids.iter().map(|pid| Ok((*pid, cost(*pid)?)));
+    let (servers, own) = (servers.collect::<Result<_, CtlError>>()?, cost(own_pid())?);
     let report = Report { line, shape: &shape, tally: &tally, servers, own };
     emit(report.text(format).as_bytes())?;
     if tally.latencies.is_empty() {
